@@ -1,0 +1,63 @@
+//! Wire to domain: a stored `Ballot` becomes a `core` ballot only if everything about it is its seat's own, a stored
+//! `Remediation` becomes a plan only if its typed fields say what its payload says.
+
+use assent_core::ballot::{CastBallot, PAYLOAD_TYPE, Statement};
+use assent_core::canonical::{self, Digest};
+use assent_core::consensus::Roster;
+use assent_core::ids::UnixMillis;
+use assent_core::plan::Plan;
+use assent_core::refusal::{Refusal, Rule};
+use kube::ResourceExt as _;
+
+use crate::names;
+use crate::resources::{Ballot, Remediation, RemediationSpec};
+
+/// The vote in `stored`, if its seat of `roster` signed it, its typed fields and name equal its payload, and its
+/// certificate was valid when the API server stored it. Who *created* it is checked at admission.
+pub fn cast(stored: &Ballot, roster: &Roster) -> Result<CastBallot, Refusal> {
+    let refuse = |rule, reason: String| Refusal::new(rule, format!("ballot `{}`: {reason}", stored.name_any()), "the ballot that its seat wrote and signed itself");
+    let statement = Statement::parse(&stored.spec.signed.payload).map_err(|reason| refuse(Rule::Payload, reason))?;
+    let ballot = statement.predicate;
+    let typed = &stored.spec;
+    let same = typed.incident == ballot.incident.as_str()
+        && typed.seat == ballot.seat
+        && typed.epoch == ballot.epoch
+        && typed.round == ballot.round().to_string();
+    if !same || stored.name_any() != ballot.name() {
+        return Err(refuse(Rule::Payload, "typed fields or name differ from the signed payload".into()));
+    }
+    if stored.labels().get(names::INCIDENT).map(String::as_str) != Some(ballot.incident.as_str()) {
+        return Err(refuse(Rule::Payload, format!("label `{}` is not the incident", names::INCIDENT)));
+    }
+    let seat = roster.seat(&ballot.seat).ok_or_else(|| refuse(Rule::BallotIdentity, format!("`{}` is no seat of the roster", ballot.seat)))?;
+    let created_at = created_at(stored).ok_or_else(|| refuse(Rule::Unavailable, "no creation time".into()))?;
+    stored
+        .spec
+        .signed
+        .verify(PAYLOAD_TYPE, &roster.trust_roots, &names::own_identity(&seat.account), created_at.0)
+        .map_err(|error| refuse(Rule::BallotIdentity, error.to_string()))?;
+    Ok(CastBallot { digest: Digest::of_bytes(stored.spec.signed.payload.as_bytes()), created_at, ballot })
+}
+
+/// The plan in `stored`, if its typed fields and name equal its payload.
+pub fn parse_plan(stored: &Remediation) -> Result<Plan, Refusal> {
+    let refuse = |rule, reason: String| Refusal::new(rule, format!("remediation `{}`: {reason}", stored.name_any()), "the plan as the executor planned it");
+    let plan: Plan = serde_json::from_str(&stored.spec.payload).map_err(|error| refuse(Rule::Payload, format!("payload is not a plan: {error}")))?;
+    let text = canonical::text(&plan).map_err(|error| refuse(Rule::Payload, error.to_string()))?;
+    if text != stored.spec.payload {
+        return Err(refuse(Rule::Payload, "payload is not in canonical form".into()));
+    }
+    let name = plan.name().map_err(|error| refuse(Rule::Payload, error.to_string()))?;
+    if stored.name_any() != name {
+        return Err(refuse(Rule::PlanName, format!("the name of this plan is `{name}`")));
+    }
+    if stored.spec != RemediationSpec::of(&plan, text) || stored.labels().get(names::INCIDENT).map(String::as_str) != Some(plan.incident.as_str()) {
+        return Err(refuse(Rule::Payload, "typed fields differ from the payload".into()));
+    }
+    Ok(plan)
+}
+
+/// Server-set creation time.
+pub(crate) fn created_at(object: &impl kube::ResourceExt) -> Option<UnixMillis> {
+    object.creation_timestamp().map(|time| UnixMillis(time.0.as_millisecond()))
+}

@@ -1,0 +1,39 @@
+//! The custom resources of `assent.dev`, one file per kind. The definitions in `manifests/` are generated from these types.
+
+mod ballot;
+mod blueprint;
+mod condition;
+mod decision;
+mod guardrail;
+mod incident;
+mod pause;
+mod remediation;
+mod roster;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+pub use ballot::{Ballot, BallotSpec};
+pub use blueprint::{ActionLimits, Blueprint, BlueprintSpec, BlueprintStatus, Limits, TargetReference};
+pub use condition::Condition;
+pub use decision::{Decision, DecisionSpec, name as decision_name};
+pub use guardrail::{Guardrail, GuardrailSpec};
+pub use incident::{Incident, IncidentSpec, IncidentStatus};
+pub use pause::{Pause, PauseSpec};
+pub use remediation::{Remediation, RemediationPhase, RemediationSpec, RemediationStatus};
+pub use roster::{Roster, RosterSpec, SeatSpec, TallySpec, WeightSpec};
+
+/// Every definition, in the order of the table in the documentation.
+#[must_use]
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    vec![
+        Blueprint::crd(),
+        Incident::crd(),
+        Ballot::crd(),
+        Decision::crd(),
+        Remediation::crd(),
+        Roster::crd(),
+        Pause::crd(),
+        guardrail::definition(),
+    ]
+}

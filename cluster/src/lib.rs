@@ -1,0 +1,25 @@
+//! A real Kubernetes on this machine, for tests and for the demo, from nothing but package registries.
+//!
+//! [`api_only`] starts an API server with its store in seconds and without root; webhooks, RBAC, custom resources and the
+//! audit log need no more. [`node`] adds, as root, a node that runs pods, in a network namespace of its own; [`image`]
+//! makes what its pods run. Upstream code is started unchanged. Nothing here knows what runs on a cluster.
+
+mod binary;
+mod cluster;
+mod command;
+mod control_plane;
+mod error;
+pub mod image;
+mod kubeconfig;
+mod node;
+mod pki;
+mod process;
+mod remains;
+mod scratch;
+
+pub use binary::{KUBERNETES_VERSION, binary, cache_dir};
+pub use cluster::{Cluster, api_only};
+pub use command::{Args, run};
+pub use error::{Error, Result};
+pub use image::Image;
+pub use node::{Node, attach, cleanup, node, up};

@@ -1,0 +1,108 @@
+//! RollbackWorkload: back to a pod template that a seat saw healthy.
+//!
+//! A revision number proves nothing (anybody who may create ReplicaSets can forge "revision 7"), so the parameters name the
+//! template by the digest of its content, with the images and referenced configuration that ran when it was healthy.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Act, Inverse, Risk, Write, rolling_deployment, with_template};
+use crate::canonical::Digest;
+use crate::ids::UnixMillis;
+
+pub(super) const NAME: &str = "RollbackWorkload";
+pub(super) const WRITE: Write =
+    Write { group: "apps", version: "v1", resource: "deployments", subresource: "", kind: "Deployment", roots: &["/spec/template"] };
+
+/// Parameters of RollbackWorkload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rollback {
+    /// The revision it was, for people only.
+    pub revision: i64,
+    /// Digest of the pod template (without the `pod-template-hash` label).
+    pub template: Digest,
+    /// Image ids (with digests) that its containers ran when it was healthy, sorted.
+    pub images: Vec<String>,
+    /// Configuration it refers to, with the digest it had when it was healthy, sorted.
+    pub configurations: Vec<Configuration>,
+    /// When it was last seen healthy.
+    pub healthy_at: UnixMillis,
+}
+
+/// A ConfigMap by name and content. Secrets are not read; a template's Secrets stay as they are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Configuration {
+    /// Name of the ConfigMap, in the target's namespace.
+    pub name: String,
+    /// Digest of `data` and `binaryData`.
+    pub digest: Digest,
+}
+
+impl Act for Rollback {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn risk(&self) -> Risk {
+        Risk::Medium
+    }
+
+    fn write(&self) -> Write {
+        WRITE
+    }
+
+    fn preconditions(&self, workload: &Value) -> Result<(), String> {
+        rolling_deployment(workload)
+    }
+
+    fn expected(&self, old: &Value, material: Option<&Value>) -> Result<Value, String> {
+        let template = material.ok_or("the pod template to roll back to is missing")?;
+        let digest = Digest::of(template).map_err(|error| format!("the pod template has no digest: {error}"))?;
+        if digest != self.template {
+            return Err(format!("the pod template has digest {digest}, and the seats saw {} healthy", self.template));
+        }
+        with_template(old, template.clone())
+    }
+
+    fn inverse(&self, workload: &Value) -> Result<Inverse, String> {
+        let template = workload.pointer("/spec/template").ok_or("object has no `/spec/template`")?;
+        Ok(Inverse::Template { template: template.clone() })
+    }
+
+    fn describe(&self) -> String {
+        format!("roll back to revision {} (template {:.12})", self.revision, self.template.as_str())
+    }
+}
+
+/// Names of the ConfigMaps that a pod template refers to, sorted and without repeats.
+#[must_use]
+pub fn referenced_configurations(template: &Value) -> Vec<String> {
+    let mut names = Vec::new();
+    collect(template.pointer("/spec").unwrap_or(&Value::Null), &mut names, 0);
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Every way to refer to a ConfigMap in a pod spec is a field `configMap`, `configMapRef` or `configMapKeyRef`.
+fn collect(value: &Value, names: &mut Vec<String>, depth: usize) {
+    if depth > 32 {
+        return;
+    }
+    match value {
+        Value::Object(fields) => {
+            for (key, inner) in fields {
+                if matches!(key.as_str(), "configMap" | "configMapRef" | "configMapKeyRef")
+                    && let Some(name) = inner.get("name").and_then(Value::as_str)
+                {
+                    names.push(name.to_owned());
+                }
+                collect(inner, names, depth + 1);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, names, depth + 1)),
+        _ => {}
+    }
+}

@@ -1,0 +1,215 @@
+//! One step of an incident: what happened goes in, what to do comes out.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Incident, Mode, Phase};
+use crate::consensus::{MAX_EPOCHS, Outcome, Verdict};
+use crate::ids::{IncidentUid, UnixMillis};
+use crate::refusal::Rule;
+use crate::target::Service;
+
+/// How long the seats have for both rounds.
+const DELIBERATION_MS: i64 = 20_000;
+/// How long the executor has before somebody is told that it is silent.
+const REMEDIATION_MS: i64 = 15 * 60 * 1000;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Event {
+    /// The context is complete (canonical text).
+    Gathered(String),
+    /// All seats answered or the deadline passed, and this is the count.
+    Tallied(Box<Outcome>),
+    /// How far Assent may go for the target, read when the decision stood.
+    Authorised(Mode),
+    /// The executor's plan was admitted and its write is about to happen.
+    Applying,
+    /// The write is done.
+    Applied,
+    /// The executor is done with the plan.
+    Finished(RemediationResult),
+    /// Time passed.
+    Tick,
+}
+
+/// How a plan ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RemediationResult {
+    /// The symptom is gone and stayed gone for the soak time.
+    Verified,
+    /// It did not help, and the inverse was carried out.
+    Reverted(String),
+    /// Nothing was written; the reason.
+    Refused(String),
+    /// It did not help and could not be undone; a person must act.
+    Failed(String),
+}
+
+/// What to do. Each is keyed so that doing it twice is doing it once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Effect {
+    /// Gather the context.
+    Gather,
+    /// Ask the seats, both rounds, until the deadline; then tally.
+    Ask {
+        /// Which epoch.
+        epoch: u32,
+        /// When late is an abstention.
+        deadline: UnixMillis,
+    },
+    /// Write the `Decision` of this epoch.
+    Decide {
+        /// Which epoch.
+        epoch: u32,
+        /// The count.
+        outcome: Box<Outcome>,
+    },
+    /// Tell a person, with the competing hypotheses.
+    Escalate(String),
+    /// Append to the ledger.
+    Record {
+        /// Kind of the entry.
+        kind: String,
+        /// Appended once per incident and key.
+        key: String,
+        /// One line.
+        detail: String,
+    },
+}
+
+// === impl Incident ===
+
+impl Incident {
+    /// A new incident and the first thing to do.
+    #[must_use]
+    pub fn open(uid: IncidentUid, service: Service, now: UnixMillis) -> (Self, Vec<Effect>) {
+        let incident = Self {
+            uid,
+            service,
+            opened_at: now,
+            phase: Phase::Open,
+            epoch: 1,
+            asked_again: false,
+            deadline: now.plus(DELIBERATION_MS),
+            context: None,
+            outcome: None,
+        };
+        let effects = vec![incident.record("incident-opened", incident.service.to_string()), Effect::Gather];
+        (incident, effects)
+    }
+
+    /// What follows from `event`. An event that does not fit the phase changes nothing: it was said before, or comes too late.
+    pub fn step(&mut self, now: UnixMillis, event: Event) -> Vec<Effect> {
+        match (self.phase, event) {
+            (Phase::Open, Event::Gathered(context)) => {
+                self.context = Some(context);
+                self.ask(now)
+            }
+            (Phase::Investigating, Event::Tallied(outcome)) => self.decide(now, outcome),
+            (Phase::Decided, Event::Authorised(mode)) => self.authorise(now, mode),
+            (Phase::Decided | Phase::Remediating, Event::Applying) => self.enter(Phase::Remediating, now.plus(REMEDIATION_MS), "apply-started", ""),
+            (Phase::Decided | Phase::Remediating, Event::Applied) => self.enter(Phase::Verifying, now.plus(REMEDIATION_MS), "applied", ""),
+            (Phase::Decided | Phase::Remediating | Phase::Verifying, Event::Finished(result)) => self.finish(now, result),
+            (phase, Event::Tick) if !phase.is_final() && now > self.deadline => self.overdue(now),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What to do after a restart: the effects of the current phase, all of them safe to repeat.
+    #[must_use]
+    pub fn resume(&self) -> Vec<Effect> {
+        match self.phase {
+            Phase::Open => vec![Effect::Gather],
+            Phase::Investigating => vec![Effect::Ask { epoch: self.epoch, deadline: self.deadline }],
+            _ => Vec::new(),
+        }
+    }
+
+    fn ask(&mut self, now: UnixMillis) -> Vec<Effect> {
+        let deadline = now.plus(DELIBERATION_MS);
+        let mut effects = self.enter(Phase::Investigating, deadline, "seats-asked", &format!("epoch {}", self.epoch));
+        effects.push(Effect::Ask { epoch: self.epoch, deadline });
+        effects
+    }
+
+    fn decide(&mut self, now: UnixMillis, outcome: Box<Outcome>) -> Vec<Effect> {
+        let epoch = self.epoch;
+        let mut effects = vec![Effect::Decide { epoch, outcome: outcome.clone() }];
+        match &outcome.verdict {
+            Verdict::Act { proposal, .. } => {
+                let detail = format!("{} on {}", proposal.action.act().describe(), proposal.target);
+                effects.extend(self.enter(Phase::Decided, now.plus(REMEDIATION_MS), "decided", &detail));
+            }
+            // A veto is an answer, not missing evidence: asking again would be shopping for another one.
+            Verdict::Hold { rule, reason } if *rule != Rule::Veto && !self.asked_again && self.epoch < MAX_EPOCHS => {
+                self.asked_again = true;
+                self.epoch = self.epoch.saturating_add(1);
+                effects.push(self.record(&format!("inconclusive-{epoch}"), reason.clone()));
+                effects.extend(self.ask(now));
+            }
+            Verdict::Hold { reason, .. } => effects.extend(self.escalate(now, reason.clone())),
+        }
+        effects
+    }
+
+    fn authorise(&mut self, now: UnixMillis, mode: Mode) -> Vec<Effect> {
+        match mode {
+            Mode::Autonomous => self.enter(Phase::Remediating, now.plus(REMEDIATION_MS), "handed-to-executor", ""),
+            Mode::Approve => self.enter(Phase::AwaitingApproval, now.plus(REMEDIATION_MS), "approval-awaited", ""),
+            Mode::Observe => {
+                self.outcome = Some("observed only: no Blueprint allows an action here".into());
+                self.enter(Phase::Watching, now, "observed", "")
+            }
+        }
+    }
+
+    fn finish(&mut self, now: UnixMillis, result: RemediationResult) -> Vec<Effect> {
+        match result {
+            RemediationResult::Verified => {
+                self.outcome = Some("verified".into());
+                self.enter(Phase::Resolved, now, "resolved", "")
+            }
+            RemediationResult::Reverted(reason) => {
+                self.outcome = Some(format!("rolled back: {reason}"));
+                let mut effects = self.enter(Phase::RolledBack, now, "rolled-back", &reason);
+                effects.push(Effect::Escalate(reason));
+                effects
+            }
+            RemediationResult::Refused(reason) | RemediationResult::Failed(reason) => self.escalate(now, reason),
+        }
+    }
+
+    fn overdue(&mut self, now: UnixMillis) -> Vec<Effect> {
+        match self.phase {
+            // The seats' deadline is kept by whoever asks them; this is for an asker that died.
+            Phase::Open | Phase::Investigating => {
+                self.deadline = now.plus(DELIBERATION_MS);
+                self.resume()
+            }
+            phase => self.escalate(now, format!("nothing moved in phase {} until its deadline", phase.as_str())),
+        }
+    }
+
+    fn escalate(&mut self, now: UnixMillis, reason: String) -> Vec<Effect> {
+        self.outcome = Some(reason.clone());
+        let mut effects = self.enter(Phase::Escalated, now, "escalated", &reason);
+        effects.push(Effect::Escalate(reason));
+        effects
+    }
+
+    fn enter(&mut self, phase: Phase, deadline: UnixMillis, kind: &str, detail: &str) -> Vec<Effect> {
+        if self.phase == phase {
+            return Vec::new();
+        }
+        self.phase = phase;
+        self.deadline = deadline;
+        vec![self.record(kind, detail.to_owned())]
+    }
+
+    fn record(&self, kind: &str, detail: String) -> Effect {
+        Effect::Record { kind: kind.to_owned(), key: format!("{}/{}/{kind}", self.uid, self.epoch), detail }
+    }
+}

@@ -1,0 +1,26 @@
+//! What Assent decides, as total functions of values: no clock, network, file, environment, randomness, Kubernetes client or
+//! async. Time and randomness are arguments; effects are values that a binary carries out.
+//!
+//! Read in this order: an [`incident`] opens and steps through its life; seats judge it ([`seats`]) and cast [`ballot`]s;
+//! [`consensus`] tallies them into one outcome; the outcome's [`action`] becomes a [`plan`]; [`proof`] says whether one
+//! concrete write is that plan and nothing else; [`verification`] says whether it helped; [`ledger`] chains it all.
+#![deny(missing_docs, clippy::expect_used, clippy::unreachable, clippy::indexing_slicing)]
+
+pub mod canonical;
+pub mod ids;
+pub mod target;
+
+pub mod incident;
+
+pub mod ballot;
+pub mod seats;
+
+pub mod consensus;
+
+pub mod action;
+pub mod plan;
+pub mod proof;
+pub mod refusal;
+pub mod verification;
+
+pub mod ledger;

@@ -1,0 +1,104 @@
+//! One concrete plan: immutable, complete, named by what it is, with its undoing inside. The executor chooses nothing after
+//! it is written; the gate re-proves it at every write.
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Inverse;
+use crate::ballot::Proposal;
+use crate::canonical::{self, Digest};
+use crate::ids::{IncidentUid, UnixMillis};
+use crate::incident::Mode;
+use crate::ledger::Head;
+
+/// Longest time from a plan's creation to its write.
+pub const MAX_EXPIRY_MS: u32 = 5 * 60 * 1000;
+/// Longest time from a plan's creation to the end of its revert.
+pub const MAX_REVERT_MS: u32 = 30 * 60 * 1000;
+/// A plan and its ballots are kept for this long after the revert's deadline.
+pub const KEEP_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// A plan, in the shape whose canonical text is the payload of a `Remediation`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plan {
+    /// UID of the `kube-system` namespace.
+    pub cluster: String,
+    /// The incident.
+    pub incident: IncidentUid,
+    /// The epoch whose ballots carry it.
+    pub epoch: u32,
+    /// What is done to what.
+    pub proposal: Proposal,
+    /// How it is undone.
+    pub inverse: Inverse,
+    /// Digests of the ballots that were counted, sorted. For the record: the gate lists ballots itself.
+    pub ballots: Vec<Digest>,
+    /// Digest of the roster.
+    pub roster: Digest,
+    /// Digest of the set of guardrails.
+    pub guardrails: Digest,
+    /// The Blueprint that allows it.
+    pub blueprint: BlueprintPin,
+    /// The ledger when the intent was recorded.
+    pub ledger: LedgerPin,
+    /// How long the service must stay well before it counts as verified.
+    pub soak_ms: u32,
+    /// Life of the right to apply, from the server-set creation time.
+    pub expires_after_ms: u32,
+    /// Life of the right to revert, from the server-set creation time.
+    pub revert_within_ms: u32,
+}
+
+/// A Blueprint, pinned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BlueprintPin {
+    /// Its name, in the target's namespace.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+}
+
+/// Where the ledger stood, with the links since the last admitted plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LedgerPin {
+    /// The head after the intent to apply was recorded.
+    pub head: Head,
+    /// Entry digests from the last admitted plan's head to this one.
+    pub links: Vec<Digest>,
+}
+
+/// A Blueprint as the gate reads it live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlueprintFacts {
+    /// Its name, UID and generation.
+    pub pin: BlueprintPin,
+    /// How far Assent may go.
+    pub mode: Mode,
+    /// Names of the allowed actions.
+    pub actions: Vec<String>,
+    /// Fewest replicas of a scale.
+    pub min_replicas: Option<u32>,
+    /// Most replicas of a scale.
+    pub max_replicas: Option<u32>,
+    /// When its specification last changed.
+    pub changed_at: UnixMillis,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// The one name that this action on this target in this epoch can have. A second use would need the same name.
+    pub fn name(&self) -> Result<String, canonical::Error> {
+        name(&self.cluster, &self.incident, self.epoch, &self.proposal)
+    }
+}
+
+/// See [`Plan::name`].
+pub fn name(cluster: &str, incident: &IncidentUid, epoch: u32, proposal: &Proposal) -> Result<String, canonical::Error> {
+    let digest = Digest::of(&(cluster, incident, epoch, &proposal.action, &proposal.target.uid))?;
+    Ok(format!("rem-{}", digest.as_str().get(..40).unwrap_or_default()))
+}

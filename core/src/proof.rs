@@ -1,0 +1,153 @@
+//! Whether one concrete request is proven: by ballots counted again, by authority read live, and by the difference it makes.
+//!
+//! The gate calls this inside the API server's path, the executor before it submits, the plugin when it verifies. It is a
+//! pure function of what was read: asked any number of times it says the same and changes nothing.
+
+mod authority;
+mod difference;
+mod quorum;
+mod write;
+
+use serde_json::Value;
+
+use crate::ballot::CastBallot;
+use crate::canonical::Digest;
+use crate::consensus::Roster;
+use crate::ids::{IncidentUid, UnixMillis};
+use crate::ledger::Head;
+use crate::plan::{BlueprintFacts, MAX_EXPIRY_MS, MAX_REVERT_MS, Plan};
+use crate::refusal::{Refusal, Rule};
+
+pub use authority::{allows, permits_deletion};
+pub use difference::{describe_difference, permitted};
+pub use quorum::prove;
+pub use write::{Admitted, judge_write};
+
+/// Largest difference between the gate's clock and the API server's.
+pub const MAX_SKEW_MS: i64 = 5_000;
+
+/// What was read to decide, all of it live.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// UID of the `kube-system` namespace.
+    pub cluster: String,
+    /// Now, as the API server says.
+    pub now: UnixMillis,
+    /// Now, as the gate's own clock says.
+    pub own_clock: UnixMillis,
+    /// The roster, or why there is none.
+    pub roster: Result<Roster, String>,
+    /// All ballots of the incident, or the first refusal among them: one that does not verify stops everything, since
+    /// leaving it out might leave out a veto.
+    pub ballots: Result<Vec<CastBallot>, Refusal>,
+    /// Plans of the incident with their server-set creation times.
+    pub plans: Vec<(Plan, UnixMillis)>,
+    /// The newest ledger head among all plans.
+    pub ledger: Option<Head>,
+    /// Whether a Pause exists, and why.
+    pub paused: Option<String>,
+    /// The Blueprint of the target.
+    pub blueprint: Option<BlueprintFacts>,
+    /// Digest of the set of guardrails in force.
+    pub guardrails: Digest,
+    /// What the guardrails say of this request.
+    pub guardrail_denial: Option<Refusal>,
+    /// The target as it is now.
+    pub target: Option<Value>,
+    /// ConfigMaps that the target's template refers to after the write: name and digest.
+    pub configurations: Vec<(String, Digest)>,
+}
+
+/// One write, as the API server shows it to admission.
+#[derive(Clone, Debug)]
+pub struct WriteRequest {
+    /// Values of the incident extra.
+    pub incidents: Vec<String>,
+    /// API group.
+    pub group: String,
+    /// API version.
+    pub version: String,
+    /// Plural resource.
+    pub resource: String,
+    /// Sub-resource or empty.
+    pub subresource: String,
+    /// `CREATE`, `UPDATE`, `DELETE`, `CONNECT`.
+    pub operation: String,
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Whether nothing will be stored.
+    pub dry_run: bool,
+    /// `options.fieldManager`.
+    pub field_manager: String,
+    /// The object before.
+    pub old: Value,
+    /// The object after.
+    pub new: Value,
+}
+
+// === impl Facts ===
+
+impl Facts {
+    pub(crate) fn roster(&self) -> Result<&Roster, Refusal> {
+        self.roster.as_ref().map_err(|reason| Refusal::new(Rule::NoRoster, reason.clone(), "a Roster `default` written by a person"))
+    }
+
+    /// The two clocks must agree, for expiry to mean anything.
+    pub(crate) fn check_clock(&self) -> Result<(), Refusal> {
+        let skew = self.now.since(self.own_clock).abs();
+        if skew > MAX_SKEW_MS {
+            return Err(Refusal::new(Rule::Clock, format!("the gate's clock is {skew} ms off the API server's"), format!("at most {MAX_SKEW_MS} ms")));
+        }
+        Ok(())
+    }
+}
+
+/// Judges a new plan at its creation: everything that a write will be judged by, plus its own bounds and the ledger.
+pub fn judge_plan(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
+    facts.check_clock()?;
+    if plan.cluster != facts.cluster {
+        return Err(Refusal::new(Rule::Cluster, format!("the plan is for cluster `{}`", plan.cluster), format!("cluster `{}`", facts.cluster)));
+    }
+    for (what, value, most) in [("expiry", plan.expires_after_ms, MAX_EXPIRY_MS), ("revert", plan.revert_within_ms, MAX_REVERT_MS)] {
+        if value == 0 || value > most {
+            return Err(Refusal::new(Rule::Expired, format!("its {what} is {value} ms"), format!("1 to {most} ms")));
+        }
+    }
+    authority::may_apply(facts, &plan.proposal)?;
+    authority::unchanged_since_planning(facts, plan)?;
+    let counted = prove(facts, &plan.incident, plan.epoch, &plan.proposal, facts.now)?;
+    if counted != plan.ballots {
+        return Err(Refusal::new(Rule::Tally, "the plan does not name the ballots that count", "the digests of all ballots of the epoch, sorted"));
+    }
+    let target = facts.target.as_ref().ok_or_else(|| write::stale("the target does not exist"))?;
+    write::fresh(plan, target)?;
+    plan.proposal.action.act().preconditions(target).map_err(|reason| Refusal::new(Rule::ForbiddenTarget, reason, "a workload that the action models"))?;
+    let inverse = plan.proposal.action.act().inverse(target).map_err(|reason| Refusal::new(Rule::Revert, reason, "a target that can be restored"))?;
+    if inverse != plan.inverse {
+        return Err(Refusal::new(Rule::Revert, "the plan's inverse would not restore the target as it is", "the inverse of the action on the target as it is"));
+    }
+    let last = facts.ledger.clone().unwrap_or_else(Head::empty);
+    if !last.extends_to(&plan.ledger.head, &plan.ledger.links) {
+        return Err(Refusal::new(
+            Rule::Ledger,
+            format!("ledger head {} does not extend the last admitted head {}", plan.ledger.head.sequence, last.sequence),
+            "the links from the last admitted head to the new one",
+        ));
+    }
+    Ok(())
+}
+
+/// The incident that a request names by its one extra.
+pub fn incident_of(extras: &[String]) -> Result<IncidentUid, Refusal> {
+    let refuse = |reason: String| Refusal::new(Rule::IncidentExtra, reason, "exactly one Incident-UID in the user's extra `assent.dev/incident-uid`");
+    match extras {
+        [one] => IncidentUid::try_from(one.clone()).map_err(|error| refuse(format!("`{one:.64}`: {error}"))),
+        [] => Err(refuse("the write names no incident".into())),
+        more => Err(refuse(format!("the write names {} incidents", more.len()))),
+    }
+}
+
+#[cfg(test)]
+mod cases;

@@ -1,0 +1,91 @@
+//! Who allowed it: pause, Blueprint, guardrails, and that none of them was loosened in mid-flight.
+
+use super::Facts;
+use crate::action::Action;
+use crate::ballot::Proposal;
+use crate::ids::UnixMillis;
+use crate::incident::Mode;
+use crate::plan::{BlueprintFacts, KEEP_MS, Plan};
+use crate::refusal::{Refusal, Rule};
+use crate::target::is_system_namespace;
+
+/// Whether the target may be acted on and nothing stands against acting now.
+pub(super) fn may_apply(facts: &Facts, proposal: &Proposal) -> Result<(), Refusal> {
+    let target = &proposal.target;
+    if is_system_namespace(&target.namespace) {
+        return Err(Refusal::new(Rule::ForbiddenTarget, format!("namespace `{}` is never a target", target.namespace), "a workload outside `assent-system` and `kube-*`"));
+    }
+    if let Some(reason) = &facts.paused {
+        return Err(Refusal::new(Rule::Paused, format!("a pause is in force: {reason}"), "the same request after a person has deleted the Pause"));
+    }
+    let blueprint = facts.blueprint.as_ref().ok_or_else(|| {
+        Refusal::new(Rule::Blueprint, format!("no Blueprint speaks of {target}"), "a Blueprint in the target's namespace in mode `autonomous` that names the action")
+    })?;
+    allows(blueprint, &proposal.action)?;
+    facts.guardrail_denial.clone().map_or(Ok(()), Err)
+}
+
+/// Whether `blueprint` allows `action` without asking anybody.
+pub fn allows(blueprint: &BlueprintFacts, action: &Action) -> Result<(), Refusal> {
+    let refuse = |reason: String, would_pass: String| Err(Refusal::new(Rule::Blueprint, reason, would_pass));
+    let name = action.name();
+    if blueprint.mode != Mode::Autonomous {
+        return refuse(format!("Blueprint `{}` is in mode {:?}", blueprint.pin.name, blueprint.mode), "mode `autonomous`, or a person's approval".into());
+    }
+    if !blueprint.actions.iter().any(|allowed| allowed == name) {
+        return refuse(format!("Blueprint `{}` does not allow {name}", blueprint.pin.name), format!("one of: {}", blueprint.actions.join(", ")));
+    }
+    if let Action::ScaleWorkload(scale) = action {
+        let least = blueprint.min_replicas.unwrap_or(1);
+        let Some(most) = blueprint.max_replicas else {
+            return refuse(format!("Blueprint `{}` sets no `limits.maxReplicas`", blueprint.pin.name), "a Blueprint that says how far to scale".into());
+        };
+        if scale.replicas < least || scale.replicas > most {
+            return refuse(format!("{} replicas are outside the Blueprint's limits", scale.replicas), format!("{least} to {most} replicas"));
+        }
+    }
+    Ok(())
+}
+
+/// The plan was made under the roster, guardrails and Blueprint in force, and the Blueprint is older than the first vote:
+/// a loosened one holds for later incidents only.
+pub(super) fn unchanged_since_planning(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
+    let refuse = |what: &str| Err(Refusal::new(Rule::Authority, format!("{what} changed after the plan was made"), "a fresh vote under what is in force now"));
+    let roster = facts.roster()?.digest().map_err(|error| Refusal::new(Rule::NoRoster, error.to_string(), "a roster with a digest"))?;
+    if plan.roster != roster {
+        return refuse("the roster");
+    }
+    if plan.guardrails != facts.guardrails {
+        return refuse("the set of guardrails");
+    }
+    if facts.blueprint.as_ref().map(|blueprint| &blueprint.pin) != Some(&plan.blueprint) {
+        return refuse("the Blueprint");
+    }
+    Ok(())
+}
+
+/// The Blueprint must not have been changed after the seats began to vote.
+pub(super) fn blueprint_precedes(facts: &Facts, first_vote: UnixMillis) -> Result<(), Refusal> {
+    match &facts.blueprint {
+        // Both times are the API server's and whole seconds: the same second is not before.
+        Some(blueprint) if blueprint.changed_at > first_vote => Err(Refusal::new(
+            Rule::Authority,
+            format!("Blueprint `{}` was changed after the vote began", blueprint.pin.name),
+            "the next incident: a change holds for later ones only",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a plan (and with it its ballots) may be deleted now. `newest` is whether no other plan has a later ledger head:
+/// that one stays, since the next plan must extend it.
+pub fn permits_deletion(plan: &Plan, created_at: UnixMillis, newest: bool, now: UnixMillis) -> Result<(), Refusal> {
+    let until = created_at.plus(i64::from(plan.revert_within_ms)).plus(KEEP_MS);
+    if newest {
+        return Err(Refusal::new(Rule::Immutable, "the newest plan carries the ledger head that the next one must extend", "deleting it once a later plan exists"));
+    }
+    if now <= until {
+        return Err(Refusal::new(Rule::Immutable, "plans and ballots are kept for 24 h after the revert's deadline", format!("deleting it {} s from now", until.since(now) / 1000)));
+    }
+    Ok(())
+}

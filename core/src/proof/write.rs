@@ -1,0 +1,186 @@
+//! One write of the executor: an apply of the voted change, or the one revert that is owed.
+
+use serde_json::Value;
+
+use super::{Facts, WriteRequest, authority, difference, incident_of, quorum};
+use crate::action::{Action, Inverse, Write};
+use crate::ballot::Proposal;
+use crate::canonical::Digest;
+use crate::consensus::{Verdict, tally};
+use crate::ids::{IncidentUid, UnixMillis};
+use crate::plan::Plan;
+use crate::refusal::{Refusal, Rule};
+use crate::target::Target;
+
+const FIELD_MANAGER: &str = "assent-executor";
+
+/// Why a write was let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// It is the voted change.
+    Apply,
+    /// It puts back what the voted change changed.
+    Revert,
+    /// It is a dry run of a change that the ballots decide for; no plan exists yet.
+    DryRun,
+}
+
+/// Judges one write by the user `assent:executor`.
+pub fn judge_write(facts: &Facts, request: &WriteRequest) -> Result<Admitted, Refusal> {
+    let incident = incident_of(&request.incidents)?;
+    facts.check_clock()?;
+    if request.operation != "UPDATE" {
+        return Err(Refusal::new(Rule::Resource, format!("{} is no operation of any action", request.operation), "an update of the resource that the voted action writes"));
+    }
+    if request.field_manager != FIELD_MANAGER {
+        return Err(Refusal::new(Rule::Resource, format!("field manager `{:.64}`", request.field_manager), format!("field manager `{FIELD_MANAGER}`")));
+    }
+    let of_target = |proposal: &Proposal| proposal.target.namespace == request.namespace && proposal.target.name == request.name;
+    let mut refusal = None;
+    for (plan, created_at) in facts.plans.iter().filter(|(plan, _)| plan.incident == incident && of_target(&plan.proposal)) {
+        match judge_by_plan(facts, request, plan, *created_at) {
+            Ok(admitted) => return Ok(admitted),
+            Err(other) => refusal = refusal.or(Some(other)),
+        }
+    }
+    match refusal {
+        Some(refusal) => Err(refusal),
+        None if request.dry_run => judge_dry_run(facts, request, &incident),
+        None => Err(Refusal::new(Rule::NoPlan, format!("incident {incident} has no admitted plan for {}/{}", request.namespace, request.name), "a Remediation that a quorum of ballots decides for")),
+    }
+}
+
+fn judge_by_plan(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMillis) -> Result<Admitted, Refusal> {
+    let action = &plan.proposal.action;
+    check_resource(&action.act().write(), request)?;
+    let target = facts.target.as_ref().ok_or_else(|| stale("the target does not exist"))?;
+    let now_target = Target::of(target).map_err(|reason| stale(&reason))?;
+    if now_target.uid != plan.proposal.target.uid {
+        return Err(stale("the target is another object of the same name"));
+    }
+    // One spec change is one generation: at the planned one it is an apply, one later it can only be the revert.
+    if now_target.generation == plan.proposal.target.generation {
+        apply(facts, request, plan, created_at, target)?;
+        return Ok(Admitted::Apply);
+    }
+    revert(facts, request, plan, created_at, target, &now_target)?;
+    Ok(Admitted::Revert)
+}
+
+fn apply(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMillis, target: &Value) -> Result<(), Refusal> {
+    let age = facts.now.since(created_at);
+    if age > i64::from(plan.expires_after_ms) {
+        return Err(Refusal::new(Rule::Expired, format!("the plan is {} s old", age / 1000), format!("a write within {} s of the plan", plan.expires_after_ms / 1000)));
+    }
+    authority::may_apply(facts, &plan.proposal)?;
+    authority::unchanged_since_planning(facts, plan)?;
+    quorum::prove(facts, &plan.incident, plan.epoch, &plan.proposal, created_at)?;
+    fresh(plan, target)?;
+    voted_change(facts, request, &plan.proposal)
+}
+
+fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMillis, target: &Value, now_target: &Target) -> Result<(), Refusal> {
+    let refuse = |reason: String, would_pass: &str| Err(Refusal::new(Rule::Revert, reason, would_pass));
+    if plan.inverse == Inverse::Empty {
+        return refuse("the action keeps the desired state, so no revert is owed".into(), "a fresh vote");
+    }
+    if now_target.generation != plan.proposal.target.generation.saturating_add(1) {
+        return refuse(
+            format!("the target is at generation {}, the plan left it at {}", now_target.generation, plan.proposal.target.generation.saturating_add(1)),
+            "a target that nobody touched since the apply",
+        );
+    }
+    let age = facts.now.since(created_at);
+    if age > i64::from(plan.revert_within_ms) {
+        return refuse(format!("the plan is {} s old", age / 1000), "a revert before its deadline");
+    }
+    // The proof holds as of the plan's creation: an owed revert outlives ballots, pause and Blueprint.
+    quorum::prove(facts, &plan.incident, plan.epoch, &plan.proposal, created_at)?;
+    if !as_left(&plan.proposal.action, target) {
+        return refuse("the target is not as the action left it".into(), "a target that nobody touched since the apply");
+    }
+    let expected = plan.inverse.expected(&request.old).map_err(|reason| Refusal::new(Rule::Revert, reason, "the plan's inverse"))?;
+    let expected = expected.ok_or_else(|| Refusal::new(Rule::Revert, "nothing to restore", "a fresh vote"))?;
+    difference::permitted(&request.old, &expected, &request.new, plan.proposal.action.act().write().roots)
+}
+
+/// Whether what the action changes is still what it wrote.
+fn as_left(action: &Action, target: &Value) -> bool {
+    match action {
+        Action::RollbackWorkload(rollback) => {
+            target.pointer("/spec/template").and_then(|template| Digest::of(template).ok()).as_ref() == Some(&rollback.template)
+        }
+        Action::ScaleWorkload(scale) => target.pointer("/spec/replicas").and_then(Value::as_u64) == Some(u64::from(scale.replicas)),
+        Action::RestartWorkload(_) => true,
+    }
+}
+
+fn judge_dry_run(facts: &Facts, request: &WriteRequest, incident: &IncidentUid) -> Result<Admitted, Refusal> {
+    let roster = facts.roster()?;
+    let ballots = facts.ballots.as_ref().map_err(Clone::clone)?;
+    let epoch = ballots.iter().map(|cast| cast.ballot.epoch).max().unwrap_or(0);
+    let of_epoch: Vec<_> = ballots.iter().filter(|cast| cast.ballot.epoch == epoch).cloned().collect();
+    let proposal = match tally(roster, &of_epoch).verdict {
+        Verdict::Act { proposal, .. } => proposal,
+        Verdict::Hold { rule, reason } => return Err(Refusal::new(rule, reason, "a dry run of what a quorum of ballots decides for")),
+    };
+    quorum::prove(facts, incident, epoch, &proposal, facts.now)?;
+    check_resource(&proposal.action.act().write(), request)?;
+    if (&proposal.target.namespace, &proposal.target.name) != (&request.namespace, &request.name) {
+        return Err(Refusal::new(Rule::NoPlan, format!("the ballots do not decide for {}/{}", request.namespace, request.name), proposal.target.to_string()));
+    }
+    authority::may_apply(facts, &proposal)?;
+    let target = facts.target.as_ref().ok_or_else(|| stale("the target does not exist"))?;
+    same_target(&proposal.target, target)?;
+    voted_change(facts, request, &proposal)?;
+    Ok(Admitted::DryRun)
+}
+
+/// The write is the voted change of the old object, by the action's own function.
+fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal) -> Result<(), Refusal> {
+    let act = proposal.action.act();
+    let material = request.new.pointer("/spec/template");
+    let expected = act.expected(&request.old, material).map_err(|reason| Refusal::new(Rule::Difference, reason, act.describe()))?;
+    if let Action::RollbackWorkload(rollback) = &proposal.action {
+        for seen in &rollback.configurations {
+            if !facts.configurations.iter().any(|(name, digest)| *name == seen.name && *digest == seen.digest) {
+                return Err(Refusal::new(
+                    Rule::Stale,
+                    format!("ConfigMap `{}` is not as it was when the revision was healthy", seen.name),
+                    "the configuration that the seats saw healthy with it",
+                ));
+            }
+        }
+    }
+    difference::permitted(&request.old, &expected, &request.new, act.write().roots)
+}
+
+fn check_resource(write: &Write, request: &WriteRequest) -> Result<(), Refusal> {
+    let is = (request.group.as_str(), request.version.as_str(), request.resource.as_str(), request.subresource.as_str());
+    if is != (write.group, write.version, write.resource, write.subresource) {
+        let slash = if write.subresource.is_empty() { "" } else { "/" };
+        return Err(Refusal::new(
+            Rule::Resource,
+            format!("the write goes to {}/{} {} {}", request.group, request.version, request.resource, request.subresource),
+            format!("{}/{} {}{slash}{}", write.group, write.version, write.resource, write.subresource),
+        ));
+    }
+    Ok(())
+}
+
+/// The plan's target is as it was judged.
+pub(super) fn fresh(plan: &Plan, target: &Value) -> Result<(), Refusal> {
+    same_target(&plan.proposal.target, target)
+}
+
+fn same_target(voted: &Target, object: &Value) -> Result<(), Refusal> {
+    let now = Target::of(object).map_err(|reason| stale(&reason))?;
+    if now != *voted {
+        return Err(stale(&format!("{voted} was judged at generation {} and is at {}", voted.generation, now.generation)));
+    }
+    Ok(())
+}
+
+pub(super) fn stale(reason: &str) -> Refusal {
+    Refusal::new(Rule::Stale, reason, "the object with the uid, generation and spec that the seats judged")
+}

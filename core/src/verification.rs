@@ -1,0 +1,95 @@
+//! Whether an action helped: two independent signals say "well" without a break for the soak time, or the time is up.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ballot::Principal;
+use crate::ids::UnixMillis;
+
+/// One look at the service through one signal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    /// When.
+    pub at: UnixMillis,
+    /// Whose figures.
+    pub principal: Principal,
+    /// The figures, in a line; `None` means that the signal had no data.
+    pub healthy: Option<bool>,
+    /// The figures in a line.
+    pub summary: String,
+}
+
+/// What the readings so far mean.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Progress {
+    /// Go on looking.
+    Watching,
+    /// Well for the soak time, by two signals of which one is no sidecar.
+    Verified,
+    /// The deadline passed without that.
+    Failed(String),
+}
+
+/// Judges the readings of one plan, oldest first.
+#[must_use]
+pub fn judge(readings: &[Reading], soak_ms: u32, deadline: UnixMillis, now: UnixMillis) -> Progress {
+    let soaked = |principal: Principal| {
+        let mut well_since = None;
+        let mut last = None;
+        for reading in readings.iter().filter(|reading| reading.principal == principal) {
+            well_since = if reading.healthy == Some(true) { well_since.or(Some(reading.at)) } else { None };
+            last = Some(reading.at);
+        }
+        matches!((well_since, last), (Some(since), Some(last)) if last.since(since) >= i64::from(soak_ms))
+    };
+    let well: Vec<Principal> = [Principal::Sidecar, Principal::Kubelet, Principal::ApiServer].into_iter().filter(|p| soaked(*p)).collect();
+    // A signal that has data and is not well contradicts the others, whichever they are.
+    let ill = readings.iter().rev().take(6).find(|reading| reading.healthy == Some(false));
+    if well.len() >= 2 && ill.is_none() {
+        return Progress::Verified;
+    }
+    if now > deadline {
+        let why = readings.iter().rev().find(|reading| reading.healthy != Some(true)).map_or("no signal had data".to_owned(), |r| r.summary.clone());
+        return Progress::Failed(format!("not well for {} s before the deadline: {why}", soak_ms / 1000));
+    }
+    Progress::Watching
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(principal: Principal, healthy: &[Option<bool>]) -> Vec<Reading> {
+        let at = |i: usize| UnixMillis(i64::try_from(i).unwrap() * 1000);
+        healthy.iter().enumerate().map(|(i, h)| Reading { at: at(i), principal, healthy: *h, summary: format!("{h:?}") }).collect()
+    }
+
+    fn check(sidecar: &[Option<bool>], api: &[Option<bool>], now: i64) -> Progress {
+        let mut all = readings(Principal::Sidecar, sidecar);
+        all.extend(readings(Principal::ApiServer, api));
+        all.sort_by_key(|reading| reading.at);
+        judge(&all, 3000, UnixMillis(20_000), UnixMillis(now))
+    }
+
+    #[test]
+    fn two_signals_well_for_the_soak_time_verify() {
+        let well = [Some(true); 5];
+        assert_eq!(check(&well, &well, 5000), Progress::Verified);
+        assert_eq!(check(&well, &[], 5000), Progress::Watching);
+        assert_eq!(check(&well, &[None; 5], 5000), Progress::Watching);
+        assert_eq!(check(&[Some(true); 2], &[Some(true); 2], 2000), Progress::Watching);
+    }
+
+    #[test]
+    fn one_bad_reading_starts_the_soak_again() {
+        let broken = [Some(true), Some(true), Some(false), Some(true), Some(true)];
+        assert_eq!(check(&broken, &[Some(true); 5], 5000), Progress::Watching);
+    }
+
+    #[test]
+    fn the_deadline_ends_it_with_the_last_bad_figure() {
+        let Progress::Failed(why) = check(&[Some(false); 5], &[Some(true); 5], 20_001) else { panic!() };
+        assert!(why.contains("Some(false)"), "{why}");
+    }
+}

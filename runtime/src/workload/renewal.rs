@@ -1,0 +1,254 @@
+//! Obtaining and renewing the workload certificate: at a jittered half to 70 % of its life, with a
+//! fresh key, retried with capped backoff while the old certificate keeps serving, and at once when
+//! the trust bundle no longer vouches for it. It never extends or trusts an expired certificate.
+
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use linkerd2_proxy_api::identity::CertifyRequest;
+use linkerd2_proxy_api::identity::identity_client::IdentityClient;
+use rustls_pki_types::{CertificateDer, UnixTime};
+use tokio::sync::watch;
+
+use super::{Certified, Error, Name, Usage, Workload, WorkloadArgs, certified};
+use crate::{mtls, reload, telemetry};
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+// The wall clock may jump and a suspended machine's timers do not; look at it again this often.
+const CLOCK_CHECK: Duration = Duration::from_secs(60);
+
+/// The task that keeps a [`Workload`] certified.
+#[must_use = "without running it there is never a certificate"]
+pub struct Renewal {
+    certifier: Certifier,
+    follow_trust: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+struct Certifier {
+    workload: Workload,
+    sender: watch::Sender<Option<Arc<Certified>>>,
+    identity_service: String,
+    identity: Name,
+    token_file: PathBuf,
+    state_dir: Option<PathBuf>,
+}
+
+/// When to renew: between 50 % and 70 % of the validity, by `fraction` in 0..1.
+pub fn renew_at(not_before: SystemTime, not_after: SystemTime, fraction: f64) -> SystemTime {
+    let life = not_after.duration_since(not_before).unwrap_or_default();
+    not_before + life.mul_f64(0.5 + 0.2 * fraction.clamp(0.0, 1.0))
+}
+
+// === impl Renewal ===
+
+impl fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renewal")
+            .field("name", &self.certifier.workload.own_name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Renewal {
+    pub(super) fn new(
+        args: &WorkloadArgs,
+        workload: Workload,
+        sender: watch::Sender<Option<Arc<Certified>>>,
+        identity: Name,
+        follow_trust: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ) -> Result<Self, Error> {
+        // Refuses an unusable address at start rather than at every attempt.
+        mtls::anonymous_channel(&workload, &args.identity_service, &identity)?;
+        let certifier = Certifier {
+            workload,
+            sender,
+            identity_service: args.identity_service.clone(),
+            identity,
+            token_file: args.identity_token_file.clone(),
+            state_dir: args.identity_state_dir.clone(),
+        };
+        Ok(Self {
+            certifier,
+            follow_trust,
+        })
+    }
+
+    /// Runs for the life of the process.
+    pub async fn run(self) {
+        let Self {
+            certifier,
+            follow_trust,
+        } = self;
+        certifier.load_kept();
+        tokio::select! {
+            never = certifier.renew() => match never {},
+            // Ends only when nobody holds the bundle any more, that is, never while we do.
+            () = follow_trust => {}
+        }
+    }
+}
+
+// === impl Certifier ===
+
+impl Certifier {
+    async fn renew(&self) -> std::convert::Infallible {
+        let mut retry = FIRST_RETRY;
+        loop {
+            self.until_due().await;
+            match self.certify().await {
+                Ok(certified) => {
+                    retry = FIRST_RETRY;
+                    tracing::info!(identity = %certified.name(), not_after = ?certified.not_after(), "certified");
+                    self.keep(&certified);
+                    self.sender.send_replace(Some(Arc::new(certified)));
+                }
+                Err(error) => {
+                    let wait = retry.mul_f64(0.5 + 0.5 * fraction());
+                    tracing::warn!(error = telemetry::chain(&error), retry_in = ?wait, "not certified; keeping what we have");
+                    // Backoff, shortened when a changed trust bundle may have removed the cause.
+                    let mut trust = self.workload.trust().watch();
+                    let _ = tokio::time::timeout(wait, trust.changed()).await;
+                    retry = (retry * 2).min(LAST_RETRY);
+                }
+            }
+        }
+    }
+
+    /// Returns when a certificate is missing, due, or no longer vouched for.
+    async fn until_due(&self) {
+        let mut trust = self.workload.trust().watch();
+        let Some(certified) = self.sender.borrow().clone() else {
+            return;
+        };
+        let due = renew_at(certified.not_before(), certified.not_after(), fraction());
+        loop {
+            let left = due.duration_since(SystemTime::now()).unwrap_or_default();
+            if left.is_zero() || !self.vouched(&certified) {
+                return;
+            }
+            let _ = tokio::time::timeout(left.min(CLOCK_CHECK), trust.changed()).await;
+        }
+    }
+
+    fn vouched(&self, certified: &Certified) -> bool {
+        let Some((leaf, intermediates)) = certified.chain().split_first() else {
+            return false;
+        };
+        self.workload
+            .trust()
+            .current()
+            .verify(leaf, intermediates, Usage::Client, UnixTime::now())
+            .is_ok()
+    }
+
+    async fn certify(&self) -> Result<Certified, Error> {
+        let token = self.token().await?;
+        let name = self.workload.own_name().clone();
+        let (key, request) = certified::request(&name)?;
+        let mut call = tonic::Request::new(CertifyRequest {
+            identity: name.to_string(),
+            token,
+            certificate_signing_request: request,
+        });
+        call.set_timeout(CALL_TIMEOUT);
+        // A channel per call: an idle connection per workload would cost the service more.
+        let channel =
+            mtls::anonymous_channel(&self.workload, &self.identity_service, &self.identity)?;
+        let mut client = IdentityClient::new(channel);
+        let answer = tokio::time::timeout(CALL_TIMEOUT, client.certify(call))
+            .await
+            .map_err(|_| {
+                Error::Certify(Box::new(tonic::Status::deadline_exceeded(
+                    "no answer in time",
+                )))
+            })?
+            .map_err(|status| Error::Certify(Box::new(status)))?
+            .into_inner();
+        let chain = std::iter::once(answer.leaf_certificate)
+            .chain(answer.intermediate_certificates)
+            .map(CertificateDer::from)
+            .collect();
+        let certified = Certified::new(key, chain)?;
+        if *certified.name() != name {
+            return Err(Error::Peer {
+                expected: name,
+                found: certified.name().clone(),
+            });
+        }
+        if !self.vouched(&certified) {
+            return Err(Error::Answer {
+                reason: "the trust bundle does not vouch for it",
+            });
+        }
+        Ok(certified)
+    }
+
+    async fn token(&self) -> Result<Vec<u8>, Error> {
+        let wrap = |source| Error::Token {
+            path: self.token_file.clone(),
+            source,
+        };
+        let files = reload::read(std::slice::from_ref(&self.token_file))
+            .await
+            .map_err(wrap)?;
+        let token = files
+            .into_iter()
+            .next()
+            .unwrap_or_default()
+            .trim_ascii()
+            .to_vec();
+        if token.is_empty() {
+            return Err(wrap(std::io::Error::other("it is empty")));
+        }
+        Ok(token)
+    }
+
+    fn load_kept(&self) {
+        let Some(directory) = &self.state_dir else {
+            return;
+        };
+        match Certified::load(directory) {
+            Ok(Some(kept)) if kept.name() == self.workload.own_name() && self.vouched(&kept) => {
+                tracing::info!(identity = %kept.name(), not_after = ?kept.not_after(), "serving the kept certificate");
+                self.sender.send_replace(Some(Arc::new(kept)));
+            }
+            Ok(Some(_)) => tracing::info!("the kept certificate is not usable any more"),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(
+                error = telemetry::chain(&error),
+                "the kept certificate cannot be read"
+            ),
+        }
+    }
+
+    fn keep(&self, certified: &Certified) {
+        let Some(directory) = &self.state_dir else {
+            return;
+        };
+        if let Err(error) = certified.store(directory) {
+            tracing::warn!(
+                error = telemetry::chain(&error),
+                "the certificate cannot be kept over a restart"
+            );
+        }
+    }
+}
+
+/// Uniform in 0..1; jitter needs no better.
+fn fraction() -> f64 {
+    let mut bytes = [0; 2];
+    // Without randomness there is no jitter, and a fixed half is still a valid choice.
+    match rustls::crypto::aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+    {
+        Ok(()) => f64::from(u16::from_le_bytes(bytes)) / 65536.0,
+        Err(_) => 0.5,
+    }
+}

@@ -1,0 +1,75 @@
+//! What is fixed when the sidecar starts. Defaults are those of the injected container.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use assent_runtime::telemetry::LogArgs;
+use assent_runtime::workload::WorkloadArgs;
+
+/// Flags of the sidecar.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Logging.
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Identity.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+    /// Where the application's own connections are redirected to.
+    #[arg(long, env = "ASSENT_OUTBOUND_ADDRESS", default_value = "0.0.0.0:4140")]
+    pub outbound_address: SocketAddr,
+    /// Where connections to the pod are redirected to, and where peers connect.
+    #[arg(long, env = "ASSENT_INBOUND_ADDRESS", default_value = "0.0.0.0:4143")]
+    pub inbound_address: SocketAddr,
+    /// Probes and metrics.
+    #[arg(long, env = "ASSENT_ADMIN_ADDRESS", default_value = "0.0.0.0:4191")]
+    pub admin_address: SocketAddr,
+    /// Send every outbound connection to this server instead of its original destination: an explicit proxy without redirect.
+    #[arg(long, env = "ASSENT_OUTBOUND_TARGET")]
+    pub outbound_target: Option<SocketAddr>,
+    /// Discovery service, `host:port`.
+    #[arg(long, env = "ASSENT_DISCOVERY_SERVICE", default_value = "assent-discovery.assent-system.svc.cluster.local:8086")]
+    pub discovery_service: String,
+    /// Service account that the discovery service runs as.
+    #[arg(long, env = "ASSENT_DISCOVERY_ACCOUNT", default_value = "assent-discovery")]
+    pub discovery_account: String,
+    /// How long the first connection to a destination waits for discovery, in milliseconds.
+    #[arg(long, env = "ASSENT_DISCOVERY_WAIT_MS", default_value_t = 50)]
+    pub discovery_wait_ms: u64,
+    /// Network seat, `host:port`; without it, it is sent nothing. So for the other seats.
+    #[arg(long, env = "ASSENT_NETWORK_SEAT")]
+    pub network_seat: Option<String>,
+    /// Database seat, `host:port`.
+    #[arg(long, env = "ASSENT_DATABASE_SEAT")]
+    pub database_seat: Option<String>,
+    /// Compute seat, `host:port`.
+    #[arg(long, env = "ASSENT_COMPUTE_SEAT")]
+    pub compute_seat: Option<String>,
+    /// Length of an observation window in milliseconds.
+    #[arg(long, env = "ASSENT_WINDOW_MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(100..))]
+    pub window_ms: u64,
+    /// Threads for connections.
+    #[arg(long, env = "ASSENT_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub workers: u64,
+    /// Without a certificate after this many seconds the pod starts unmeshed: applications fail open.
+    #[arg(long, env = "ASSENT_START_WAIT_SECONDS", default_value_t = 10)]
+    pub start_wait_seconds: u64,
+    /// Seconds that open connections are given after the sidecar was asked to stop.
+    #[arg(long, env = "ASSENT_DRAIN_SECONDS", default_value_t = 20)]
+    pub drain_seconds: u64,
+    /// Name of this pod.
+    #[arg(long, env = "ASSENT_POD_NAME", default_value = "")]
+    pub pod_name: String,
+}
+
+// === impl Args ===
+
+impl Args {
+    pub(crate) fn window(&self) -> Duration {
+        Duration::from_millis(self.window_ms)
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+}

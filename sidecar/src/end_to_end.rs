@@ -1,0 +1,134 @@
+//! Two sidecars in one process, with a real certificate authority, discovery and seats made for the test: what an
+//! application sees, what the peers prove, and what is reported. The redirect itself is tested with root elsewhere.
+
+mod world;
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::metrics::Failure;
+use world::{CART, World, answer, echo, eventually, get};
+
+#[tokio::test]
+async fn a_request_passes_two_sidecars_over_mutual_tls_and_is_reported_by_both() {
+    let world = World::start().await;
+    let app = answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await;
+    let server = world.sidecar("cart", None).await;
+    world.meshed(app, server.running.inbound.port(), CART);
+    let client = world.sidecar("web", Some(app)).await;
+
+    assert!(get(client.running.outbound).await.ends_with("hello"));
+    let web = "web.shop.serviceaccount.identity.assent-system.cluster.local";
+    let here = world.flow(|flow| flow.peer == CART && flow.success == 1).await;
+    assert_eq!((here.destination, here.route_class.as_str()), (app.to_string(), "GET/1"));
+    let there = world.flow(|flow| flow.peer == web && flow.success == 1).await;
+    assert_eq!(there.destination, format!(":{}", app.port()));
+
+    let metrics = get(client.running.admin).await;
+    assert!(metrics.contains(&format!("server_id=\"{CART}\"")), "{metrics}");
+    client.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn ten_megabytes_arrive_as_they_were_sent() {
+    let world = World::start().await;
+    let app = echo().await;
+    let server = world.sidecar("cart", None).await;
+    world.meshed(app, server.running.inbound.port(), CART);
+    let client = world.sidecar("web", Some(app)).await;
+
+    let sent: Vec<u8> = (0..10 * 1024 * 1024u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+    let (mut reader, mut writer) = TcpStream::connect(client.running.outbound).await.unwrap().into_split();
+    let expected = sent.clone();
+    let writing = tokio::spawn(async move {
+        writer.write_all(&sent).await.unwrap();
+        writer.shutdown().await.unwrap();
+    });
+    let mut got = Vec::new();
+    reader.read_to_end(&mut got).await.unwrap();
+    writing.await.unwrap();
+    assert!(got == expected, "bytes differ");
+    client.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_with_another_identity_is_refused_and_never_reached_in_plain() {
+    let world = World::start().await;
+    let app = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let impostor = world.sidecar("thief", None).await;
+    world.meshed(app, impostor.running.inbound.port(), CART);
+    let client = world.sidecar("web", Some(app)).await;
+
+    let mut stream = TcpStream::connect(client.running.outbound).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let read = stream.read(&mut [0; 16]).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    assert_eq!(client.running.counters.failures(Failure::Handshake), 1);
+    client.stop().await;
+    impostor.stop().await;
+}
+
+#[tokio::test]
+async fn the_inbound_port_takes_nothing_but_mutual_tls_with_a_header() {
+    let world = World::start().await;
+    let server = world.sidecar("cart", None).await;
+    let mut stream = TcpStream::connect(server.running.inbound).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let read = stream.read(&mut [0; 16]).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    eventually(|| server.running.counters.failures(Failure::Refused) == 1).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_control_plane_traffic_passes_in_plain() {
+    let world = World::start().await;
+    world.away();
+    let app = answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let client = world.sidecar("web", Some(app)).await;
+    assert!(get(client.running.outbound).await.ends_with("ok"));
+    assert_eq!(client.running.counters.failures(Failure::Handshake), 0);
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn known_peers_stay_reachable_when_discovery_is_gone() {
+    let world = World::start().await;
+    let app = answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let server = world.sidecar("cart", None).await;
+    world.meshed(app, server.running.inbound.port(), CART);
+    let client = world.sidecar("web", Some(app)).await;
+    assert!(get(client.running.outbound).await.ends_with("ok"));
+    world.away();
+    for _ in 0..5 {
+        assert!(get(client.running.outbound).await.ends_with("ok"));
+    }
+    let reported = world.flow(|flow| flow.peer == CART && flow.success >= 1);
+    assert!(tokio::time::timeout(Duration::from_millis(600), reported).await.is_err(), "the seat is away too");
+    world.back();
+    world.flow(|flow| flow.peer == CART && flow.success >= 1).await;
+    client.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_is_balanced_and_a_dead_endpoint_is_avoided() {
+    let world = World::start().await;
+    let first = answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1").await;
+    let second = answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2").await;
+    // Bound and closed again: nobody listens there.
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    world.service(&[(first, None), (second, None), (dead, None)]);
+    let client = world.sidecar("web", Some("10.96.0.77:80".parse().unwrap())).await;
+    let mut seen = [0, 0];
+    for _ in 0..40 {
+        let answered = get(client.running.outbound).await;
+        seen[usize::from(answered.ends_with('2'))] += 1;
+    }
+    assert!(seen[0] > 5 && seen[1] > 5, "{seen:?}");
+    client.stop().await;
+}

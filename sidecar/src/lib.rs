@@ -1,0 +1,33 @@
+//! The sidecar: every connection of a pod passes through it, over mTLS to those who can, and is observed on the way.
+//!
+//! ```text
+//!   application ──► outbound :4140 ──► directory (who is there?) ──► mTLS + header ──► peer's :4143
+//!   peer's sidecar ──► inbound :4143 ──► application's port            others ──► passed on as they are
+//!                  relay ──► observe ──► telemetry ──► seats
+//! ```
+//! Applications fail open: without discovery or certificate their traffic passes in plain, except to a peer known to be
+//! meshed. It decides nothing about incidents and reads no payload into what it sends. Connections run on worker threads
+//! of their own, everything else on one thread.
+
+mod args;
+mod directory;
+mod hello;
+mod inbound;
+mod kernel;
+mod metrics;
+mod observe;
+mod origin;
+mod outbound;
+mod prefixed;
+mod proxy;
+pub mod redirect;
+mod relay;
+mod serve;
+mod telemetry;
+mod transport;
+
+pub use args::Args;
+pub use serve::run;
+
+#[cfg(test)]
+mod end_to_end;

@@ -1,0 +1,283 @@
+//! The pod's flows of one window: a bounded table of counts, filled by connections and emptied by the reporter.
+//!
+//! Keys are peer, destination and route class. When the table is full, new keys share the peerless destination `other`, so
+//! that memory and messages are bounded whatever the traffic. It holds sums, never samples, and decides nothing.
+
+mod drain;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::histogram::{Histogram, Milliseconds};
+use super::http1::{self, Route};
+use super::{Side, exchange};
+
+pub(crate) use drain::{Requests, Sample, Window};
+
+/// Flow keys of each kind per window; further ones share `other`.
+const MAX_KEYS: usize = 256;
+const OTHER: &str = "other";
+/// A request unanswered for longer is stalled.
+const STALLED: Duration = Duration::from_secs(1);
+/// Different status codes told apart per flow.
+const MAX_STATUSES: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Direction {
+    Inbound,
+    Outbound,
+}
+
+/// Whom the pod talks to. The peer is a verified identity, or empty.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) direction: Direction,
+    pub(crate) peer: Arc<str>,
+    pub(crate) destination: Arc<str>,
+}
+
+/// One connection's place in the table; dropping it closes the connection there.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    key: Key,
+    counters: Arc<Counters>,
+    sockets: Arc<Mutex<Sockets>>,
+    socket: Option<(SocketAddr, SocketAddr)>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    opened: AtomicU64,
+    closed: AtomicU64,
+    connect_failed: AtomicU64,
+    /// Bytes towards the application's server, and from it.
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+/// Local and remote address of every proxied socket on the network side, for matching with the kernel's own counters.
+type Sockets = HashMap<(SocketAddr, SocketAddr), Socket>;
+
+#[derive(Debug)]
+struct Socket {
+    key: Key,
+    last: Sample,
+}
+
+#[derive(Debug, Default)]
+struct HttpFlow {
+    begun: u64,
+    classes: [u64; 5],
+    statuses: BTreeMap<u16, u64>,
+    no_response: u64,
+    pending: Pending,
+    latency: Histogram,
+    milliseconds: Milliseconds,
+    request_bytes: u64,
+    response_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct DatabaseFlow {
+    exchanges: u64,
+    resets: u64,
+    pending: Pending,
+    turnaround: Histogram,
+}
+
+/// When the requests not yet answered began.
+#[derive(Debug, Default)]
+struct Pending(BTreeMap<Instant, u32>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    http: HashMap<(Key, Option<Route>), HttpFlow>,
+    database: HashMap<Key, DatabaseFlow>,
+    tcp: HashMap<Key, Arc<Counters>>,
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(crate) struct Flows {
+    tables: Mutex<Tables>,
+    sockets: Arc<Mutex<Sockets>>,
+}
+
+// === impl Key ===
+
+impl Key {
+    pub(crate) fn new(direction: Direction, peer: &str, destination: &str) -> Self {
+        Self { direction, peer: peer.into(), destination: destination.into() }
+    }
+
+    fn other(direction: Direction) -> Self {
+        Self::new(direction, "", OTHER)
+    }
+
+    fn port(&self) -> Option<u16> {
+        self.destination.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
+    }
+}
+
+// === impl Flows ===
+
+impl Flows {
+    /// A connection of `key` was opened; `socket` is its leg on the network, where one is to be watched.
+    pub(crate) fn open(&self, key: Key, socket: Option<(SocketAddr, SocketAddr)>) -> Connection {
+        let (key, counters) = self.counters(key);
+        counters.opened.fetch_add(1, Ordering::Relaxed);
+        if let Some(socket) = socket {
+            lock(&self.sockets).insert(socket, Socket { key: key.clone(), last: Sample::default() });
+        }
+        Connection { key, counters, sockets: self.sockets.clone(), socket }
+    }
+
+    /// A connection of `key` could not be made.
+    pub(crate) fn connect_failed(&self, key: Key) {
+        self.counters(key).1.connect_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Something happened to a request on `connection`.
+    pub(crate) fn http(&self, connection: &Connection, event: http1::Event) {
+        use http1::Event;
+        let (route, ends) = match event {
+            Event::Begin { route, .. } | Event::Informational { route } => (route, None),
+            Event::End { route, started, .. } | Event::NoResponse { route, started } | Event::Forget { route, started } => {
+                (route, Some(started))
+            }
+        };
+        let mut tables = lock(&self.tables);
+        let key = (connection.key.clone(), Some(route));
+        let other = (Key::other(connection.key.direction), None);
+        let flow = entry(&mut tables.http, key, other, |flow| ends.is_some_and(|started| flow.pending.has(started)));
+        match event {
+            Event::Begin { started, .. } => {
+                flow.begun += 1;
+                flow.pending.add(started);
+            }
+            Event::Informational { .. } => flow.classes[0] += 1,
+            Event::End { started, status, latency, request_bytes, response_bytes, .. } => {
+                flow.pending.remove(started);
+                if let Some(class) = flow.classes.get_mut(usize::from(status / 100).saturating_sub(1)) {
+                    *class += 1;
+                }
+                let status = if flow.statuses.len() < MAX_STATUSES || flow.statuses.contains_key(&status) { status } else { 0 };
+                *flow.statuses.entry(status).or_default() += 1;
+                flow.latency.record(latency);
+                flow.milliseconds.record(latency);
+                flow.request_bytes += request_bytes;
+                flow.response_bytes += response_bytes;
+            }
+            Event::NoResponse { started, .. } => {
+                flow.pending.remove(started);
+                flow.no_response += 1;
+            }
+            Event::Forget { started, .. } => flow.pending.remove(started),
+        }
+    }
+
+    /// Something happened on a database `connection`.
+    pub(crate) fn database(&self, connection: &Connection, event: exchange::Event) {
+        let mut tables = lock(&self.tables);
+        let ends = match event {
+            exchange::Event::Answered { asked, .. } | exchange::Event::Unanswered(asked) => Some(asked),
+            exchange::Event::Asked(_) | exchange::Event::Reset => None,
+        };
+        let other = Key::other(connection.key.direction);
+        let pending = |flow: &DatabaseFlow| ends.is_some_and(|asked| flow.pending.has(asked));
+        let flow = entry(&mut tables.database, connection.key.clone(), other, pending);
+        match event {
+            exchange::Event::Asked(started) => flow.pending.add(started),
+            exchange::Event::Answered { asked, turnaround } => {
+                flow.pending.remove(asked);
+                flow.exchanges += 1;
+                flow.turnaround.record(turnaround);
+            }
+            exchange::Event::Unanswered(asked) => flow.pending.remove(asked),
+            exchange::Event::Reset => flow.resets += 1,
+        }
+    }
+
+    fn counters(&self, key: Key) -> (Key, Arc<Counters>) {
+        let mut tables = lock(&self.tables);
+        let full = tables.tcp.len() >= MAX_KEYS;
+        let key = if !full || tables.tcp.contains_key(&key) { key } else { Key::other(key.direction) };
+        let counters = tables.tcp.entry(key.clone()).or_default().clone();
+        (key, counters)
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    pub(crate) fn count(&self, from: Side, bytes: usize) {
+        let counter = match from {
+            Side::Client => &self.counters.sent,
+            Side::Server => &self.counters.received,
+        };
+        counter.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.counters.closed.fetch_add(1, Ordering::Relaxed);
+        if let Some(socket) = self.socket {
+            lock(&self.sockets).remove(&socket);
+        }
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    fn add(&mut self, started: Instant) {
+        *self.0.entry(started).or_default() += 1;
+    }
+
+    fn remove(&mut self, started: Instant) {
+        if let Some(count) = self.0.get_mut(&started) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&started);
+            }
+        }
+    }
+
+    fn has(&self, started: Instant) -> bool {
+        self.0.contains_key(&started)
+    }
+
+    fn all(&self) -> u32 {
+        self.0.values().sum()
+    }
+
+    fn stalled(&self, now: Instant) -> u32 {
+        self.0.iter().take_while(|(started, _)| now.saturating_duration_since(**started) > STALLED).map(|(_, count)| count).sum()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The entry of `key`, or of `other` when the table is full. What began under `other` also ends there, even if `key` has
+/// found a place since; `pending` says whether an entry waits for it.
+fn entry<K: Eq + Hash, V: Default>(table: &mut HashMap<K, V>, key: K, other: K, pending: impl Fn(&V) -> bool) -> &mut V {
+    let known = table.contains_key(&key);
+    let elsewhere = !table.get(&key).is_some_and(&pending) && table.get(&other).is_some_and(&pending);
+    let full = !known && table.len() >= MAX_KEYS;
+    table.entry(if full || elsewhere { other } else { key }).or_default()
+}
+
+/// A panic elsewhere leaves sums that are still sums.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

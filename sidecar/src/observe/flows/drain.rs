@@ -1,0 +1,166 @@
+//! Emptying the table at the end of a window: wire messages for the seats, and deltas for the scraped counters.
+//!
+//! Keys with live connections or unanswered requests stay; all others leave with their counts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use assent_api::proto;
+
+use super::super::database;
+use super::super::histogram::Milliseconds;
+use super::{Direction, Flows, Key, lock};
+
+/// What the kernel says of one socket; times in microseconds, counts since the socket was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sample {
+    pub(crate) rtt_us: u32,
+    pub(crate) min_rtt_us: u32,
+    pub(crate) retransmits: u64,
+    pub(crate) lost: u32,
+    pub(crate) receiver_limited_us: u64,
+    pub(crate) sender_limited_us: u64,
+}
+
+/// One window of all flows.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    pub(crate) http: Vec<proto::HttpFlow>,
+    pub(crate) tcp: Vec<proto::TcpFlow>,
+    pub(crate) database: Vec<proto::DatabaseFlow>,
+    /// For the scraped counters, by flow.
+    pub(crate) requests: BTreeMap<Key, Requests>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    pub(crate) begun: u64,
+    pub(crate) statuses: BTreeMap<u16, u64>,
+    pub(crate) latency: Milliseconds,
+}
+
+// === impl Direction ===
+
+impl From<Direction> for proto::Direction {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Inbound => Self::Inbound,
+            Direction::Outbound => Self::Outbound,
+        }
+    }
+}
+
+fn wire(direction: Direction) -> i32 {
+    proto::Direction::from(direction).into()
+}
+
+// === impl Flows ===
+
+impl Flows {
+    /// Takes everything counted until `now`, with the kernel's `samples` of the sockets open now.
+    pub(crate) fn drain(&self, now: Instant, samples: &HashMap<(SocketAddr, SocketAddr), Sample>) -> Window {
+        let mut window = Window::default();
+        let mut kernel = self.kernel(samples);
+        let mut tables = lock(&self.tables);
+        let super::Tables { http, database: databases, tcp } = &mut *tables;
+        http.retain(|(key, route), flow| {
+            let requests = window.requests.entry(key.clone()).or_default();
+            requests.begun += flow.begun;
+            requests.latency.merge(&flow.milliseconds);
+            for (status, count) in &flow.statuses {
+                *requests.statuses.entry(*status).or_default() += count;
+            }
+            let pending = std::mem::take(&mut flow.pending);
+            let [informational, success, redirect, client_error, server_error] = flow.classes;
+            window.http.push(proto::HttpFlow {
+                direction: wire(key.direction),
+                peer: key.peer.to_string(),
+                destination: key.destination.to_string(),
+                route_class: route.map_or_else(|| super::OTHER.to_owned(), |route| route.to_string()),
+                requests: flow.begun,
+                informational,
+                success,
+                redirect,
+                client_error,
+                server_error,
+                no_response: flow.no_response,
+                in_flight: pending.all(),
+                stalled: pending.stalled(now),
+                latency_us: flow.latency.wire(),
+                request_bytes: flow.request_bytes,
+                response_bytes: flow.response_bytes,
+            });
+            *flow = super::HttpFlow { pending, ..Default::default() };
+            !flow.pending.is_empty()
+        });
+        let mut seen_databases = std::mem::take(databases);
+        tcp.retain(|key, counters| {
+            let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+            let (connections, sample) = kernel.remove(key).unwrap_or_default();
+            let flow = proto::TcpFlow {
+                direction: wire(key.direction),
+                peer: key.peer.to_string(),
+                destination: key.destination.to_string(),
+                opened: take(&counters.opened),
+                closed: take(&counters.closed),
+                connect_failed: take(&counters.connect_failed),
+                bytes_sent: take(&counters.sent),
+                bytes_received: take(&counters.received),
+                connections,
+                rtt_us: sample.rtt_us,
+                min_rtt_us: sample.min_rtt_us,
+                retransmits: sample.retransmits,
+                lost: u64::from(sample.lost),
+                receiver_limited_us: sample.receiver_limited_us,
+                sender_limited_us: sample.sender_limited_us,
+            };
+            if let Some(system) = key.port().and_then(database) {
+                let seen = seen_databases.remove(key).unwrap_or_default();
+                window.database.push(proto::DatabaseFlow {
+                    direction: flow.direction,
+                    system: system.to_owned(),
+                    peer: flow.peer.clone(),
+                    destination: flow.destination.clone(),
+                    opened: flow.opened,
+                    connect_failed: flow.connect_failed,
+                    exchanges: seen.exchanges,
+                    in_flight: seen.pending.all(),
+                    stalled: seen.pending.stalled(now),
+                    turnaround_us: seen.turnaround.wire(),
+                    bytes_sent: flow.bytes_sent,
+                    bytes_received: flow.bytes_received,
+                    resets: seen.resets,
+                });
+                if !seen.pending.is_empty() {
+                    let kept = super::DatabaseFlow { pending: seen.pending, ..Default::default() };
+                    databases.insert(key.clone(), kept);
+                }
+            }
+            window.tcp.push(flow);
+            // The table's own reference is the only one left: no connection is alive.
+            Arc::strong_count(counters) > 1
+        });
+        window
+    }
+
+    /// Samples by flow: how many, and maximum of the times and sum of the changes.
+    fn kernel(&self, samples: &HashMap<(SocketAddr, SocketAddr), Sample>) -> HashMap<Key, (u32, Sample)> {
+        let mut flows: HashMap<Key, (u32, Sample)> = HashMap::new();
+        for (addresses, socket) in lock(&self.sockets).iter_mut() {
+            let (count, flow) = flows.entry(socket.key.clone()).or_default();
+            *count += 1;
+            let Some(sample) = samples.get(addresses) else { continue };
+            flow.rtt_us = flow.rtt_us.max(sample.rtt_us);
+            flow.min_rtt_us = flow.min_rtt_us.max(sample.min_rtt_us);
+            flow.lost = flow.lost.saturating_add(sample.lost);
+            flow.retransmits += sample.retransmits.saturating_sub(socket.last.retransmits);
+            flow.receiver_limited_us += sample.receiver_limited_us.saturating_sub(socket.last.receiver_limited_us);
+            flow.sender_limited_us += sample.sender_limited_us.saturating_sub(socket.last.sender_limited_us);
+            socket.last = *sample;
+        }
+        flows
+    }
+}

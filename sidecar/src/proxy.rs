@@ -1,0 +1,111 @@
+//! What both listeners share: accepting, draining, the tables they fill, and how a failed connection ends.
+//!
+//! Each accepted connection is one task; they are counted, so that a stop can wait for them. The byte path itself is in
+//! `inbound`, `outbound` and `relay`.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assent_runtime::CancellationToken;
+use assent_runtime::workload::Workload;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::{Counters, Failure};
+use crate::observe::flows::Flows;
+use crate::observe::{Tap, flows};
+use crate::{directory, relay};
+
+/// Shared by every connection of a sidecar.
+#[derive(Clone, Debug)]
+pub(crate) struct Proxy {
+    pub(crate) workload: Workload,
+    pub(crate) flows: Arc<Flows>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) directory: Arc<directory::Directory>,
+}
+
+/// Local and remote address of a connection's network side.
+pub(crate) type Socket = Option<(SocketAddr, SocketAddr)>;
+
+/// Accepts until `stop`, handing each connection to `serve` in a task of `connections`.
+pub(crate) async fn accept<S, F>(listener: TcpListener, stop: CancellationToken, connections: TaskTracker, serve: S)
+where
+    S: Fn(TcpStream) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                connections.spawn(serve(stream));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of file descriptors: nothing tells when one is free, so look again soon.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Addresses of `stream` as the kernel's dump names them.
+pub(crate) fn socket(stream: &TcpStream) -> Socket {
+    let (local, remote) = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
+    Some((crate::origin::canonical(local), crate::origin::canonical(remote)))
+}
+
+/// Ends a connection that cannot be served the way the peer would see it without us: by a reset.
+pub(crate) fn refuse(stream: TcpStream) {
+    if let Err(error) = stream.set_zero_linger() {
+        tracing::debug!(%error, "a connection closes instead of resetting");
+    }
+    drop(stream);
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Dials `address`; small writes go out at once.
+    pub(crate) async fn connect(&self, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+        let stream = tokio::time::timeout(limit, TcpStream::connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    pub(crate) fn tap(&self, key: flows::Key, socket: Socket, port: u16) -> Tap {
+        Tap::new(self.flows.clone(), self.flows.open(key, socket), port)
+    }
+
+    pub(crate) fn count(&self, failure: Failure, error: &dyn std::fmt::Display, address: SocketAddr) {
+        self.counters.failed(failure);
+        tracing::debug!(reason = failure.as_str(), destination = %address, error = %error, "a connection was not served");
+    }
+}
+
+/// A reset on one side becomes a reset on the other, so that neither mistakes it for an orderly end.
+pub(crate) async fn relay_tcp(
+    client: TcpStream,
+    prefix: Vec<u8>,
+    server: TcpStream,
+    tap: Tap,
+) -> io::Result<relay::Copied> {
+    let mut client = client;
+    let mut server = server;
+    let result = if prefix.is_empty() {
+        relay::relay(&mut client, &mut server, tap).await
+    } else {
+        relay::relay(crate::prefixed::Prefixed::new(prefix, &mut client), &mut server, tap).await
+    };
+    if result.is_err() {
+        refuse(client);
+        refuse(server);
+    }
+    result
+}

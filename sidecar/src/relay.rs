@@ -1,0 +1,203 @@
+//! Copies bytes between a client and a server until both are done, showing each chunk to an observer.
+//!
+//! Both directions run in one task without locks. A chunk is observed after the first attempt to write it and before
+//! anything else runs, so observing neither delays a byte nor sees an answer before its question. Nothing is altered.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::observe::{End, Side, Tap};
+
+/// Buffers grow with the traffic of a connection: idle ones stay small, bulk ones spare system calls.
+const SIZES: [(u64, usize); 3] = [(0, 2 * 1024), (64 * 1024, 16 * 1024), (4 * 1024 * 1024, 64 * 1024)];
+
+/// Bytes copied from the client and from the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Copied {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+}
+
+#[derive(Debug)]
+struct Direction {
+    from: Side,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    read_at: Instant,
+    observed: bool,
+    unflushed: bool,
+    state: State,
+    total: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Ending,
+    Done,
+}
+
+/// Copies until both sides have ended, or one fails. The observer is told of the end either way.
+pub(crate) async fn relay(
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    mut server: impl AsyncRead + AsyncWrite + Unpin,
+    mut tap: Tap,
+) -> io::Result<Copied> {
+    let mut up = Direction::new(Side::Client);
+    let mut down = Direction::new(Side::Server);
+    let result = poll_fn(|cx| {
+        let first = up.poll(cx, &mut client, &mut server, &mut tap)?;
+        let second = down.poll(cx, &mut server, &mut client, &mut tap)?;
+        ready!(first);
+        ready!(second);
+        Poll::Ready(Ok(Copied { sent: up.total, received: down.total }))
+    })
+    .await;
+    tap.end(if result.is_ok() { End::Closed } else { End::Reset }, Instant::now());
+    result
+}
+
+// === impl Direction ===
+
+impl Direction {
+    fn new(from: Side) -> Self {
+        let buffer = vec![0; SIZES[0].1];
+        Self { from, buffer, start: 0, end: 0, read_at: Instant::now(), observed: true, unflushed: false, state: State::Open, total: 0 }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut (impl AsyncRead + Unpin),
+        writer: &mut (impl AsyncWrite + Unpin),
+        tap: &mut Tap,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.start < self.end {
+                let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
+                let written = Pin::new(&mut *writer).poll_write(cx, rest);
+                if !std::mem::replace(&mut self.observed, true) {
+                    tap.bytes(self.from, rest, self.read_at);
+                }
+                match ready!(written)? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    count => self.start += count,
+                }
+                self.unflushed = true;
+                continue;
+            }
+            match self.state {
+                State::Done => return Poll::Ready(Ok(())),
+                State::Ending => {
+                    // A peer that is already gone has no more use for our end of stream.
+                    if let Err(error) = ready!(Pin::new(&mut *writer).poll_shutdown(cx))
+                        && error.kind() != io::ErrorKind::NotConnected
+                    {
+                        return Poll::Ready(Err(error));
+                    }
+                    self.state = State::Done;
+                }
+                State::Open => {
+                    self.grow();
+                    let mut buffer = ReadBuf::new(&mut self.buffer);
+                    match Pin::new(&mut *reader).poll_read(cx, &mut buffer) {
+                        Poll::Pending => {
+                            if self.unflushed {
+                                ready!(Pin::new(&mut *writer).poll_flush(cx))?;
+                                self.unflushed = false;
+                            }
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => self.state = State::Ending,
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        Poll::Ready(Ok(())) if buffer.filled().is_empty() => self.state = State::Ending,
+                        Poll::Ready(Ok(())) => {
+                            self.end = buffer.filled().len();
+                            self.start = 0;
+                            self.total += self.end as u64;
+                            self.read_at = Instant::now();
+                            self.observed = false;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn grow(&mut self) {
+        let wanted = SIZES.iter().rev().find(|(total, _)| self.total >= *total).map_or(SIZES[0].1, |(_, size)| *size);
+        if self.buffer.len() < wanted {
+            self.buffer = vec![0; wanted];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::observe::flows::{Direction as Way, Flows, Key};
+
+    fn start(port: u16, room: usize) -> (DuplexStream, DuplexStream, Arc<Flows>, tokio::task::JoinHandle<io::Result<Copied>>) {
+        let flows = Arc::new(Flows::default());
+        let connection = flows.open(Key::new(Way::Inbound, "", &format!(":{port}")), None);
+        let (client, near) = duplex(room);
+        let (far, server) = duplex(room);
+        let copying = tokio::spawn(relay(near, far, Tap::new(flows.clone(), connection, port)));
+        (client, server, flows, copying)
+    }
+
+    #[tokio::test]
+    async fn copies_every_byte_both_ways_through_small_pipes() {
+        let (mut client, mut server, flows, copying) = start(80, 777);
+        let sent: Vec<u8> = (0..10 * 1024 * 1024u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let expected = sent.clone();
+        let echo = tokio::spawn(async move {
+            let (mut reader, mut writer) = tokio::io::split(&mut server);
+            tokio::io::copy(&mut reader, &mut writer).await.unwrap();
+            writer.shutdown().await.unwrap();
+        });
+        let (mut reader, mut writer) = tokio::io::split(&mut client);
+        let writing = async {
+            writer.write_all(&sent).await.unwrap();
+            writer.shutdown().await.unwrap();
+        };
+        let mut got = Vec::new();
+        let ((), read) = tokio::join!(writing, reader.read_to_end(&mut got));
+        read.unwrap();
+        echo.await.unwrap();
+        assert!(got == expected, "bytes differ");
+        let copied = copying.await.unwrap().unwrap();
+        assert_eq!((copied.sent, copied.received), (expected.len() as u64, expected.len() as u64));
+        let window = flows.drain(Instant::now(), &Default::default());
+        assert_eq!(window.tcp[0].bytes_sent, copied.sent);
+        assert!(window.http.is_empty(), "random bytes are no requests");
+    }
+
+    #[tokio::test]
+    async fn observes_requests_and_passes_half_closes_on() {
+        let (mut client, mut server, flows, copying) = start(80, 4096);
+        client.write_all(b"GET /x HTTP/1.1\r\n\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut request = Vec::new();
+        server.read_to_end(&mut request).await.unwrap();
+        assert_eq!(request, b"GET /x HTTP/1.1\r\n\r\n");
+        server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        drop(server);
+        let mut response = Vec::new();
+        client.read_to_end(&mut response).await.unwrap();
+        copying.await.unwrap().unwrap();
+        let window = flows.drain(Instant::now() + Duration::from_secs(1), &Default::default());
+        assert_eq!((window.http[0].requests, window.http[0].success), (1, 1));
+    }
+}

@@ -1,0 +1,208 @@
+//! Wiring: builds the parts from `Args`, runs them, and lets connections finish when asked to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use assent_runtime::admin::{Admin, AdminArgs, Readiness};
+use assent_runtime::metrics::registry::Registry;
+use assent_runtime::shutdown::{self, Tasks};
+use assent_runtime::workload::{ClientAuth, Workload};
+use assent_runtime::{mtls, telemetry as log};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio_util::task::TaskTracker;
+
+use crate::Args;
+use crate::directory::Directory;
+use crate::inbound::Inbound;
+use crate::metrics::Counters;
+use crate::observe::flows::Flows;
+use crate::origin::Origin;
+use crate::proxy::{Proxy, accept};
+use crate::telemetry::{Outbox, Outboxes, RING, Seat, observe, send};
+use crate::{kernel, outbound, transport};
+
+/// Runs the sidecar until it is asked to stop.
+///
+/// # Errors
+/// If it cannot be set up, or a part of it ends unexpectedly. Being unable to reach the control plane is no error.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    log::init(&args.log)?;
+    let mut tasks = Tasks::new(shutdown::signals().context("install signal handlers")?);
+    let (workload, renewal) = Workload::open(&args.workload).await?;
+    tasks.spawn_forever("identity", renewal.run());
+    start(args, workload, tasks).await?.finish().await
+}
+
+/// A sidecar that serves.
+pub(crate) struct Running {
+    pub(crate) inbound: SocketAddr,
+    pub(crate) outbound: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) counters: Arc<Counters>,
+    tasks: Tasks,
+    connections: TaskTracker,
+    drain: Duration,
+    data: Data,
+}
+
+/// Binds every port and starts every task, with the caller's identity and tasks.
+pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> anyhow::Result<Running> {
+    let counters = Arc::new(Counters::default());
+    let flows = Arc::new(Flows::default());
+    let control = Handle::current();
+    let stop = tasks.token();
+
+    let account = |account: &str| workload.own_name().sibling(&args.workload.control_namespace, account);
+    let discovery = mtls::channel(&workload, &args.discovery_service, &account(&args.discovery_account)?)?;
+    let context = serde_json::json!({ "ns": args.workload.workload_namespace, "pod": args.pod_name }).to_string();
+    let directory = Directory::new(discovery, context, Duration::from_millis(args.discovery_wait_ms), control);
+
+    let proxy = Proxy { workload: workload.clone(), flows: flows.clone(), counters: counters.clone(), directory: Arc::new(directory) };
+    let data = Data::new(usize::try_from(args.workers).unwrap_or(1)).context("start worker threads")?;
+    let connections = TaskTracker::new();
+
+    let inbound_listener = TcpListener::bind(args.inbound_address).await.context("bind the inbound port")?;
+    let outbound_listener = TcpListener::bind(args.outbound_address).await.context("bind the outbound port")?;
+    let (inbound_address, outbound_address) = (inbound_listener.local_addr()?, outbound_listener.local_addr()?);
+    let (inbound_port, outbound_port) = (inbound_address.port(), outbound_address.port());
+    let inbound = Inbound {
+        proxy: proxy.clone(),
+        origin: Origin::Kernel,
+        tls: workload.server_config(ClientAuth::Optional, &[transport::ALPN])?,
+        port: inbound_port,
+        forbidden: [inbound_port, outbound_port, args.admin_address.port()],
+    };
+    let origin = args.outbound_target.map_or(Origin::Kernel, Origin::Fixed);
+    // Listeners belong to the threads that serve them; the tasks here only wait for those.
+    let (inbound_listener, outbound_listener) = (inbound_listener.into_std()?, outbound_listener.into_std()?);
+    let accepting = data.spawn(accept_on(inbound_listener, stop.clone(), connections.clone(), move |client| inbound.clone().serve(client)));
+    tasks.spawn("inbound", async move { accepting.await? });
+    let serve = move |client| outbound::serve(proxy.clone(), origin, outbound_port, client);
+    let accepting = data.spawn(accept_on(outbound_listener, stop.clone(), connections.clone(), serve));
+    tasks.spawn("outbound", async move { accepting.await? });
+
+    let outboxes = Outboxes {
+        network: seat(&args.network_seat, "assent-seat-network", &args, &workload, &mut tasks)?,
+        database: seat(&args.database_seat, "assent-seat-database", &args, &workload, &mut tasks)?,
+        compute: seat(&args.compute_seat, "assent-seat-compute", &args, &workload, &mut tasks)?,
+    };
+    tasks.spawn_forever("windows", observe(flows, counters.clone(), outboxes, kernel::Roots::system(), args.window()));
+
+    let readiness = Readiness::default();
+    let identity = readiness.guard("identity");
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(counters.clone()));
+    let ready = readiness.clone();
+    let probes = axum::Router::new().route("/live", axum::routing::get(async || "ok\n")).route(
+        "/ready",
+        axum::routing::get(move || {
+            let missing = ready.missing();
+            let status = if missing.is_empty() { axum::http::StatusCode::OK } else { axum::http::StatusCode::SERVICE_UNAVAILABLE };
+            std::future::ready((status, missing.join("\n")))
+        }),
+    );
+    let admin = Admin::bind(&AdminArgs { admin_address: args.admin_address }, readiness, registry).await.context("bind the admin port")?;
+    let admin_address = admin.address();
+    tracing::info!(inbound = inbound_port, outbound = outbound_port, admin = %admin_address, identity = %workload.own_name(), "serving");
+    tasks.spawn("admin", admin.merge(probes).serve(stop.clone()));
+
+    let patience = Duration::from_secs(args.start_wait_seconds);
+    let unmeshed = counters.clone();
+    tasks.spawn_forever("start", async move {
+        if !matches!(tokio::time::timeout(patience, workload.ready()).await, Ok(Ok(_))) {
+            tracing::warn!("starting without a certificate; traffic passes in plain until there is one");
+            unmeshed.started_unmeshed();
+        }
+        drop(identity);
+        // Done, and not to be taken for a task that failed.
+        std::future::pending::<()>().await;
+    });
+    Ok(Running {
+        inbound: inbound_address,
+        outbound: outbound_address,
+        admin: admin_address,
+        counters,
+        tasks,
+        connections,
+        drain: args.drain(),
+        data,
+    })
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Serves until asked to stop, then lets open connections finish for a while.
+    pub(crate) async fn finish(self) -> anyhow::Result<()> {
+        let ended = self.tasks.join().await;
+        self.connections.close();
+        let open = self.connections.len();
+        if tokio::time::timeout(self.drain, self.connections.wait()).await.is_err() {
+            tracing::warn!(open = self.connections.len(), "connections were still open at the end of the drain time");
+        } else {
+            tracing::info!(drained = open, "stopped");
+        }
+        drop(self.data);
+        ended
+    }
+}
+
+/// An outbox with its sender, if the seat is configured.
+fn seat<T: Seat>(
+    address: &Option<String>,
+    account: &str,
+    args: &Args,
+    workload: &Workload,
+    tasks: &mut Tasks,
+) -> anyhow::Result<Option<Arc<Outbox<T>>>> {
+    let Some(address) = address else { return Ok(None) };
+    let name = workload.own_name().sibling(&args.workload.control_namespace, account)?;
+    let channel = mtls::channel(workload, address, &name)?;
+    let outbox = Outbox::new(RING);
+    tasks.spawn_forever(T::NAME, send(channel, outbox.clone()));
+    Ok(Some(outbox))
+}
+
+async fn accept_on<S, F>(
+    listener: std::net::TcpListener,
+    stop: assent_runtime::CancellationToken,
+    connections: TaskTracker,
+    serve: S,
+) -> anyhow::Result<()>
+where
+    S: Fn(tokio::net::TcpStream) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    accept(TcpListener::from_std(listener)?, stop, connections, serve).await;
+    Ok(())
+}
+
+/// The threads of the byte path. Dropping it ends what is still running there, without waiting.
+struct Data(Option<Runtime>);
+
+// === impl Data ===
+
+impl Data {
+    fn new(workers: usize) -> std::io::Result<Self> {
+        Builder::new_multi_thread().worker_threads(workers).thread_name("data").enable_all().build().map(|runtime| Self(Some(runtime)))
+    }
+
+    fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(task),
+            // Only after it was dropped.
+            None => tokio::spawn(task),
+        }
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
