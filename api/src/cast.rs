@@ -4,7 +4,6 @@
 use assent_core::ballot::{CastBallot, PAYLOAD_TYPE, Statement};
 use assent_core::canonical::{self, Digest};
 use assent_core::consensus::Roster;
-use assent_core::ids::UnixMillis;
 use assent_core::plan::Plan;
 use assent_core::refusal::{Refusal, Rule};
 use kube::ResourceExt as _;
@@ -30,7 +29,7 @@ pub fn cast(stored: &Ballot, roster: &Roster) -> Result<CastBallot, Refusal> {
         return Err(refuse(Rule::Payload, format!("label `{}` is not the incident", names::INCIDENT)));
     }
     let seat = roster.seat(&ballot.seat).ok_or_else(|| refuse(Rule::BallotIdentity, format!("`{}` is no seat of the roster", ballot.seat)))?;
-    let created_at = created_at(stored).ok_or_else(|| refuse(Rule::Unavailable, "no creation time".into()))?;
+    let created_at = crate::facts::created_at(stored).ok_or_else(|| refuse(Rule::Unavailable, "no creation time".into()))?;
     stored
         .spec
         .signed
@@ -57,7 +56,3 @@ pub fn parse_plan(stored: &Remediation) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
-/// Server-set creation time.
-pub(crate) fn created_at(object: &impl kube::ResourceExt) -> Option<UnixMillis> {
-    object.creation_timestamp().map(|time| UnixMillis(time.0.as_millisecond()))
-}

@@ -4,6 +4,8 @@
 //! what the words on the wire are and refuses those that are not.
 #![deny(missing_docs)]
 
+pub mod facts;
+pub mod gate;
 pub mod names;
 pub mod resources;
 pub mod signed;

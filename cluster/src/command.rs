@@ -2,13 +2,18 @@
 //!
 //! It only wires arguments to the library and prints what to do next.
 
-use clap::{Parser, Subcommand};
+use std::io::Write;
 
-use crate::{Error, Node, attach, cleanup, up};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{Error, Node, attach, cleanup, node, up};
 
 /// A Kubernetes cluster on this machine, with one real node, in a network of its own.
 #[derive(Clone, Debug, Parser)]
-#[command(version, after_help = "\
+#[command(
+    version,
+    after_help = "\
 The cluster is Kubernetes built from its Go modules (once, some minutes; kept in $ASSENT_CACHE, else ~/.cache/assent)
 with the machine's containerd and runc. It needs root, touches no other cluster and no kubeconfig of yours, and reaches
 nothing beyond this machine.
@@ -17,7 +22,8 @@ Examples:
   assent-cluster up
   export KUBECONFIG=$(assent-cluster status --kubeconfig)
   kubectl get nodes
-  assent-cluster down")]
+  assent-cluster down"
+)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +34,8 @@ pub struct Args {
 enum Command {
     /// Start the cluster and leave it running; does nothing when it is up.
     Up(Name),
+    /// Start a cluster and remove it again when this program ends, by Ctrl-C or otherwise.
+    Run(Name),
     /// Stop the cluster and remove everything it put on this machine; does nothing when there is none.
     Down(Name),
     /// Say whether the cluster is up and how to reach it; fails when it is not.
@@ -52,7 +60,6 @@ struct Name {
 ///
 /// # Errors
 /// When the cluster cannot be started, found or removed.
-#[expect(clippy::print_stdout, reason = "printing is what a command line program does")]
 pub async fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Up(Name { name }) => {
@@ -65,23 +72,45 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
                 }
                 found => found?,
             };
-            println!("{}", describe(&node));
+            say(&describe(&node))?;
+        }
+        Command::Run(Name { name }) => {
+            let node = node(&name).await?;
+            say(&describe(&node))?;
+            let mut terminated = signal(SignalKind::terminate())?;
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => interrupted?,
+                _ = terminated.recv() => {}
+            }
+            drop(node);
+            say(&format!("cluster `{name}` removed"))?;
         }
         Command::Down(Name { name }) => {
             let removed = cleanup(&name).await?;
-            println!("cluster `{name}` {}", if removed { "removed" } else { "was not up" });
+            let what = if removed { "removed" } else { "was not up" };
+            say(&format!("cluster `{name}` {what}"))?;
         }
-        Command::Status { name: Name { name }, kubeconfig } => {
+        Command::Status {
+            name: Name { name },
+            kubeconfig,
+        } => {
             let node = attach(&name).await?;
             if kubeconfig {
-                println!("{}", node.kubeconfig_path().display());
+                say(&node.kubeconfig_path().display().to_string())?;
             } else {
-                println!("{}", describe(&node));
-                print!("{}", node.kubectl(&["get", "nodes,deployments,pods", "--all-namespaces"]).await?);
+                say(&describe(&node))?;
+                let objects = ["get", "nodes,deployments,pods", "--all-namespaces"];
+                say(node.kubectl(&objects).await?.trim_end())?;
             }
         }
     }
     Ok(())
+}
+
+/// Prints a line; that nobody reads any more is an error like any other, not a panic.
+fn say(text: &str) -> std::io::Result<()> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{text}")
 }
 
 fn describe(node: &Node) -> String {

@@ -16,6 +16,7 @@ mod pki;
 mod process;
 mod remains;
 mod scratch;
+mod sysctl;
 
 pub use binary::{KUBERNETES_VERSION, binary, cache_dir};
 pub use cluster::{Cluster, api_only};

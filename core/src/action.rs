@@ -167,5 +167,15 @@ fn with_template(old: &Value, template: Value) -> Result<Value, String> {
     Ok(new)
 }
 
+/// A ReplicaSet's pod template as its Deployment had it: without the label that the controller adds.
+#[must_use]
+pub fn template_without_hash(template: &Value) -> Value {
+    let mut template = template.clone();
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.remove("pod-template-hash");
+    }
+    template
+}
+
 #[cfg(test)]
 mod cases;

@@ -6,6 +6,7 @@
 //! back in; the executor works from the `Decision` alone.
 
 mod context;
+mod routing;
 mod step;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::ids::{IncidentUid, UnixMillis};
 use crate::target::Service;
 
 pub use context::{Alert, AlertSource, Anomaly, Configuration, Context, Revision, Symptom, Workload};
+pub use routing::{Known, route};
 pub use step::{Effect, Event, RemediationResult};
 
 /// Where an incident stands.
@@ -103,3 +105,6 @@ pub struct Incident {
     /// Why it ended as it did.
     pub outcome: Option<String>,
 }
+
+#[cfg(test)]
+mod cases;

@@ -69,14 +69,15 @@ pub fn link(entry: &Entry) -> Result<Digest, canonical::Error> {
 
 /// Folds a whole ledger; the error names the first entry that is out of place.
 pub fn verify(entries: &[Entry]) -> Result<Head, String> {
-    let mut head = Head::empty();
-    for entry in entries {
-        if entry.sequence != head.sequence.saturating_add(1) {
-            return Err(format!("entry {} stands after entry {}", entry.sequence, head.sequence));
-        }
-        head = head.then(&link(entry).map_err(|error| format!("entry {} has no digest: {error}", entry.sequence))?);
+    entries.iter().try_fold(Head::empty(), |head, entry| follow(&head, entry))
+}
+
+/// The head after `entry`, for whoever reads a ledger piece by piece; the error says why it cannot stand here.
+pub fn follow(head: &Head, entry: &Entry) -> Result<Head, String> {
+    if entry.sequence != head.sequence.saturating_add(1) {
+        return Err(format!("entry {} stands after entry {}", entry.sequence, head.sequence));
     }
-    Ok(head)
+    Ok(head.then(&link(entry).map_err(|error| format!("entry {} has no digest: {error}", entry.sequence))?))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::refusal::{Refusal, Rule};
 pub use authority::{allows, permits_deletion};
 pub use difference::{describe_difference, permitted};
 pub use quorum::prove;
-pub use write::{Admitted, judge_write};
+pub use write::{Admitted, as_left, judge_write};
 
 /// Largest difference between the gate's clock and the API server's.
 pub const MAX_SKEW_MS: i64 = 5_000;

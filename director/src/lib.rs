@@ -1,1 +1,209 @@
-//! placeholder
+//! The director: takes in alerts and anomalies, gathers context, asks the seats, writes the decision, keeps the ledger, and
+//! shows people where each incident stands. It decides nothing by itself and writes to no workload: what follows is
+//! `core::incident`'s word, and whether a decision may be carried out is the gate's.
+//!
+//! Read in this order: [`intake`] and [`rpc`] put alerts into the [`store`]; [`conduct`] carries out [`effects`], which call
+//! [`context`], [`seats`] and [`decision`]; [`watch`] follows the executor; [`publish`] shows it all.
+
+mod cleaner;
+mod conduct;
+mod context;
+mod decision;
+mod director;
+mod effects;
+mod export;
+mod http;
+mod intake;
+mod lease;
+mod metrics;
+mod publish;
+mod rpc;
+mod seats;
+mod store;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use assent_runtime::admin::{Admin, AdminArgs, Readiness};
+use assent_runtime::kube::KubeArgs;
+use assent_runtime::metrics::registry::Registry;
+use assent_runtime::mtls;
+use assent_runtime::shutdown::{self, Tasks};
+use assent_runtime::telemetry::{self, LogArgs};
+use assent_runtime::workload::{ClientAuth, Workload, WorkloadArgs};
+use assent_runtime::{CancellationToken, Limits};
+use tokio::net::TcpListener;
+use tokio::sync::watch as channel;
+
+use crate::director::Director;
+use crate::intake::Intake;
+use crate::lease::Leadership;
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+/// What the director is told at its start.
+#[derive(clap::Parser, Clone, Debug)]
+#[command(name = "assent-director", version, about = "Takes in alerts, asks the seats, writes decisions and keeps the ledger")]
+pub struct Args {
+    /// Directory of the store; it must outlive the pod for the ledger to do so.
+    #[arg(long, env = "ASSENT_STORE", default_value = "/var/lib/assent")]
+    pub store: PathBuf,
+    /// Where Alertmanager and GoAlert post, plain HTTP.
+    #[arg(long, env = "ASSENT_INTAKE_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub intake_address: SocketAddr,
+    /// File with the secret that stands in the intake's paths, at least 16 bytes; read anew for each delivery.
+    #[arg(long, env = "ASSENT_INTAKE_TOKEN_FILE", default_value = "/var/run/assent/intake/token")]
+    pub intake_token_file: PathBuf,
+    /// Where seats and executor call, gRPC over mutual TLS.
+    #[arg(long, env = "ASSENT_LISTEN", default_value = "0.0.0.0:8443")]
+    pub listen: SocketAddr,
+    /// Where the ledger is read, plain HTTP.
+    #[arg(long, env = "ASSENT_LEDGER_ADDRESS", default_value = "0.0.0.0:8081")]
+    pub ledger_address: SocketAddr,
+    /// Name of this instance in the lease; the pod's name.
+    #[arg(long, env = "ASSENT_INSTANCE", default_value = "assent-director")]
+    pub instance: String,
+    /// Seats that are not at their Service, as NAME=HOST:PORT.
+    #[arg(long, env = "ASSENT_SEAT_ADDRESSES", value_delimiter = ',', value_parser = seat_address)]
+    pub seat_addresses: Vec<(String, String)>,
+    /// Logging.
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Admin port.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// API server.
+    #[command(flatten)]
+    pub kube: KubeArgs,
+    /// Own identity.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+}
+
+/// The ports of a director, bound. Port 0 in the arguments picks free ones, and this says which.
+#[derive(Debug)]
+pub struct Ports {
+    intake: TcpListener,
+    rpc: TcpListener,
+    ledger: TcpListener,
+}
+
+// === impl Ports ===
+
+impl Ports {
+    /// Binds them.
+    ///
+    /// # Errors
+    /// If an address cannot be bound.
+    pub async fn bind(args: &Args) -> anyhow::Result<Self> {
+        let bind = async |address: SocketAddr, what: &str| TcpListener::bind(address).await.with_context(|| format!("bind the {what} port {address}"));
+        Ok(Self {
+            intake: bind(args.intake_address, "intake").await?,
+            rpc: bind(args.listen, "gRPC").await?,
+            ledger: bind(args.ledger_address, "ledger").await?,
+        })
+    }
+
+    /// Intake, gRPC and ledger, in this order.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn addresses(&self) -> std::io::Result<[SocketAddr; 3]> {
+        Ok([self.intake.local_addr()?, self.rpc.local_addr()?, self.ledger.local_addr()?])
+    }
+}
+
+/// Runs until a signal says to stop.
+///
+/// # Errors
+/// What is needed at the start is missing, or a part ended that must not end.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    telemetry::init(&args.log)?;
+    let mut tasks = Tasks::new(shutdown::signals()?);
+    let readiness = Readiness::default();
+    let unready = readiness.guard("director");
+    let metrics = Metrics::default();
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let admin = Admin::bind(&args.admin, readiness, registry).await?;
+    tasks.spawn("admin", admin.serve(tasks.token()));
+    let client = assent_runtime::kube::client(&args.kube).await?;
+    let (workload, renewal) = Workload::open(&args.workload).await?;
+    tasks.spawn_forever("identity", renewal.run());
+    let token = tasks.token();
+    let ports = Ports::bind(&args).await?;
+    tasks.spawn("director", async move {
+        if token.run_until_cancelled(workload.ready()).await.transpose()?.is_none() {
+            return Ok(());
+        }
+        direct(args, client, workload, metrics, ports, token, move || drop(unready)).await
+    });
+    tasks.join().await
+}
+
+/// The director itself, once it has an identity: waits for the lease, then works until `token` is cancelled. `ready` is
+/// called when all ports are served.
+///
+/// # Errors
+/// The store cannot be opened, or a part ended that must not end.
+pub async fn direct(
+    args: Args,
+    client: kube::Client,
+    workload: Workload,
+    metrics: Metrics,
+    ports: Ports,
+    token: CancellationToken,
+    ready: impl FnOnce() + Send,
+) -> anyhow::Result<()> {
+    let leadership = Leadership::new(client.clone(), args.instance.clone());
+    // The store belongs to one process at a time, so it is opened under the lease.
+    if token.run_until_cancelled(leadership.acquire()).await.is_none() {
+        return Ok(());
+    }
+    let mut tasks = Tasks::new(token.child_token());
+    tasks.spawn("lease", leadership.keep(tasks.token()));
+    let director = open(&args, client, workload, metrics).await?;
+    let store = director.store.clone();
+    let intake = Intake::new(store.clone(), &director.author, args.intake_token_file, director.metrics.clone(), director.wake.clone());
+    tasks.spawn_forever("intake", http::serve(ports.intake, intake.router()));
+    tasks.spawn_forever("export", http::serve(ports.ledger, export::router(store.clone())));
+    let (routes, identity, stop) = (rpc::routes(director.clone()), director.workload.clone(), tasks.token());
+    tasks.spawn("rpc", async move {
+        mtls::serve(ports.rpc, &identity, ClientAuth::Required, Limits::default(), routes, stop).await.map_err(Into::into)
+    });
+    tasks.spawn("effects", conduct::run(director.clone(), tasks.token()));
+    let (ticking, stop) = (director.clone(), tasks.token());
+    tasks.spawn("tick", async move { stop.run_until_cancelled(conduct::tick(ticking)).await.unwrap_or(Ok(())) });
+    tasks.spawn_forever("publish", publish::run(director.clone()));
+    tasks.spawn_forever("watch", watch::run(director.clone()));
+    tasks.spawn_forever("cleaner", cleaner::run(director));
+    ready();
+    tracing::info!("directing");
+    let ended = tasks.join().await;
+    store.close().await;
+    ended
+}
+
+/// Opens the store and checks it against itself and against the plans that were admitted.
+async fn open(args: &Args, client: kube::Client, workload: Workload, metrics: Metrics) -> anyhow::Result<Director> {
+    let cluster = director::cluster(&client).await?;
+    tokio::fs::create_dir_all(&args.store).await.with_context(|| format!("create store directory `{}`", args.store.display()))?;
+    let mut store = Store::open(&args.store.join("director.db")).await?;
+    if let Some(reason) = director::contradiction(&client, &store).await? {
+        tracing::error!(reason, "the ledger does not hold; nothing will be decided until a person has looked at it");
+        store.condemn(reason);
+    }
+    let author = workload.own_name().to_string();
+    if store.broken().is_some() {
+        store.abandon_all(&author).await?;
+    }
+    let addresses: BTreeMap<String, String> = args.seat_addresses.iter().cloned().collect();
+    Ok(Director { store, client, workload, cluster, author, metrics, wake: channel::Sender::new(()), addresses })
+}
+
+fn seat_address(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(name, address)| (name.to_owned(), address.to_owned())).ok_or_else(|| format!("`{text}` is not NAME=HOST:PORT"))
+}

@@ -130,6 +130,7 @@ impl Admin {
     /// # Errors
     /// If the listener fails.
     pub async fn serve(self, token: CancellationToken) -> anyhow::Result<()> {
+        tracing::info!(address = %self.address, "admin port is open");
         // Not a graceful shutdown: an idle scraper connection must not hold the process.
         let server = std::future::IntoFuture::into_future(axum::serve(self.listener, self.router));
         token.run_until_cancelled(server).await.transpose()?;

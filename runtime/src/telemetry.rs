@@ -12,8 +12,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// Flags of the log output.
 #[derive(clap::Args, Clone, Debug)]
 pub struct LogArgs {
-    /// Log filter, such as `info` or `info,assent_director=debug`.
-    #[arg(long = "log", env = "ASSENT_LOG", default_value = "info")]
+    /// Log filter, such as `info` or `info,assent_director=debug`. The client's own lines are off
+    /// by default: whoever made the call logs its failure with the reason it mattered.
+    #[arg(
+        long = "log",
+        env = "ASSENT_LOG",
+        default_value = "info,kube_client=off"
+    )]
     pub filter: String,
     /// Log format.
     #[arg(long = "log-format", env = "ASSENT_LOG_FORMAT", value_enum, default_value_t = Format::Text)]

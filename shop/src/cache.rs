@@ -34,17 +34,26 @@ impl Cache {
     /// Pages live for `lifetime`, in whole seconds and at least one.
     pub(crate) fn new(url: &str, lifetime: Duration) -> redis::RedisResult<Self> {
         let link = Mutex::new(Link::Away(Instant::now()));
-        Ok(Self { client: redis::Client::open(url)?, lifetime, link })
+        Ok(Self {
+            client: redis::Client::open(url)?,
+            lifetime,
+            link,
+        })
     }
 
     pub(crate) async fn page(&self, key: &str) -> Option<Vec<u8>> {
         let mut connection = self.connection().await?;
-        let page = redis::cmd("GET").arg(key).query_async(&mut connection).await;
+        let page = redis::cmd("GET")
+            .arg(key)
+            .query_async(&mut connection)
+            .await;
         self.noticed(page).await.flatten()
     }
 
     pub(crate) async fn keep(&self, key: &str, page: &[u8]) {
-        let Some(mut connection) = self.connection().await else { return };
+        let Some(mut connection) = self.connection().await else {
+            return;
+        };
         let seconds = self.lifetime.as_secs().max(1);
         let kept = redis::cmd("SETEX")
             .arg(key)
@@ -65,7 +74,11 @@ impl Cache {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE));
-        match self.client.get_multiplexed_async_connection_with_config(&config).await {
+        match self
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+        {
             Ok(connection) => {
                 *link = Link::Up(connection.clone());
                 Some(connection)

@@ -87,24 +87,45 @@ pub async fn fetch(
         .map_err(Error::Request)?;
     tokio::time::timeout(timeout, exchange(authority, request))
         .await
-        .map_err(|_elapsed| Error::Timeout { authority: authority.to_owned(), timeout })?
+        .map_err(|_elapsed| Error::Timeout {
+            authority: authority.to_owned(),
+            timeout,
+        })?
 }
 
 async fn exchange(authority: &str, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
     let name = || authority.to_owned();
     let stream = TcpStream::connect(authority)
         .await
-        .map_err(|source| Error::Connect { authority: name(), source })?;
-    let broken = |source| Error::Exchange { authority: name(), source };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        .map_err(|source| Error::Connect {
+            authority: name(),
+            source,
+        })?;
+    let broken = |source| Error::Exchange {
+        authority: name(),
+        source,
+    };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
     let answer = async {
-        let (head, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
+        let (head, body) = sender
+            .send_request(request)
+            .await
+            .map_err(broken)?
+            .into_parts();
         let body = Limited::new(body, ANSWER_LIMIT)
             .collect()
             .await
-            .map_err(|source| Error::Body { authority: name(), source })?
+            .map_err(|source| Error::Body {
+                authority: name(),
+                source,
+            })?
             .to_bytes();
-        Ok(Answer { status: head.status, body })
+        Ok(Answer {
+            status: head.status,
+            body,
+        })
     };
     let driver = async {
         // The sender reports the same failure to the caller; a clean end leaves the body to finish.

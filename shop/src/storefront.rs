@@ -57,7 +57,11 @@ pub(crate) async fn run(args: Args, stop: Stop) -> anyhow::Result<()> {
 pub async fn serve_on(args: Args, listener: TcpListener, stop: Stop) -> anyhow::Result<()> {
     let lifetime = Duration::from_secs(args.cache_seconds);
     let cache = Cache::new(&args.cache, lifetime).context("read the cache's URL")?;
-    let shop = Shop { orders: args.orders, cache, timeout: Duration::from_millis(args.timeout_ms) };
+    let shop = Shop {
+        orders: args.orders,
+        cache,
+        timeout: Duration::from_millis(args.timeout_ms),
+    };
     let router = Router::new()
         .route("/", get(front))
         .route("/product/{product}", get(product))
@@ -118,7 +122,10 @@ impl Shop {
                 Err(StatusCode::GATEWAY_TIMEOUT)
             }
             Err(error) => {
-                tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "orders is unreachable");
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "orders is unreachable"
+                );
                 Err(StatusCode::BAD_GATEWAY)
             }
         }

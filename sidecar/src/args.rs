@@ -51,6 +51,9 @@ pub struct Args {
     /// Threads for connections.
     #[arg(long, env = "ASSENT_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
     pub workers: u64,
+    /// Connections served at a time in each direction; further ones wait.
+    #[arg(long, env = "ASSENT_MAX_CONNECTIONS", default_value_t = 4096)]
+    pub max_connections: usize,
     /// Without a certificate after this many seconds the pod starts unmeshed: applications fail open.
     #[arg(long, env = "ASSENT_START_WAIT_SECONDS", default_value_t = 10)]
     pub start_wait_seconds: u64,

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use assent_runtime::workload;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::hello::{self, Hello};
 use crate::metrics::Failure;
@@ -56,9 +56,6 @@ impl Inbound {
                 return refuse(client);
             }
         };
-        if let Err(error) = client.set_nodelay(true) {
-            tracing::debug!(%error, "small writes may be delayed");
-        }
         if address.port() == self.port { self.direct(client, address).await } else { self.redirected(client, address).await }
     }
 
@@ -93,11 +90,12 @@ impl Inbound {
                 return refuse(client);
             }
         };
-        // Whoever speaks first decides; a server that greets is waited for by nobody.
+        // Whoever speaks first decides; a server that greets is waited for by nobody. Errors show when the bytes are read.
+        let (mut one, mut other) = ([0], [0]);
         let client_first = tokio::select! {
             biased;
-            _ = client.readable() => true,
-            _ = server.readable() => false,
+            _ = client.peek(&mut one) => true,
+            _ = server.peek(&mut other) => false,
         };
         let taken = if client_first {
             match hello::read(&mut client).await {
@@ -158,7 +156,7 @@ impl Inbound {
             Err(error) => {
                 self.proxy.flows.connect_failed(key(&peer, port));
                 // The peer sees a broken connection instead of an orderly empty answer.
-                refuse_prefixed(client);
+                refuse_tls(client);
                 return Err(Refusal(Failure::Connect, error));
             }
         };
@@ -180,14 +178,15 @@ impl Inbound {
 
     async fn forward(
         &self,
-        client: impl AsyncRead + AsyncWrite + Unpin,
+        mut client: TlsStream<Prefixed<TcpStream>>,
         mut server: TcpStream,
         peer: &str,
         port: u16,
         socket: Socket,
     ) -> Result<(), Refusal> {
         let tap = self.proxy.tap(key(peer, port), socket, port);
-        if let Err(error) = relay(client, &mut server, tap).await {
+        if let Err(error) = relay(&mut client, &mut server, tap).await {
+            refuse_tls(client);
             refuse(server);
             return Err(Refusal(Failure::Broken, error));
         }
@@ -203,6 +202,6 @@ fn key(peer: &str, port: u16) -> Key {
     Key::new(Direction::Inbound, peer, &format!(":{port}"))
 }
 
-fn refuse_prefixed(client: tokio_rustls::server::TlsStream<Prefixed<TcpStream>>) {
+fn refuse_tls(client: TlsStream<Prefixed<TcpStream>>) {
     refuse(client.into_inner().0.into_inner());
 }

@@ -46,6 +46,7 @@ struct Flow {
     received: u64,
 }
 
+type Value = fn(&Flow) -> u64;
 type Labels = Vec<(&'static str, String)>;
 
 // === impl Failure ===
@@ -141,7 +142,7 @@ impl Collector for Counters {
         for (key, flow) in flows.iter().filter(|(_, flow)| flow.requests.begun > 0) {
             latency(&mut family.encode_family(&labels(key))?, &flow.requests.latency)?;
         }
-        let tcp: [(&str, &str, fn(&Flow) -> u64); 3] = [
+        let tcp: [(&str, &str, Value); 3] = [
             ("tcp_open", "Connections opened", |flow| flow.opened),
             ("tcp_read_bytes", "Bytes read from the peer that a connection belongs to", |flow| flow.received),
             ("tcp_write_bytes", "Bytes written to it", |flow| flow.sent),
@@ -184,7 +185,7 @@ fn count(family: &mut MetricEncoder<'_>, labels: &Labels, value: u64) -> fmt::Re
 }
 
 fn latency(encoder: &mut MetricEncoder<'_>, latency: &Milliseconds) -> fmt::Result {
-    let bounds = MILLISECONDS.iter().map(|bound| f64::from(*bound)).chain([f64::MAX]);
+    let bounds = MILLISECONDS.iter().map(|bound| f64::from(*bound)).chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets).collect();
     encoder.encode_histogram::<[(&str, &str); 0]>(latency.sum_ms as f64, latency.buckets.iter().sum(), &buckets, None)
 }

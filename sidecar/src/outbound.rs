@@ -50,9 +50,6 @@ pub(crate) async fn serve(proxy: Proxy, origin: Origin, own: u16, client: TcpStr
         proxy.count(Failure::Loop, &"dialled the sidecar itself", address);
         return refuse(client);
     }
-    if let Err(error) = client.set_nodelay(true) {
-        tracing::debug!(%error, "small writes may be delayed");
-    }
     let destination = address.to_string();
     let (upstream, lease) = match proxy.upstream(address).await {
         Ok(upstream) => upstream,
@@ -101,6 +98,7 @@ impl Proxy {
                 Ok((dialled, Some(lease)))
             }
             Some(Route::Service(pool)) => {
+                let mut last = None;
                 for _ in 0..ATTEMPTS {
                     let Some(lease) = pool.pick(random(), Instant::now()) else { break };
                     match self.dial(&lease).await {
@@ -112,11 +110,16 @@ impl Proxy {
                         Err((failure, error)) => {
                             self.count(failure, &error, lease.endpoint().address);
                             lease.failed(Instant::now());
+                            last = Some((failure, error));
                         }
                     }
                 }
-                // Nobody left to choose from: let the cluster's own load balancing try.
-                self.plain(address).await
+                match last {
+                    // Whoever can keep us from a meshed peer must not gain plain traffic by it.
+                    Some(failed) if pool.meshed() => Err(failed),
+                    // Nobody to choose from, or nobody meshed: let the cluster's own load balancing try.
+                    _ => self.plain(address).await,
+                }
             }
         }
     }

@@ -11,13 +11,18 @@ use std::time::Duration;
 
 use assent_runtime::CancellationToken;
 use assent_runtime::workload::Workload;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::{Counters, Failure};
 use crate::observe::flows::Flows;
 use crate::observe::{Tap, flows};
 use crate::{directory, relay};
+
+/// Silence after which a peer is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Shared by every connection of a sidecar.
 #[derive(Clone, Debug)]
@@ -31,20 +36,31 @@ pub(crate) struct Proxy {
 /// Local and remote address of a connection's network side.
 pub(crate) type Socket = Option<(SocketAddr, SocketAddr)>;
 
-/// Accepts until `stop`, handing each connection to `serve` in a task of `connections`.
-pub(crate) async fn accept<S, F>(listener: TcpListener, stop: CancellationToken, connections: TaskTracker, serve: S)
+/// Accepts until `stop`, handing each connection to `serve` in a task of `connections`, at most `limit` at a time; further
+/// ones wait in the kernel's queue.
+pub(crate) async fn accept<S, F>(listener: TcpListener, limit: usize, stop: CancellationToken, connections: TaskTracker, serve: S)
 where
     S: Fn(TcpStream) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
+    let slots = Arc::new(Semaphore::new(limit));
     loop {
-        let accepted = tokio::select! {
+        let accepting = async {
+            let slot = slots.clone().acquire_owned().await;
+            (slot, listener.accept().await)
+        };
+        let (slot, accepted) = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = accepting => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(serve(stream));
+                tune(&stream);
+                let serving = serve(stream);
+                connections.spawn(async move {
+                    serving.await;
+                    drop(slot);
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -52,6 +68,14 @@ where
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+}
+
+/// Small writes go out at once, and a peer that vanished is noticed: the application's own keepalive ends at the sidecar.
+fn tune(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4);
+    if let Err(error) = stream.set_nodelay(true).and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive)) {
+        tracing::debug!(%error, "a connection keeps the kernel's defaults");
     }
 }
 
@@ -72,10 +96,10 @@ pub(crate) fn refuse(stream: TcpStream) {
 // === impl Proxy ===
 
 impl Proxy {
-    /// Dials `address`; small writes go out at once.
+    /// Dials `address`.
     pub(crate) async fn connect(&self, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
         let stream = tokio::time::timeout(limit, TcpStream::connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-        stream.set_nodelay(true)?;
+        tune(&stream);
         Ok(stream)
     }
 
@@ -91,13 +115,11 @@ impl Proxy {
 
 /// A reset on one side becomes a reset on the other, so that neither mistakes it for an orderly end.
 pub(crate) async fn relay_tcp(
-    client: TcpStream,
+    mut client: TcpStream,
     prefix: Vec<u8>,
-    server: TcpStream,
+    mut server: TcpStream,
     tap: Tap,
 ) -> io::Result<relay::Copied> {
-    let mut client = client;
-    let mut server = server;
     let result = if prefix.is_empty() {
         relay::relay(&mut client, &mut server, tap).await
     } else {

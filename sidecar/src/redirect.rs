@@ -1,7 +1,8 @@
 //! Sends a pod's traffic through its sidecar: one nftables table, replaced as a whole.
 //!
 //! Everything that comes in goes to the inbound port, everything that the application opens to the outbound port. The
-//! sidecar's own connections, loopback and named ports are left alone. It runs once, before the application starts.
+//! sidecar's own connections, loopback and named ports are left alone, and so is IPv6, which the sidecar does not listen on.
+//! It runs once, before the application starts.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -72,9 +73,9 @@ fn rules(args: &Args) -> String {
         let _ = writeln!(outbound, "    tcp dport {{ {} }} accept", ports(&args.skip_outbound_ports));
     }
     format!(
-        "table inet assent\n\
-         delete table inet assent\n\
-         table inet assent {{\n\
+        "table ip assent\n\
+         delete table ip assent\n\
+         table ip assent {{\n\
          \x20 chain inbound {{\n\
          \x20   type nat hook prerouting priority dstnat; policy accept;\n\
          \x20   iif lo accept\n\
@@ -124,6 +125,6 @@ mod tests {
             assert!(text.contains(line), "{line} in\n{text}");
         }
         let bare = rules(&Args { skip_outbound_ports: vec![], ..args });
-        assert!(!bare.contains("{ 53 }") && bare.starts_with("table inet assent\ndelete table inet assent\n"));
+        assert!(!bare.contains("{ 53 }") && bare.starts_with("table ip assent\ndelete table ip assent\n"));
     }
 }

@@ -114,7 +114,7 @@ impl Direction {
                             }
                             return Poll::Pending;
                         }
-                        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => self.state = State::Ending,
+                        // Also a TLS stream that was cut off: passing that on as an orderly end would hide it.
                         Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                         Poll::Ready(Ok(())) if buffer.filled().is_empty() => self.state = State::Ending,
                         Poll::Ready(Ok(())) => {
@@ -160,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn copies_every_byte_both_ways_through_small_pipes() {
         let (mut client, mut server, flows, copying) = start(80, 777);
-        let sent: Vec<u8> = (0..10 * 1024 * 1024u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let sent: Vec<u8> = (0..1024 * 1024u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let expected = sent.clone();
         let echo = tokio::spawn(async move {
             let (mut reader, mut writer) = tokio::io::split(&mut server);

@@ -33,7 +33,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut tasks = Tasks::new(shutdown::signals().context("install signal handlers")?);
     let (workload, renewal) = Workload::open(&args.workload).await?;
     tasks.spawn_forever("identity", renewal.run());
-    start(args, workload, tasks).await?.finish().await
+    let identity = workload.own_name().clone();
+    let running = start(args, workload, tasks).await?;
+    tracing::info!(inbound = %running.inbound, outbound = %running.outbound, admin = %running.admin, %identity, "serving");
+    running.finish().await
 }
 
 /// A sidecar that serves.
@@ -41,6 +44,7 @@ pub(crate) struct Running {
     pub(crate) inbound: SocketAddr,
     pub(crate) outbound: SocketAddr,
     pub(crate) admin: SocketAddr,
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests look at the counts without scraping them"))]
     pub(crate) counters: Arc<Counters>,
     tasks: Tasks,
     connections: TaskTracker,
@@ -75,13 +79,14 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
         port: inbound_port,
         forbidden: [inbound_port, outbound_port, args.admin_address.port()],
     };
+    let limit = args.max_connections;
     let origin = args.outbound_target.map_or(Origin::Kernel, Origin::Fixed);
     // Listeners belong to the threads that serve them; the tasks here only wait for those.
     let (inbound_listener, outbound_listener) = (inbound_listener.into_std()?, outbound_listener.into_std()?);
-    let accepting = data.spawn(accept_on(inbound_listener, stop.clone(), connections.clone(), move |client| inbound.clone().serve(client)));
+    let accepting = data.spawn(accept_on(inbound_listener, limit, stop.clone(), connections.clone(), move |client| inbound.clone().serve(client)));
     tasks.spawn("inbound", async move { accepting.await? });
     let serve = move |client| outbound::serve(proxy.clone(), origin, outbound_port, client);
-    let accepting = data.spawn(accept_on(outbound_listener, stop.clone(), connections.clone(), serve));
+    let accepting = data.spawn(accept_on(outbound_listener, limit, stop.clone(), connections.clone(), serve));
     tasks.spawn("outbound", async move { accepting.await? });
 
     let outboxes = Outboxes {
@@ -106,7 +111,6 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     );
     let admin = Admin::bind(&AdminArgs { admin_address: args.admin_address }, readiness, registry).await.context("bind the admin port")?;
     let admin_address = admin.address();
-    tracing::info!(inbound = inbound_port, outbound = outbound_port, admin = %admin_address, identity = %workload.own_name(), "serving");
     tasks.spawn("admin", admin.merge(probes).serve(stop.clone()));
 
     let patience = Duration::from_secs(args.start_wait_seconds);
@@ -168,6 +172,7 @@ fn seat<T: Seat>(
 
 async fn accept_on<S, F>(
     listener: std::net::TcpListener,
+    limit: usize,
     stop: assent_runtime::CancellationToken,
     connections: TaskTracker,
     serve: S,
@@ -176,7 +181,7 @@ where
     S: Fn(tokio::net::TcpStream) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    accept(TcpListener::from_std(listener)?, stop, connections, serve).await;
+    accept(TcpListener::from_std(listener)?, limit, stop, connections, serve).await;
     Ok(())
 }
 

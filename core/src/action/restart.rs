@@ -28,6 +28,15 @@ pub struct Restart {
     pub marker: String,
 }
 
+impl Restart {
+    /// Whether `workload` carries this marker.
+    #[must_use]
+    pub fn marks(&self, workload: &Value) -> bool {
+        let annotations = workload.pointer("/spec/template/metadata/annotations");
+        annotations.and_then(|all| all.get(MARKER)).and_then(Value::as_str) == Some(self.marker.as_str())
+    }
+}
+
 impl Act for Restart {
     fn name(&self) -> &'static str {
         NAME

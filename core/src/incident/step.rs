@@ -29,6 +29,8 @@ pub enum Event {
     Applied,
     /// The executor is done with the plan.
     Finished(RemediationResult),
+    /// The director cannot go on (the reason), so a person must act.
+    Abandoned(String),
     /// Time passed.
     Tick,
 }
@@ -110,9 +112,14 @@ impl Incident {
             }
             (Phase::Investigating, Event::Tallied(outcome)) => self.decide(now, outcome),
             (Phase::Decided, Event::Authorised(mode)) => self.authorise(now, mode),
-            (Phase::Decided | Phase::Remediating, Event::Applying) => self.enter(Phase::Remediating, now.plus(REMEDIATION_MS), "apply-started", ""),
-            (Phase::Decided | Phase::Remediating, Event::Applied) => self.enter(Phase::Verifying, now.plus(REMEDIATION_MS), "applied", ""),
-            (Phase::Decided | Phase::Remediating | Phase::Verifying, Event::Finished(result)) => self.finish(now, result),
+            // The executor works from the Decision, so its word may come before ours.
+            (Phase::Decided | Phase::AwaitingApproval, Event::Applying) => self.enter(Phase::Remediating, now.plus(REMEDIATION_MS), "apply-started", ""),
+            (Phase::Remediating, Event::Applying) => vec![self.record("apply-started", String::new())],
+            (Phase::Decided | Phase::AwaitingApproval | Phase::Remediating, Event::Applied) => {
+                self.enter(Phase::Verifying, now.plus(REMEDIATION_MS), "applied", "")
+            }
+            (Phase::Decided | Phase::AwaitingApproval | Phase::Remediating | Phase::Verifying, Event::Finished(result)) => self.finish(now, result),
+            (phase, Event::Abandoned(reason)) if !phase.is_final() => self.escalate(now, reason),
             (phase, Event::Tick) if !phase.is_final() && now > self.deadline => self.overdue(now),
             _ => Vec::new(),
         }
@@ -130,9 +137,9 @@ impl Incident {
 
     fn ask(&mut self, now: UnixMillis) -> Vec<Effect> {
         let deadline = now.plus(DELIBERATION_MS);
-        let mut effects = self.enter(Phase::Investigating, deadline, "seats-asked", &format!("epoch {}", self.epoch));
-        effects.push(Effect::Ask { epoch: self.epoch, deadline });
-        effects
+        self.phase = Phase::Investigating;
+        self.deadline = deadline;
+        vec![self.record("seats-asked", format!("epoch {}", self.epoch)), Effect::Ask { epoch: self.epoch, deadline }]
     }
 
     fn decide(&mut self, now: UnixMillis, outcome: Box<Outcome>) -> Vec<Effect> {

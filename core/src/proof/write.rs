@@ -46,8 +46,13 @@ pub fn judge_write(facts: &Facts, request: &WriteRequest) -> Result<Admitted, Re
     match refusal {
         Some(refusal) => Err(refusal),
         None if request.dry_run => judge_dry_run(facts, request, &incident),
-        None => Err(Refusal::new(Rule::NoPlan, format!("incident {incident} has no admitted plan for {}/{}", request.namespace, request.name), "a Remediation that a quorum of ballots decides for")),
+        None => Err(no_plan(request, &incident)),
     }
+}
+
+fn no_plan(request: &WriteRequest, incident: &IncidentUid) -> Refusal {
+    let reason = format!("incident {incident} has no admitted plan for {}/{}", request.namespace, request.name);
+    Refusal::new(Rule::NoPlan, reason, "a Remediation that a quorum of ballots decides for")
 }
 
 fn judge_by_plan(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMillis) -> Result<Admitted, Refusal> {
@@ -105,19 +110,24 @@ fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMi
 }
 
 /// Whether what the action changes is still what it wrote.
-fn as_left(action: &Action, target: &Value) -> bool {
+#[must_use]
+pub fn as_left(action: &Action, target: &Value) -> bool {
     match action {
         Action::RollbackWorkload(rollback) => {
             target.pointer("/spec/template").and_then(|template| Digest::of(template).ok()).as_ref() == Some(&rollback.template)
         }
         Action::ScaleWorkload(scale) => target.pointer("/spec/replicas").and_then(Value::as_u64) == Some(u64::from(scale.replicas)),
-        Action::RestartWorkload(_) => true,
+        Action::RestartWorkload(restart) => restart.marks(target),
     }
 }
 
 fn judge_dry_run(facts: &Facts, request: &WriteRequest, incident: &IncidentUid) -> Result<Admitted, Refusal> {
     let roster = facts.roster()?;
     let ballots = facts.ballots.as_ref().map_err(Clone::clone)?;
+    // The executor's canary asks for exactly this answer, so it does not depend on how a tally of nothing is worded.
+    if ballots.is_empty() {
+        return Err(no_plan(request, incident));
+    }
     let epoch = ballots.iter().map(|cast| cast.ballot.epoch).max().unwrap_or(0);
     let of_epoch: Vec<_> = ballots.iter().filter(|cast| cast.ballot.epoch == epoch).cloned().collect();
     let proposal = match tally(roster, &of_epoch).verdict {

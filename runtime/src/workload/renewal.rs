@@ -104,7 +104,7 @@ impl Certifier {
             match self.certify().await {
                 Ok(certified) => {
                     retry = FIRST_RETRY;
-                    tracing::info!(identity = %certified.name(), not_after = ?certified.not_after(), "certified");
+                    tracing::info!(identity = %certified.name(), expires_in = ?left(&certified), "certified");
                     self.keep(&certified);
                     self.sender.send_replace(Some(Arc::new(certified)));
                 }
@@ -126,7 +126,9 @@ impl Certifier {
         let Some(certified) = self.sender.borrow().clone() else {
             return;
         };
-        let due = renew_at(certified.not_before(), certified.not_after(), fraction());
+        // Not at once, even for a certificate that arrives half expired: that would be a busy loop.
+        let due = renew_at(certified.not_before(), certified.not_after(), fraction())
+            .max(SystemTime::now() + FIRST_RETRY);
         loop {
             let left = due.duration_since(SystemTime::now()).unwrap_or_default();
             if left.is_zero() || !self.vouched(&certified) {
@@ -215,7 +217,7 @@ impl Certifier {
         };
         match Certified::load(directory) {
             Ok(Some(kept)) if kept.name() == self.workload.own_name() && self.vouched(&kept) => {
-                tracing::info!(identity = %kept.name(), not_after = ?kept.not_after(), "serving the kept certificate");
+                tracing::info!(identity = %kept.name(), expires_in = ?left(&kept), "serving the kept certificate");
                 self.sender.send_replace(Some(Arc::new(kept)));
             }
             Ok(Some(_)) => tracing::info!("the kept certificate is not usable any more"),
@@ -238,6 +240,11 @@ impl Certifier {
             );
         }
     }
+}
+
+fn left(certified: &Certified) -> Duration {
+    let left = certified.not_after().duration_since(SystemTime::now());
+    Duration::from_secs(left.unwrap_or_default().as_secs())
 }
 
 /// Uniform in 0..1; jitter needs no better.

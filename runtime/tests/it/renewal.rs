@@ -45,7 +45,7 @@ async fn patient<T>(future: impl Future<Output = T>) -> T {
 
 #[tokio::test]
 async fn renews_with_a_fresh_key_before_expiry() {
-    // Ten seconds of the life lie in the past, so renewal is due at once and every time again.
+    // Ten seconds of the life lie in the past, so renewal is due as soon as it may be.
     let (_authority, mut running, directory) = identity(Duration::from_secs(4)).await;
     let (workload, task) = open(&args(&running, directory.path())).await;
     let mut watch = workload.watch();

@@ -55,7 +55,7 @@ impl Store {
     /// How often a product was ordered, counted up to 100 so that the price of reading is constant.
     pub(super) async fn sold(&self, product: u32) -> sqlx::Result<i64> {
         sqlx::query_scalar(
-            "select count(*) from (select 1 from orders where product = $1 limit 100) as some",
+            "select count(*) from (select 1 from orders where product = $1 limit 100) as lately",
         )
         .bind(i64::from(product))
         .fetch_one(&self.pool)

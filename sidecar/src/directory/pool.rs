@@ -107,10 +107,19 @@ impl Pool {
         self.add(added);
     }
 
-    /// The less loaded of two usable endpoints drawn by `random`; none when no endpoint is usable.
+    /// Some endpoint is reached over mTLS, so that the service as a whole must not be reached in plain.
+    pub(crate) fn meshed(&self) -> bool {
+        lock(&self.0).iter().any(|endpoint| endpoint.peer.is_some())
+    }
+
+    /// The less loaded of two endpoints drawn by `random`; none when there is no endpoint. When all have failed lately, all
+    /// are as good as each other.
     pub(crate) fn pick(&self, random: u64, now: Instant) -> Option<Lease> {
         let endpoints = lock(&self.0);
-        let usable: Vec<&Arc<Endpoint>> = endpoints.iter().filter(|endpoint| endpoint.usable(now)).collect();
+        let mut usable: Vec<&Arc<Endpoint>> = endpoints.iter().filter(|endpoint| endpoint.usable(now)).collect();
+        if usable.is_empty() {
+            usable = endpoints.iter().collect();
+        }
         let count = u64::try_from(usable.len()).ok().filter(|count| *count > 0)?;
         let at = |n: u64| usable.get(usize::try_from(n % count).unwrap_or(0));
         let first = at(random)?;
@@ -156,6 +165,10 @@ mod tests {
         for random in 0..50 {
             assert_ne!(pool.pick(random, now).unwrap().endpoint().address, bad);
         }
+        for _ in 0..2 {
+            pool.pick(0, now).unwrap().failed(now);
+        }
+        assert!(pool.pick(0, now).is_some(), "with nobody left, everybody is tried again");
         let seen: Vec<_> = (0..50).map(|random| pool.pick(random, now + AVOIDED).unwrap().endpoint().address).collect();
         assert!(seen.contains(&bad));
     }

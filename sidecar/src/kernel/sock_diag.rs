@@ -183,8 +183,7 @@ mod tests {
             let mut bytes = [length.to_ne_bytes().as_slice(), &kind.to_ne_bytes(), &[0; 10]].concat();
             bytes.extend_from_slice(&rest);
             drop(parse(&bytes, &mut HashMap::new()));
-            drop(connection(&rest));
-            sample(&rest);
+            let _ = (connection(&rest), sample(&rest));
         }
     }
 }

@@ -4,7 +4,6 @@
 //! seat must expect repeats; it never sees a gap that `dropped` does not explain.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,18 +12,21 @@ use assent_api::proto;
 use assent_api::proto::compute_intake_client::ComputeIntakeClient;
 use assent_api::proto::database_intake_client::DatabaseIntakeClient;
 use assent_api::proto::network_intake_client::NetworkIntakeClient;
+use prost::Message;
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
+/// Bytes of observations kept for one seat; a pod with very many flows keeps fewer windows.
+const MAX_BYTES: usize = 4 << 20;
 /// Observations on their way in one stream.
 const IN_FLIGHT: usize = 8;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
 /// A class of observation with the service that takes it.
-pub(crate) trait Seat: Clone + fmt::Debug + Send + Sync + 'static {
+pub(crate) trait Seat: Clone + Message + 'static {
     const NAME: &'static str;
 
     fn open(
@@ -43,29 +45,34 @@ pub(crate) struct Outbox<T> {
 #[derive(Debug)]
 struct Ring<T> {
     waiting: VecDeque<(u64, T)>,
+    bytes: usize,
     last: u64,
     dropped: u64,
 }
 
 // === impl Outbox ===
 
-impl<T: Clone> Outbox<T> {
+impl<T: Clone + Message> Outbox<T> {
     /// A ring of at most `limit` windows.
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        let ring = Ring { waiting: VecDeque::new(), last: 0, dropped: 0 };
+        let ring = Ring { waiting: VecDeque::new(), bytes: 0, last: 0, dropped: 0 };
         Arc::new(Self { ring: Mutex::new(ring), filled: Notify::new(), limit })
     }
 
     /// Adds what `make` builds from its sequence number and the number of windows lost so far; drops the oldest if full.
     pub(crate) fn push(&self, make: impl FnOnce(u64, u64) -> T) {
         let mut ring = self.ring();
-        if ring.waiting.len() >= self.limit {
-            ring.waiting.pop_front();
+        while (ring.waiting.len() >= self.limit || ring.bytes > MAX_BYTES)
+            && let Some((_, oldest)) = ring.waiting.pop_front()
+        {
+            ring.bytes -= oldest.encoded_len();
             ring.dropped += 1;
         }
         ring.last += 1;
         let (sequence, dropped) = (ring.last, ring.dropped);
-        ring.waiting.push_back((sequence, make(sequence, dropped)));
+        let observation = make(sequence, dropped);
+        ring.bytes += observation.encoded_len();
+        ring.waiting.push_back((sequence, observation));
         drop(ring);
         self.filled.notify_one();
     }
@@ -75,7 +82,10 @@ impl<T: Clone> Outbox<T> {
     }
 
     fn acknowledge(&self, sequence: u64) {
-        self.ring().waiting.retain(|(waiting, _)| *waiting > sequence);
+        let mut ring = self.ring();
+        while let Some((_, taken)) = ring.waiting.pop_front_if(|(waiting, _)| *waiting <= sequence) {
+            ring.bytes -= taken.encoded_len();
+        }
     }
 
     /// The first one behind `sequence`, when there is one.
@@ -98,11 +108,13 @@ impl<T: Clone> Outbox<T> {
 pub(crate) async fn send<T: Seat>(channel: Channel, outbox: Arc<Outbox<T>>) {
     let mut retry = FIRST_RETRY;
     loop {
-        match stream(&channel, &outbox).await {
-            // It worked for a while.
-            Ok(true) => retry = FIRST_RETRY,
-            Ok(false) => {}
-            Err(status) => tracing::debug!(seat = T::NAME, code = ?status.code(), "the seat does not take observations"),
+        let mut acknowledged = false;
+        if let Err(status) = stream(&channel, &outbox, &mut acknowledged).await {
+            tracing::debug!(seat = T::NAME, code = ?status.code(), "the seat does not take observations");
+        }
+        // It worked for a while.
+        if acknowledged {
+            retry = FIRST_RETRY;
         }
         let jitter = crate::directory::random() as f64 / u64::MAX as f64;
         tokio::time::sleep(retry.mul_f64(0.5 + 0.5 * jitter)).await;
@@ -110,10 +122,9 @@ pub(crate) async fn send<T: Seat>(channel: Channel, outbox: Arc<Outbox<T>>) {
     }
 }
 
-/// One stream until it ends; whether anything was acknowledged on it.
-async fn stream<T: Seat>(channel: &Channel, outbox: &Outbox<T>) -> Result<bool, Status> {
+/// One stream until it ends; says in `acknowledged` whether anything was on it.
+async fn stream<T: Seat>(channel: &Channel, outbox: &Outbox<T>, acknowledged: &mut bool) -> Result<(), Status> {
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-    let mut acknowledged = false;
     // The feeder runs while the stream is opened: a server may answer only once it has read something.
     let feed = async {
         let mut last = 0;
@@ -129,15 +140,14 @@ async fn stream<T: Seat>(channel: &Channel, outbox: &Outbox<T>) -> Result<bool, 
         let mut acknowledgements = T::open(channel.clone(), ReceiverStream::new(receiver)).await?;
         while let Some(acknowledgement) = acknowledgements.message().await? {
             outbox.acknowledge(acknowledgement.sequence);
-            acknowledged = true;
+            *acknowledged = true;
         }
         Ok(())
     };
-    let ended = tokio::select! {
+    tokio::select! {
         () = feed => Ok(()),
         ended = listen => ended,
-    };
-    ended.map(|()| acknowledged)
+    }
 }
 
 impl Seat for proto::NetworkObservation {
@@ -168,23 +178,47 @@ impl Seat for proto::ComputeObservation {
 mod tests {
     use super::*;
 
+    fn push(outbox: &Outbox<proto::NetworkObservation>, flows: usize) {
+        outbox.push(|sequence, dropped| proto::NetworkObservation {
+            window: Some(proto::Window { sequence, dropped, ..Default::default() }),
+            http: vec![proto::HttpFlow { peer: "p".repeat(100), ..Default::default() }; flows],
+            ..Default::default()
+        });
+    }
+
+    async fn next(outbox: &Outbox<proto::NetworkObservation>, after: u64) -> (u64, u64) {
+        let window = outbox.after(after).await.1.window.unwrap();
+        (window.sequence, window.dropped)
+    }
+
     #[tokio::test]
     async fn drops_the_oldest_counts_it_and_repeats_the_unacknowledged() {
         let outbox = Outbox::new(3);
         for _ in 0..5 {
-            outbox.push(|sequence, dropped| (sequence, dropped));
+            push(&outbox, 1);
         }
         assert_eq!(outbox.dropped(), 2);
-        assert_eq!(outbox.after(0).await, (3, (3, 0)));
-        assert_eq!(outbox.after(4).await, (5, (5, 2)));
+        assert_eq!(next(&outbox, 0).await, (3, 0));
+        assert_eq!(next(&outbox, 4).await, (5, 2));
         outbox.acknowledge(4);
-        assert_eq!(outbox.after(0).await.0, 5, "what was taken is not sent again, what was not is");
+        assert_eq!(next(&outbox, 0).await.0, 5, "what was taken is not sent again, what was not is");
         outbox.acknowledge(5);
+        assert_eq!(outbox.ring().bytes, 0);
         let waiting = tokio::spawn({
             let outbox = outbox.clone();
-            async move { outbox.after(0).await.0 }
+            async move { next(&outbox, 0).await.0 }
         });
-        outbox.push(|sequence, dropped| (sequence, dropped));
+        push(&outbox, 1);
         assert_eq!(waiting.await.unwrap(), 6);
+    }
+
+    #[tokio::test]
+    async fn keeps_fewer_windows_when_they_are_large() {
+        let outbox = Outbox::new(256);
+        for _ in 0..200 {
+            push(&outbox, 512);
+        }
+        let ring = outbox.ring();
+        assert!(ring.bytes < 2 * MAX_BYTES && ring.dropped > 100, "{} bytes, {} dropped", ring.bytes, ring.dropped);
     }
 }

@@ -59,7 +59,7 @@ fn pairs_pipelined_requests_in_order() {
             (S, b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"),
             (S, b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"),
         ],
-        &["GET/0 204 18>27", "POST/3 500 46>39", "HEAD/1 200 21>40"],
+        &["GET/0 204 18>27", "POST/3 500 46>40", "HEAD/1 200 20>40"],
     );
 }
 
@@ -72,7 +72,7 @@ fn follows_chunks_extensions_and_trailers() {
             (C, b"GET / HTTP/1.1\r\n\r\n"),
             (S, b"HTTP/1.1 304 Not Modified\r\n\r\n"),
         ],
-        &["POST/1 200 77>77", "GET/0 304 18>29"],
+        &["POST/1 200 73>77", "GET/0 304 18>29"],
     );
 }
 
@@ -85,7 +85,7 @@ fn counts_an_interim_response_apart() {
             (C, b"ok"),
             (S, b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"),
         ],
-        &["PUT/1 interim", "PUT/1 201 62>67"],
+        &["PUT/1 interim", "PUT/1 201 62>68"],
     );
 }
 
@@ -103,7 +103,7 @@ fn becomes_opaque_after_an_upgrade() {
             (C, b"\x81\x85masked"),
             (S, b"\x81\x05hello"),
         ],
-        &["GET/1 101 62>56"],
+        &["GET/1 101 61>56"],
     );
 }
 

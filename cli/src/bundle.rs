@@ -1,0 +1,89 @@
+//! The manifests of this version, carried inside the plugin so that one file installs everything. A test compares the table
+//! with the folder.
+
+/// One manifest: its path below `manifests/`, and its text.
+type File = (&'static str, &'static str);
+
+macro_rules! manifests {
+    ($($path:literal),* $(,)?) => {
+        /// Every file of `manifests/` that an overlay needs.
+        pub const FILES: &[File] = &[$(($path, include_str!(concat!("../../manifests/", $path)))),*];
+    };
+}
+
+manifests![
+    "base/namespace/kustomization.yaml",
+    "base/namespace/namespace.yaml",
+    "base/namespace/network.yaml",
+    "base/namespace/people.yaml",
+    "base/policies/ballots.yaml",
+    "base/policies/executor-limits.yaml",
+    "base/policies/gate-protection.yaml",
+    "base/policies/kustomization.yaml",
+    "base/identity/kustomization.yaml",
+    "base/identity/network.yaml",
+    "base/identity/rbac.yaml",
+    "base/identity/workload.yaml",
+    "base/discovery/kustomization.yaml",
+    "base/discovery/network.yaml",
+    "base/discovery/rbac.yaml",
+    "base/discovery/workload.yaml",
+    "base/gate/configuration.yaml",
+    "base/gate/kustomization.yaml",
+    "base/gate/network.yaml",
+    "base/gate/rbac.yaml",
+    "base/gate/workload.yaml",
+    "base/injector/configuration.yaml",
+    "base/injector/kustomization.yaml",
+    "base/injector/network.yaml",
+    "base/injector/rbac.yaml",
+    "base/injector/workload.yaml",
+    "base/director/kustomization.yaml",
+    "base/director/network.yaml",
+    "base/director/rbac.yaml",
+    "base/director/workload.yaml",
+    "base/executor/kustomization.yaml",
+    "base/executor/network.yaml",
+    "base/executor/rbac.yaml",
+    "base/executor/workload.yaml",
+    "base/specialists/kustomization.yaml",
+    "base/specialists/network.yaml",
+    "base/specialists/rbac.yaml",
+    "base/specialists/seat-change.yaml",
+    "base/specialists/seat-compute.yaml",
+    "base/specialists/seat-database.yaml",
+    "base/specialists/seat-network.yaml",
+];
+
+/// The text of a file in the table.
+pub(crate) fn text(path: &str) -> Option<&'static str> {
+    FILES.iter().find(|(known, _)| *known == path).map(|(_, text)| *text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn walk(at: &Path, below: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, below, found);
+            } else {
+                found.push(path.strip_prefix(below).unwrap().display().to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_is_the_folder() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
+        let mut found = Vec::new();
+        walk(&root.join("base"), &root, &mut found);
+        found.sort();
+        let mut known: Vec<_> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
+        known.sort();
+        assert_eq!(known, found);
+    }
+}

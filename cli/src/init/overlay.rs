@@ -1,0 +1,163 @@
+//! The files of an overlay as values: which manifests, which keys, which patches. Written by `init`, built by kustomize.
+
+use anyhow::Context as _;
+use assent_api::names::{GATE_CONFIGURATION, INJECTOR_CONFIGURATION, ROSTER};
+use assent_api::resources::{Roster, RosterSpec};
+use assent_core::canonical::Digest;
+use assent_core::consensus::{self, Seat, TallyConfiguration};
+use assent_core::ids::Domain;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::keys::{Keys, documents, metadata, yaml};
+use crate::{bundle, crds};
+
+const GATE_IMAGES: [&str; 2] = ["assent-identity", "assent-gate"];
+const OTHER_IMAGES: [&str; 5] = ["assent-discovery", "assent-injector", "assent-director", "assent-executor", "assent-specialists"];
+
+/// What to install.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Settings {
+    /// Where the images are: IMAGE becomes REGISTRY/IMAGE:TAG.
+    #[arg(long, value_name = "REGISTRY", default_value = "localhost")]
+    pub registry: String,
+    /// Tag of the images.
+    #[arg(long, value_name = "TAG", default_value = env!("CARGO_PKG_VERSION"))]
+    pub tag: String,
+    /// Addresses of the API server that components may connect to, once per range; without it, all private ranges.
+    #[arg(long = "api-server", value_name = "CIDR")]
+    pub api_server: Vec<String>,
+    /// Size of the volume that keeps the ledger.
+    #[arg(long, value_name = "SIZE", default_value = "1Gi")]
+    pub ledger_size: String,
+    /// Keep the ledger in the director's pod only: for clusters to play with, since after a lost ledger nothing is admitted.
+    #[arg(long, conflicts_with = "ledger_size")]
+    pub ephemeral_ledger: bool,
+}
+
+/// One file of an overlay.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Below the overlay's directory.
+    pub path: String,
+    /// Its content.
+    pub text: String,
+    /// Whether it holds a private key.
+    pub secret: bool,
+}
+
+/// All files, given what an earlier overlay at the same place says (`before` reads a file of it).
+pub(super) fn files(settings: &Settings, now: Timestamp, before: impl Fn(&str) -> anyhow::Result<Option<String>>) -> anyhow::Result<Vec<File>> {
+    let keys = match (before("gate/secrets.yaml")?, before("secrets.yaml")?) {
+        (Some(gate), Some(rest)) => Keys::read(&gate, &rest)?,
+        _ => Keys::generate(now)?,
+    };
+    let mut files: Vec<File> = bundle::FILES.iter().map(|(path, text)| open(path, (*text).to_owned())).collect();
+    let definitions = crds::files()?;
+    files.push(open("crds/kustomization.yaml", crds::kustomization(&definitions)));
+    files.extend(definitions.into_iter().map(|(name, text)| open(&format!("crds/{name}"), text)));
+    files.push(File { path: "gate/secrets.yaml".into(), text: keys.gate_stage()?, secret: true });
+    files.push(File { path: "secrets.yaml".into(), text: keys.rest()?, secret: true });
+    files.push(open("gate/kustomization.yaml", gate_stage(settings, &keys)?));
+    files.push(open("kustomization.yaml", second_stage(settings, &keys)?));
+    files.push(open("roster.yaml", roster(&keys, before("roster.yaml")?.as_deref())?));
+    if !settings.ephemeral_ledger {
+        files.push(open("ledger.yaml", ledger(&settings.ledger_size)?));
+    }
+    files.push(open(".gitignore", "# Private keys.\nsecrets.yaml\n".into()));
+    Ok(files)
+}
+
+fn open(path: &str, text: String) -> File {
+    File { path: path.into(), text, secret: false }
+}
+
+/// Digest of the gate's configuration as this version installs it: what the roster pins.
+///
+/// # Errors
+/// If the carried manifest is not what it should be.
+pub fn gate_digest() -> anyhow::Result<Digest> {
+    Ok(assent_api::gate::configuration_digest(&configuration("base/gate/configuration.yaml")?)?)
+}
+
+fn gate_stage(settings: &Settings, keys: &Keys) -> anyhow::Result<String> {
+    let mut patches = vec![trust(GATE_CONFIGURATION, "base/gate/configuration.yaml", "ValidatingWebhookConfiguration", keys.gate_bundle())?];
+    if !settings.api_server.is_empty() {
+        let ranges: Vec<Value> = settings.api_server.iter().map(|range| json!({"ipBlock": {"cidr": range}})).collect();
+        patches.push(patch("NetworkPolicy", "assent-common", &json!([{"op": "replace", "path": "/spec/egress/1/to", "value": ranges}]))?);
+    }
+    kustomization(&["../crds", "../base/namespace", "../base/identity", "../base/gate", "../base/policies", "secrets.yaml"], &patches, &GATE_IMAGES, settings)
+}
+
+fn second_stage(settings: &Settings, keys: &Keys) -> anyhow::Result<String> {
+    let image = |name: &str| format!("{}/{name}:{}", settings.registry, settings.tag);
+    let mut resources = vec!["gate", "base/discovery", "base/injector", "base/director", "base/executor", "base/specialists", "secrets.yaml", "roster.yaml"];
+    let mut patches = vec![
+        trust(INJECTOR_CONFIGURATION, "base/injector/configuration.yaml", "MutatingWebhookConfiguration", keys.injector_bundle())?,
+        merge(&deployment("assent-injector", json!({"containers": [{"name": "injector", "env": [{"name": "ASSENT_SIDECAR_IMAGE", "value": image("assent-sidecar")}]}]})))?,
+    ];
+    if !settings.ephemeral_ledger {
+        resources.push("ledger.yaml");
+        let volume = json!({"name": "store", "emptyDir": null, "persistentVolumeClaim": {"claimName": "assent-director"}});
+        patches.push(merge(&deployment("assent-director", json!({"volumes": [volume]})))?);
+    }
+    kustomization(&resources, &patches, &OTHER_IMAGES, settings)
+}
+
+fn kustomization(resources: &[&str], patches: &[Value], images: &[&str], settings: &Settings) -> anyhow::Result<String> {
+    let images: Vec<Value> = images.iter().map(|name| json!({"name": name, "newName": format!("{}/{name}", settings.registry), "newTag": settings.tag})).collect();
+    yaml(&[json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": resources, "patches": patches, "images": images,
+    })])
+}
+
+/// Puts the CA into every webhook of a configuration, by index: a merge by name could change their order, and with it the
+/// digest.
+fn trust(name: &str, file: &str, kind: &str, certificate: &str) -> anyhow::Result<Value> {
+    let count = configuration(file)?["webhooks"].as_array().map_or(0, Vec::len);
+    let bundle = BASE64.encode(certificate);
+    let operations: Vec<Value> = (0..count).map(|index| json!({"op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle})).collect();
+    patch(kind, name, &Value::Array(operations))
+}
+
+fn patch(kind: &str, name: &str, operations: &Value) -> anyhow::Result<Value> {
+    Ok(json!({"target": {"kind": kind, "name": name}, "patch": yaml(std::slice::from_ref(operations))?}))
+}
+
+fn merge(object: &Value) -> anyhow::Result<Value> {
+    Ok(json!({"patch": yaml(std::slice::from_ref(object))?}))
+}
+
+fn deployment(name: &str, pod: Value) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": assent_api::names::SYSTEM_NAMESPACE}, "spec": {"template": {"spec": pod}}})
+}
+
+fn configuration(file: &str) -> anyhow::Result<Value> {
+    let text = bundle::text(file).with_context(|| format!("no manifest `{file}`"))?;
+    documents(text)?.into_iter().next().with_context(|| format!("manifest `{file}` is empty"))
+}
+
+fn ledger(size: &str) -> anyhow::Result<String> {
+    yaml(&[json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata("assent-director"),
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
+    })])
+}
+
+/// The shipped roster, or an earlier one with what this version must say in it.
+fn roster(keys: &Keys, before: Option<&str>) -> anyhow::Result<String> {
+    let gate = gate_digest()?;
+    if let Some(text) = before {
+        let mut roster: Roster = serde_yaml_ng::from_str(text).context("read roster.yaml")?;
+        roster.spec.gate = gate.to_string();
+        keys.trust_roots().clone_into(&mut roster.spec.trust_roots);
+        return yaml(&[serde_json::to_value(roster).context("write the roster")?]);
+    }
+    let seat = |name: &str, domain| Seat { name: name.into(), domain, account: assent_api::names::accounts::seat(name) };
+    let seats = vec![seat("network", Domain::Network), seat("compute", Domain::Compute), seat("database", Domain::Database), seat("change", Domain::Application)];
+    let spec = RosterSpec::from(&consensus::Roster { seats, quorum: 3, supporters: 2, tally: TallyConfiguration::shipped(), trust_roots: keys.trust_roots().into(), gate });
+    let text = yaml(&[serde_json::to_value(Roster::new(ROSTER, spec)).context("write the roster")?])?;
+    Ok(format!("# Who votes, how votes are counted, whom to trust, and what the gate must look like. Only people change it.\n{text}"))
+}

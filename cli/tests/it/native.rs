@@ -1,0 +1,204 @@
+//! The native policies, which hold without any process of ours: no gate runs in these tests.
+
+use anyhow::{Context as _, Result, ensure};
+use assent_cluster::{Cluster, api_only};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::core::DynamicObject;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use crate::world::{INCIDENT, apply, client_as, deployment, manifests, objects, refused, until_ok, until_refused};
+
+fn ballot(seat: &str) -> Result<DynamicObject> {
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "assent.dev/v1alpha1", "kind": "Ballot", "metadata": {"name": format!("{INCIDENT}-1-cause-{seat}")},
+        "spec": {"incident": INCIDENT, "seat": seat, "epoch": 1, "round": "cause", "summary": "", "signed": {"payload": "{}", "signature": "", "certificates": [""]}},
+    }))?)
+}
+
+#[tokio::test]
+async fn a_ballot_is_created_by_its_own_seat_and_never_changes() -> Result<()> {
+    let cluster = api_only("ballots").await?;
+    apply(&cluster, &["crds", "base/namespace", "base/policies", "base/specialists"]).await?;
+    let ballots = |client: Client| objects(client, Some("assent-system"), "assent.dev", "v1alpha1", "Ballot");
+    let network = ballots(client_as(&cluster, "system:serviceaccount:assent-system:assent-seat-network", &[]).await?);
+    let admin = ballots(cluster.client().await?);
+    let create = PostParams::default();
+    let dry_run = PostParams { dry_run: true, field_manager: None };
+
+    let forged = ballot("compute")?;
+    until_refused("is not the account of the seat", async || network.create(&dry_run, &forged).await).await?;
+    refused(admin.create(&create, &ballot("compute")?).await, "is not the account of the seat")?;
+    let mut misnamed = ballot("network")?;
+    misnamed.metadata.name = Some("another".into());
+    refused(network.create(&create, &misnamed).await, "a ballot is named")?;
+    let mut owned = ballot("network")?;
+    owned.metadata.finalizers = Some(vec!["example.org/held".into()]);
+    refused(network.create(&create, &owned).await, "neither owner nor finalizers")?;
+
+    let mut stored = network.create(&create, &ballot("network")?).await.context("a seat's own ballot")?;
+    let name = stored.metadata.name.clone().context("name")?;
+    refused(network.get(&name).await, "cannot get resource")?;
+    stored.metadata.labels = Some([("assent.dev/incident-uid".to_owned(), "other".to_owned())].into());
+    refused(admin.replace(&name, &create, &stored).await, "never changes")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_deletes_or_edits_our_webhook_configurations_but_for_their_ca() -> Result<()> {
+    let cluster = api_only("protection").await?;
+    apply(&cluster, &["base/namespace", "base/policies"]).await?;
+    for file in ["base/gate/configuration.yaml", "base/injector/configuration.yaml"] {
+        cluster.kubectl(&["apply", "-f", &manifests().join(file).display().to_string()]).await?;
+    }
+    let admin = cluster.client().await?;
+    let of = |kind: &str| objects(admin.clone(), None, "admissionregistration.k8s.io", "v1", kind);
+    let gate = of("ValidatingWebhookConfiguration");
+    let dry_run = DeleteParams::default().dry_run();
+    until_refused("is never deleted", async || gate.delete("assent-gate", &dry_run).await.map(|_| ())).await?;
+    refused(gate.delete("assent-gate", &DeleteParams::default()).await.map(|_| ()), "is never deleted")?;
+    refused(gate.delete_collection(&DeleteParams::default(), &ListParams::default()).await.map(|_| ()), "is never deleted")?;
+    refused(of("MutatingWebhookConfiguration").delete("assent-injector", &DeleteParams::default()).await.map(|_| ()), "is never deleted")?;
+
+    let path = |name: &str| format!("/webhooks/0/{name}");
+    let edits = [
+        json!({"op": "replace", "path": path("failurePolicy"), "value": "Ignore"}),
+        json!({"op": "replace", "path": path("clientConfig/service/name"), "value": "another"}),
+        json!({"op": "replace", "path": path("rules/0/resources"), "value": ["pods"]}),
+        json!({"op": "add", "path": path("matchConditions/-"), "value": {"name": "never", "expression": "false"}}),
+        json!({"op": "add", "path": path("namespaceSelector/matchLabels"), "value": {"only": "here"}}),
+        json!({"op": "replace", "path": path("timeoutSeconds"), "value": 1}),
+        json!({"op": "remove", "path": "/webhooks/1"}),
+        json!({"op": "remove", "path": "/webhooks"}),
+    ];
+    for operation in edits {
+        refused(edit(&gate, "assent-gate", &operation).await, "only `caBundle` may change").with_context(|| operation.to_string())?;
+    }
+    let owner = json!({"op": "add", "path": "/metadata/ownerReferences", "value": [{"apiVersion": "v1", "kind": "Namespace", "name": "gone", "uid": "1"}]});
+    refused(edit(&gate, "assent-gate", &owner).await, "owner references")?;
+    // Any self-signed certificate will do: the server only parses it.
+    let bundle = json!({"op": "add", "path": path("clientConfig/caBundle"), "value": base64(cluster.ca_pem())});
+    edit(&gate, "assent-gate", &bundle).await.context("the CA may be renewed")?;
+    let injector = of("MutatingWebhookConfiguration");
+    let reinvocation = json!({"op": "replace", "path": path("reinvocationPolicy"), "value": "Never"});
+    refused(edit(&injector, "assent-injector", &reinvocation).await, "only `caBundle` may change")?;
+
+    // Other people's configurations are none of our business.
+    let mut other = gate.get("assent-gate").await?;
+    other.metadata = kube::core::ObjectMeta { name: Some("somebody-elses".into()), ..Default::default() };
+    other.data["webhooks"][0]["matchConditions"] = json!([{"name": "never", "expression": "false"}]);
+    other.data["webhooks"][1]["matchConditions"] = json!([{"name": "never", "expression": "false"}]);
+    gate.create(&PostParams::default(), &other).await?;
+    gate.delete("somebody-elses", &DeleteParams::default()).await?;
+    Ok(())
+}
+
+async fn edit(api: &Api<DynamicObject>, name: &str, operation: &Value) -> kube::Result<DynamicObject> {
+    let patch = serde_json::from_value(json!([operation])).map_err(kube::Error::SerdeError)?;
+    api.patch(name, &PatchParams::default(), &Patch::<Value>::Json(patch)).await
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+#[tokio::test]
+async fn the_executors_user_stays_within_its_limits_without_the_gate() -> Result<()> {
+    let cluster = api_only("limits").await?;
+    apply(&cluster, &["base/namespace", "base/policies", "base/executor"]).await?;
+    cluster.kubectl(&["create", "namespace", "shop"]).await?;
+    deployment(&cluster, "shop", "orders").await?;
+    deployment(&cluster, "assent-system", "own").await?;
+    deployment(&cluster, "kube-public", "theirs").await?;
+    let user = "assent:executor";
+    let one = client_as(&cluster, user, &[INCIDENT]).await?;
+    let deployments = |client: &Client, namespace: &str| objects(client.clone(), Some(namespace), "apps", "v1", "Deployment");
+    let shop = deployments(&one, "shop");
+
+    for incidents in [vec![], vec![INCIDENT, "01890a5d-ac96-774b-bcce-b302099a8058"]] {
+        let client = client_as(&cluster, user, &incidents).await?;
+        let api = deployments(&client, "shop");
+        until_refused("names exactly one incident", async || write(&api, "orders", "/spec/template/metadata/labels/a", json!("b"), true).await).await?;
+    }
+    for (namespace, name) in [("assent-system", "own"), ("kube-public", "theirs")] {
+        refused(write(&deployments(&one, namespace), name, "/spec/template/metadata/labels/a", json!("b"), false).await, "never targets")?;
+    }
+    for (path, value) in [
+        ("/spec/replicas", json!(3)),
+        ("/spec/paused", json!(true)),
+        ("/spec/strategy", json!({"type": "Recreate"})),
+        ("/spec/minReadySeconds", json!(7)),
+    ] {
+        refused(write(&shop, "orders", path, value, false).await, "only `spec.template`").context(path)?;
+    }
+    for (path, value) in [
+        ("/metadata/labels/team", json!("other")),
+        ("/metadata/annotations", json!({"a": "b"})),
+        ("/metadata/finalizers", json!(["example.org/held"])),
+        ("/metadata/ownerReferences", json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "1"}])),
+    ] {
+        refused(write(&shop, "orders", path, value, false).await, "metadata of a target").context(path)?;
+    }
+    write(&shop, "orders", "/spec/template/spec/containers/0/image", json!("localhost/app:2"), false).await.context("the template may change")?;
+    until_ok(async || {
+        let mut scale = shop.get_scale("orders").await?;
+        scale.spec.get_or_insert_default().replicas = Some(2);
+        shop.replace_scale("orders", &PostParams::default(), &scale).await
+    })
+    .await
+    .context("the scale may change")?;
+
+    anything_else_is_refused(&cluster, &one).await
+}
+
+/// Even with every right in the cluster.
+async fn anything_else_is_refused(cluster: &Cluster, one: &Client) -> Result<()> {
+    cluster.kubectl(&["create", "clusterrolebinding", "too-much", "--clusterrole=cluster-admin", "--user=assent:executor"]).await?;
+    let words = "and nothing else";
+    let deployments = objects(one.clone(), Some("shop"), "apps", "v1", "Deployment");
+    let delete = DeleteParams::default().dry_run();
+    until_refused(words, async || deployments.delete("orders", &delete).await.map(|_| ())).await?;
+    refused(deployments.delete("orders", &DeleteParams::default()).await.map(|_| ()), words)?;
+    refused(deployments.delete_collection(&DeleteParams::default(), &ListParams::default()).await.map(|_| ()), words)?;
+    let map: DynamicObject = serde_json::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}))?;
+    refused(objects(one.clone(), Some("shop"), "", "v1", "ConfigMap").create(&PostParams::default(), &map).await, words)?;
+    let status = json!({"status": {"replicas": 9}});
+    refused(deployments.patch_status("orders", &PatchParams::default(), &Patch::Merge(status)).await, words)?;
+    let exec = http::Request::get("/api/v1/namespaces/shop/pods/any/exec?command=id").body(Vec::new())?;
+    let exec = one.request::<Value>(exec).await;
+    ensure!(exec.is_err(), "exec went through: {exec:?}");
+    refused(cluster_wide_binding(one).await, words)
+}
+
+async fn cluster_wide_binding(one: &Client) -> kube::Result<DynamicObject> {
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "mine"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}, "subjects": [],
+    });
+    let binding = serde_json::from_value(binding).map_err(kube::Error::SerdeError)?;
+    objects(one.clone(), None, "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding").create(&PostParams::default(), &binding).await
+}
+
+/// Reads the object, sets one value and puts it back; once more where the deployment controller was faster.
+async fn write(api: &Api<DynamicObject>, name: &str, path: &str, value: Value, dry_run: bool) -> kube::Result<()> {
+    loop {
+        let mut object = serde_json::to_value(api.get(name).await?).map_err(kube::Error::SerdeError)?;
+        set(&mut object, path, value.clone());
+        let object = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+        match api.replace(name, &PostParams { dry_run, field_manager: Some("assent-executor".into()) }, &object).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            answer => return answer.map(|_| ()),
+        }
+    }
+}
+
+/// As JSON Patch's `add`, for paths whose parents exist and are objects or arrays with that element.
+fn set(object: &mut Value, path: &str, value: Value) {
+    let (parent, key) = path.rsplit_once('/').unwrap();
+    match object.pointer_mut(parent).unwrap() {
+        Value::Object(fields) => drop(fields.insert(key.to_owned(), value)),
+        Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+        other => panic!("{parent} of {other}"),
+    }
+}

@@ -1,0 +1,192 @@
+//! Every phase with every event, as a table, and the paths that an incident takes through them.
+
+use super::{Effect, Event, Incident, Mode, Phase, RemediationResult};
+use crate::action::{Action, Restart};
+use crate::ballot::Proposal;
+use crate::canonical::Digest;
+use crate::consensus::{Outcome, Verdict, Voted};
+use crate::ids::{IncidentUid, UnixMillis};
+use crate::refusal::Rule;
+use crate::target::{Service, Target};
+
+const START: UnixMillis = UnixMillis(1_000_000);
+
+fn opened() -> (Incident, Vec<Effect>) {
+    let uid = IncidentUid::try_from("01890a5d-ac96-774b-bcce-b302099a8057".to_owned()).unwrap();
+    Incident::open(uid, Service { namespace: "shop".into(), name: "orders".into() }, START)
+}
+
+fn outcome(verdict: Verdict) -> Event {
+    Event::Tallied(Box::new(Outcome { causes: vec![], verdict, voted: Voted::default(), void: vec![], dissent: vec![] }))
+}
+
+fn act() -> Event {
+    let target = Target {
+        api_version: "apps/v1".into(),
+        kind: "Deployment".into(),
+        namespace: "shop".into(),
+        name: "orders".into(),
+        uid: "u".into(),
+        generation: 3,
+        spec: Digest::of_bytes(b"spec"),
+    };
+    let proposal = Box::new(Proposal { action: Action::RestartWorkload(Restart { marker: "m".into() }), target });
+    outcome(Verdict::Act { proposal, supporters: vec!["change".into(), "compute".into()] })
+}
+
+fn hold(rule: Rule) -> Event {
+    outcome(Verdict::Hold { rule, reason: "not enough".into() })
+}
+
+/// An incident that was brought to `phase` by the events that lead there.
+fn at(phase: Phase) -> Incident {
+    let mut incident = opened().0;
+    let gathered = || Event::Gathered("{}".into());
+    let refused = || Event::Finished(RemediationResult::Refused("no".into()));
+    let path = match phase {
+        Phase::Open => vec![],
+        Phase::Investigating => vec![gathered()],
+        Phase::Decided => vec![gathered(), act()],
+        Phase::AwaitingApproval => vec![gathered(), act(), Event::Authorised(Mode::Approve)],
+        Phase::Remediating => vec![gathered(), act(), Event::Authorised(Mode::Autonomous)],
+        Phase::Verifying => vec![gathered(), act(), Event::Applied],
+        Phase::Resolved => vec![gathered(), act(), Event::Applied, Event::Finished(RemediationResult::Verified)],
+        Phase::RolledBack => vec![gathered(), act(), Event::Applied, Event::Finished(RemediationResult::Reverted("no help".into()))],
+        Phase::Escalated => vec![gathered(), act(), refused()],
+        Phase::Watching => vec![gathered(), act(), Event::Authorised(Mode::Observe)],
+    };
+    for event in path {
+        incident.step(START, event);
+    }
+    assert_eq!(incident.phase, phase);
+    incident
+}
+
+const PHASES: [Phase; 10] = [
+    Phase::Open,
+    Phase::Investigating,
+    Phase::Decided,
+    Phase::AwaitingApproval,
+    Phase::Remediating,
+    Phase::Verifying,
+    Phase::Resolved,
+    Phase::RolledBack,
+    Phase::Escalated,
+    Phase::Watching,
+];
+
+/// Where each phase goes by each event; `None` is where it stays.
+#[test]
+fn every_phase_by_every_event() {
+    use Phase::{AwaitingApproval, Decided, Escalated, Investigating, Open, Remediating, Resolved, RolledBack, Verifying, Watching};
+    let finished = |result| Event::Finished(result);
+    let reason = || "because".to_owned();
+    let table: Vec<(Event, Vec<(Phase, Phase)>)> = vec![
+        (Event::Gathered("{}".into()), vec![(Open, Investigating)]),
+        (act(), vec![(Investigating, Decided)]),
+        (hold(Rule::Veto), vec![(Investigating, Escalated)]),
+        (hold(Rule::Quorum), vec![(Investigating, Investigating)]),
+        (Event::Authorised(Mode::Autonomous), vec![(Decided, Remediating)]),
+        (Event::Authorised(Mode::Approve), vec![(Decided, AwaitingApproval)]),
+        (Event::Authorised(Mode::Observe), vec![(Decided, Watching)]),
+        (Event::Applying, vec![(Decided, Remediating), (AwaitingApproval, Remediating)]),
+        (Event::Applied, vec![(Decided, Verifying), (AwaitingApproval, Verifying), (Remediating, Verifying)]),
+        (finished(RemediationResult::Verified), vec![(Decided, Resolved), (AwaitingApproval, Resolved), (Remediating, Resolved), (Verifying, Resolved)]),
+        (
+            finished(RemediationResult::Reverted(reason())),
+            vec![(Decided, RolledBack), (AwaitingApproval, RolledBack), (Remediating, RolledBack), (Verifying, RolledBack)],
+        ),
+        (
+            finished(RemediationResult::Refused(reason())),
+            vec![(Decided, Escalated), (AwaitingApproval, Escalated), (Remediating, Escalated), (Verifying, Escalated)],
+        ),
+        (
+            finished(RemediationResult::Failed(reason())),
+            vec![(Decided, Escalated), (AwaitingApproval, Escalated), (Remediating, Escalated), (Verifying, Escalated)],
+        ),
+        (Event::Abandoned(reason()), PHASES.iter().filter(|phase| !phase.is_final()).map(|phase| (*phase, Escalated)).collect()),
+        (Event::Tick, vec![]),
+    ];
+    let _: Phase = Watching;
+    for (event, moves) in table {
+        for phase in PHASES {
+            let mut incident = at(phase);
+            let effects = incident.step(START, event.clone());
+            let expected = moves.iter().find(|(from, _)| *from == phase).map_or(phase, |(_, to)| *to);
+            assert_eq!(incident.phase, expected, "{phase:?} by {event:?}");
+            let told = matches!(expected, Escalated | RolledBack) && expected != phase;
+            assert_eq!(effects.iter().any(|effect| matches!(effect, Effect::Escalate(_))), told, "{phase:?} by {event:?}: a person is told exactly then");
+            let stays = !moves.iter().any(|(from, _)| *from == phase);
+            let said_again = phase == Remediating && event == Event::Applying;
+            assert_eq!(effects.is_empty(), stays && !said_again, "{phase:?} by {event:?}: {effects:?}");
+            assert!(incident.outcome.is_some() || !incident.phase.is_final(), "{phase:?} by {event:?} ends without saying why");
+        }
+    }
+}
+
+#[test]
+fn a_new_incident_is_recorded_before_anything_is_gathered() {
+    let (incident, effects) = opened();
+    assert!(matches!(effects.as_slice(), [Effect::Record { kind, .. }, Effect::Gather] if kind == "incident-opened"), "{effects:?}");
+    assert_eq!(incident.resume(), [Effect::Gather]);
+}
+
+#[test]
+fn missing_evidence_is_asked_for_once_with_a_new_deadline() {
+    let mut incident = at(Phase::Investigating);
+    let later = START.plus(18_000);
+    let effects = incident.step(later, hold(Rule::Quorum));
+    let asked: Vec<_> = effects.iter().filter(|effect| matches!(effect, Effect::Ask { .. })).collect();
+    assert_eq!(asked, [&Effect::Ask { epoch: 2, deadline: later.plus(20_000) }]);
+    assert_eq!(incident.deadline, later.plus(20_000), "the second question has its own deadline");
+    assert_eq!(incident.resume(), [Effect::Ask { epoch: 2, deadline: later.plus(20_000) }]);
+    let kinds: Vec<_> = effects.iter().filter_map(|effect| if let Effect::Record { key, .. } = effect { Some(key.as_str()) } else { None }).collect();
+    assert!(kinds.iter().any(|key| key.ends_with("/2/seats-asked")), "the second question is on record: {kinds:?}");
+    incident.step(later, hold(Rule::Quorum));
+    assert_eq!((incident.phase, incident.epoch), (Phase::Escalated, 2));
+}
+
+#[test]
+fn every_decision_is_written_even_one_that_holds() {
+    for (verdict, epoch) in [(act(), 1), (hold(Rule::Veto), 1), (hold(Rule::Support), 1)] {
+        let effects = at(Phase::Investigating).step(START, verdict.clone());
+        assert!(matches!(effects.first(), Some(Effect::Decide { epoch: of, .. }) if *of == epoch), "{verdict:?}: {effects:?}");
+    }
+}
+
+#[test]
+fn time_moves_what_waits_and_leaves_what_is_over() {
+    for phase in PHASES {
+        let mut incident = at(phase);
+        let late = incident.deadline.plus(1);
+        let effects = incident.step(late, Event::Tick);
+        match phase {
+            Phase::Open => assert_eq!(effects, [Effect::Gather]),
+            Phase::Investigating => assert!(matches!(effects.as_slice(), [Effect::Ask { epoch: 1, .. }]), "{effects:?}"),
+            _ if phase.is_final() => assert!(effects.is_empty()),
+            _ => assert_eq!(incident.phase, Phase::Escalated, "{phase:?} must not wait for ever"),
+        }
+        if !phase.is_final() && incident.phase == phase {
+            assert!(incident.deadline > late, "{phase:?} would tick for ever");
+        }
+    }
+}
+
+#[test]
+fn equal_steps_have_equal_keys() {
+    let keys = |effects: Vec<Effect>| effects.into_iter().filter_map(|e| if let Effect::Record { key, .. } = e { Some(key) } else { None }).collect::<Vec<_>>();
+    let step = || keys(at(Phase::Decided).step(START, Event::Applying));
+    assert_eq!(step(), step());
+    let mut incident = at(Phase::Decided);
+    let first = keys(incident.step(START, Event::Applying));
+    assert_eq!(keys(incident.step(START, Event::Applying)), first, "said again, it is appended once");
+}
+
+#[test]
+fn the_state_survives_its_own_text() {
+    for phase in PHASES {
+        let incident = at(phase);
+        let text = serde_json::to_string(&incident).unwrap();
+        assert_eq!(serde_json::from_str::<Incident>(&text).unwrap(), incident);
+    }
+}

@@ -1,0 +1,144 @@
+//! Cases of the compute seat: limits, silence and failing containers, and what it says to each remedy.
+
+use super::*;
+use crate::action::{Action, Restart, Scale};
+use crate::ballot::{Principal, Proposal, StanceVerdict};
+use crate::seats::testing::{ONSET, at, bare_position, compute, context, said, service, target};
+
+fn check(pods: &[(&str, i64, i64)], expected: &[&str]) {
+    let (view, now) = compute(pods);
+    let context = context("orders", at(ONSET));
+    assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), expected);
+}
+
+#[test]
+fn the_level_and_the_ratio_decide() {
+    check(&[("orders", 80, 80)], &["healthy"]);
+    check(&[("orders", 80, 148)], &["orders compute cpu-saturation 85"]);
+    check(&[("orders", 80, 110)], &["healthy"]);
+    // At the limit as ever: possible, not likely.
+    check(&[("orders", 140, 145)], &["orders compute cpu-saturation 55"]);
+    check(&[("orders", 80, 1)], &["orders application stalled 80"]);
+    // Waiting for somebody else leaves the background work.
+    check(&[("orders", 110, 30)], &["healthy"]);
+    // Two that fall silent together.
+    check(&[("orders", 80, 1), ("storefront", 40, 1)], &["orders application stalled 65", "storefront application stalled 65"]);
+    // What never used much cannot vanish.
+    check(&[("orders", 5, 0)], &["healthy"]);
+}
+
+#[test]
+fn evidence_is_the_kubelets_and_remedies_are_absolute() {
+    let (view, now) = compute(&[("orders", 80, 148)]);
+    let mut context = context("orders", at(ONSET));
+    for (replicas, expected) in [(1, Some(2)), (2, Some(3)), (3, Some(5)), (8, Some(10)), (10, None)] {
+        context.workloads[1].replicas = replicas;
+        let Opinion::Cause(vote) = view.cause(&Asked { context: &context, epoch: 2, now }) else { panic!() };
+        assert_eq!(vote.hypotheses[0].evidence[0].principal, Principal::Kubelet);
+        let proposed = vote.hypotheses[0].remedies.first().map(|proposal| proposal.action.clone());
+        assert_eq!(proposed, expected.map(|replicas| Action::ScaleWorkload(Scale { replicas })));
+    }
+}
+
+#[test]
+fn a_stalled_deployment_is_restarted_and_a_stateful_set_is_not() {
+    for (name, remedies) in [("orders", 1), ("postgres", 0)] {
+        let (view, now) = compute(&[(name, 80, 1)]);
+        let context = context(name, at(ONSET));
+        let Opinion::Cause(vote) = view.cause(&Asked { context: &context, epoch: 2, now }) else { panic!() };
+        assert_eq!(vote.hypotheses[0].remedies.len(), remedies, "{name}");
+        for proposal in &vote.hypotheses[0].remedies {
+            assert_eq!(proposal.action, Action::RestartWorkload(Restart { marker: format!("{}.2", context.incident) }));
+        }
+    }
+}
+
+#[test]
+fn throttling_counts_as_the_limit() {
+    let (mut view, now) = compute(&[("orders", 80, 100)]);
+    let last = view.pods["orders"].last.clone().unwrap();
+    view.throttling("orders", Throttling { periods: 1_000, throttled: 700 });
+    view.sample(Sample { at: now.plus(5_000), cpu_ns: last.cpu_ns + 100 * 5_000_000, ..last }, now.plus(5_000));
+    let context = context("orders", at(ONSET));
+    let opinion = view.cause(&Asked { context: &context, epoch: 1, now: now.plus(5_000) });
+    assert_eq!(said(&opinion), ["orders compute cpu-saturation 85"]);
+}
+
+#[test]
+fn failing_containers_are_the_applications() {
+    let (mut view, now) = compute(&[("orders", 80, 80)]);
+    let mut facts = view.pods["orders"].facts.clone();
+    facts.failed_at = Some(at(ONSET + 1));
+    view.pod("orders", facts.clone());
+    let context = context("orders", at(ONSET));
+    assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), ["orders application crash-loop 75"]);
+    facts.out_of_memory = true;
+    view.pod("orders", facts);
+    assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), ["orders compute memory-pressure 75"]);
+}
+
+#[test]
+fn absence_is_an_abstention() {
+    let context = context("orders", at(ONSET));
+    let said_by = |view: &View, now| said(&view.cause(&Asked { context: &context, epoch: 1, now })).join("");
+    let empty = View::new(super::super::Settings { stale_ms: 40_000, ..Default::default() });
+    assert_eq!(said_by(&empty, at(ONSET)), "abstains: no kubelet has told of any pod for 40 s");
+    let (view, now) = compute(&[("storefront", 80, 80)]);
+    assert_eq!(said_by(&view, now), "abstains: no kubelet figures of shop/orders since the onset");
+    assert!(said_by(&view, now.plus(41_000)).contains("no kubelet has told"));
+}
+
+fn position(pods: &[(&str, i64, i64)], action: Action, node_milli: u64) -> StanceVerdict {
+    let (mut view, now) = compute(pods);
+    view.node("node", node_milli);
+    let mut context = context("orders", at(ONSET));
+    context.workloads[1].replicas = 2;
+    bare_position(&view, &context, now, &Proposal { action, target: target("orders") }).verdict
+}
+
+#[test]
+fn it_says_what_there_is_room_for() {
+    let restart = || Action::RestartWorkload(Restart { marker: "i.1".into() });
+    let scale = |replicas| Action::ScaleWorkload(Scale { replicas });
+    for (usual, now, action, node, expected) in [
+        (80, 148, scale(3), 2_000, StanceVerdict::Support),
+        (80, 148, scale(3), 150, StanceVerdict::Veto),
+        (80, 148, scale(11), 2_000, StanceVerdict::NoObjection),
+        (80, 148, scale(1), 2_000, StanceVerdict::Veto),
+        (80, 80, scale(3), 2_000, StanceVerdict::NoObjection),
+        (80, 80, scale(1), 2_000, StanceVerdict::NoObjection),
+        (80, 1, restart(), 2_000, StanceVerdict::Support),
+        (80, 80, restart(), 2_000, StanceVerdict::NoObjection),
+    ] {
+        assert_eq!(position(&[("orders", usual, now)], action.clone(), node), expected, "{usual} {now} {action:?} {node}");
+    }
+}
+
+#[test]
+fn it_waits_for_a_sample_from_after_the_onset() {
+    let (view, now) = compute(&[("orders", 80, 80)]);
+    let ask = |since| context("orders", since);
+    assert!(view.informed(&Asked { context: &ask(at(ONSET)), epoch: 1, now }));
+    assert!(!view.informed(&Asked { context: &ask(now), epoch: 1, now }));
+}
+
+#[test]
+fn the_indicator_is_live_only_by_samples_after_the_action() {
+    let (view, now) = compute(&[("orders", 80, 1)]);
+    let ill = view.indicator(&service("orders"), at(ONSET), now).unwrap();
+    assert!(ill.live && !ill.healthy, "{ill:?}");
+    assert!(!view.indicator(&service("orders"), now, now).unwrap().live);
+    let (view, now) = compute(&[("orders", 80, 75)]);
+    assert!(view.indicator(&service("orders"), at(ONSET), now).unwrap().healthy);
+}
+
+#[test]
+fn counters_that_go_back_and_clocks_that_run_ahead_are_left_out() {
+    let (mut view, now) = compute(&[("orders", 80, 80)]);
+    let newest = view.pods["orders"].newest;
+    view.sample(Sample { pod: "orders".into(), at: now.plus(3_600_000), cpu_ns: u64::MAX, memory_bytes: 0 }, now);
+    view.sample(Sample { pod: "orders".into(), at: now.plus(1_000), cpu_ns: 0, memory_bytes: 0 }, now);
+    assert_eq!(view.pods["orders"].newest, newest);
+    view.sample(Sample { pod: "stranger".into(), at: now, cpu_ns: 1, memory_bytes: 0 }, now);
+    assert!(!view.pods.contains_key("stranger"));
+}

@@ -1,0 +1,173 @@
+//! Is a workload ill by its processor, memory or containers: a level and a ratio against its own past, pod by pod.
+
+use serde::Serialize;
+
+use super::{PodState, Use, View};
+use crate::ids::UnixMillis;
+use crate::seats::Indicator;
+use crate::seats::baseline::Baseline;
+use crate::target::Service;
+
+/// Use of the limit from which on it is reached, in hundredths.
+const AT_LIMIT: i64 = 85;
+/// Share of throttled periods from which on the limit bites, in millionths.
+const THROTTLED: i64 = 250_000;
+/// Growth against the usual from which on use is more than usual, in hundredths.
+const GREW: i64 = 130;
+/// Use against the usual below which it has vanished, in hundredths.
+const VANISHED: i64 = 15;
+/// Usual use below which nothing can vanish, in thousandths of a processor.
+const STEADY_MILLI: i64 = 8;
+/// Use of the memory limit from which on it is nearly out, in hundredths.
+const MEMORY_FULL: u64 = 95;
+/// A failure of a container is recent for this long before the onset, and ever after.
+const RECENT_FAILURE_MS: i64 = 120_000;
+
+/// What is wrong with a workload by its resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) enum Fault {
+    /// Containers keep failing.
+    CrashLoop,
+    /// Killed for memory, or nearly.
+    Memory,
+    /// Use is at the limit, and more than usual.
+    Saturated,
+    /// Use is at the limit, as it may have always been.
+    AtLimit,
+    /// Steady use is gone while the process runs.
+    Vanished,
+}
+
+/// A workload's figures.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Judged {
+    pub(super) usual: Option<Baseline>,
+    pub(super) usual_throttled: Option<Baseline>,
+    /// The newest use of each pod, with its limit.
+    pub(super) pods: Vec<(Use, Option<u64>)>,
+    pub(super) restarts: u32,
+    pub(super) fault: Option<Fault>,
+    pub(super) from: UnixMillis,
+    pub(super) to: UnixMillis,
+}
+
+// === impl View ===
+
+impl View {
+    /// How `service` is by samples that end after `since`, compared with before; the error says what is missing.
+    pub(super) fn judge(&self, service: &Service, since: UnixMillis, now: UnixMillis) -> Result<Judged, String> {
+        let pods: Vec<(&PodState, Use)> = self
+            .pods_of(service)
+            .filter(|(_, state)| state.facts.running)
+            .filter_map(|(_, state)| state.newest.map(|used| (state, used)))
+            .filter(|(_, used)| now.since(used.to) <= self.settings.stale_ms && used.to > since)
+            .collect();
+        let failing = self.failing(service, since);
+        if pods.is_empty() && failing.is_none() {
+            return Err(format!("no kubelet figures of {service} since the onset"));
+        }
+        let usual = self.usual(service, since, |used| used.milli, 2);
+        let usual_throttled = self.usual(service, since, |used| used.throttled, 20_000);
+        let faults = pods.iter().filter_map(|(state, used)| fault(state, used, usual, usual_throttled, since));
+        let fault = faults.chain(failing).min();
+        Ok(Judged {
+            usual,
+            usual_throttled,
+            restarts: self.pods_of(service).map(|(_, state)| state.facts.restarts).fold(0, u32::saturating_add),
+            fault,
+            from: pods.iter().map(|(_, used)| used.from).min().unwrap_or(since),
+            to: pods.iter().map(|(_, used)| used.to).max().unwrap_or(now),
+            pods: pods.into_iter().map(|(state, used)| (used, state.facts.limit_milli)).take(64).collect(),
+        })
+    }
+
+    fn usual(&self, service: &Service, since: UnixMillis, of: fn(&Use) -> i64, floor: i64) -> Option<Baseline> {
+        let past = self.past.get(service)?;
+        let values = past.iter().filter(|used| used.to <= since && !self.masks.cover(used.to)).map(of).collect();
+        Baseline::learn(values, floor, self.settings.learn)
+    }
+
+    fn failing(&self, service: &Service, since: UnixMillis) -> Option<Fault> {
+        let recent = since.plus(-RECENT_FAILURE_MS);
+        let mut found = None;
+        for (_, state) in self.pods_of(service) {
+            let facts = &state.facts;
+            if facts.failed_at.is_some_and(|at| at >= recent) || facts.crash_loop {
+                let fault = if facts.out_of_memory { Fault::Memory } else { Fault::CrashLoop };
+                found = found.min(Some(fault)).or(Some(fault));
+            }
+        }
+        found
+    }
+
+    /// Whether none of the known workloads is ill, compared with before the open mask.
+    pub(super) fn all_well(&self, now: UnixMillis) -> bool {
+        let since = self.masks.is_open().unwrap_or(now);
+        self.past.keys().all(|service| self.judge(service, since, now).is_ok_and(|judged| judged.fault.is_none()))
+    }
+
+    /// How many more pods of `request_milli` the nodes have room for.
+    pub(super) fn room(&self, request_milli: u64) -> u64 {
+        let free = self.nodes.iter().map(|(node, allocatable)| {
+            let asked: u64 = self.pods.values().filter(|state| state.facts.node == *node).map(|state| state.facts.request_milli).fold(0, u64::saturating_add);
+            allocatable.saturating_sub(asked)
+        });
+        free.map(|free| free.checked_div(request_milli).unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
+    }
+
+    /// The word on `service` for whoever verifies an action.
+    pub(super) fn indicate(&self, service: &Service, since: UnixMillis, now: UnixMillis) -> Indicator {
+        match self.judge(service, since, now) {
+            Err(reason) => Indicator { summary: reason, ..Indicator::default() },
+            Ok(judged) => {
+                // Failures from before the action are what it was for.
+                let failing = self.pods_of(service).any(|(_, state)| state.facts.crash_loop || state.facts.failed_at.is_some_and(|at| at > since));
+                let ill = match judged.fault {
+                    Some(Fault::CrashLoop | Fault::Memory) => failing,
+                    // At the limit as ever is nothing that an action has worsened.
+                    None | Some(Fault::AtLimit) => false,
+                    Some(_) => true,
+                };
+                let fresh = judged.pods.iter().any(|(used, _)| used.from >= since);
+                Indicator { live: fresh, healthy: fresh && !ill, summary: judged.summary(), ..Indicator::default() }
+            }
+        }
+    }
+}
+
+fn fault(state: &PodState, used: &Use, usual: Option<Baseline>, usual_throttled: Option<Baseline>, since: UnixMillis) -> Option<Fault> {
+    let facts = &state.facts;
+    if facts.memory_limit.is_some_and(|limit| limit > 0 && used.memory_bytes / 100 >= limit / 100 * MEMORY_FULL / 100) {
+        return Some(Fault::Memory);
+    }
+    let limit = facts.limit_milli.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let level = limit.is_some_and(|limit| used.milli.saturating_mul(100) >= limit.saturating_mul(AT_LIMIT)) || used.throttled >= THROTTLED;
+    let grew = usual.is_some_and(|usual| used.milli.saturating_mul(100) >= usual.median.saturating_mul(GREW));
+    let throttled_more = usual_throttled.is_some_and(|usual| used.throttled >= THROTTLED && usual.above(used.throttled) >= 3);
+    if level {
+        return Some(if grew || throttled_more { Fault::Saturated } else { Fault::AtLimit });
+    }
+    let warm = facts.started_at.is_none_or(|started| used.from.since(started) >= 0);
+    let steady = usual.is_some_and(|usual| usual.median >= STEADY_MILLI && usual.scale <= usual.median / 2);
+    let gone = usual.is_some_and(|usual| used.milli.saturating_mul(100) <= usual.median.saturating_mul(VANISHED));
+    // Most of the sample must lie after the onset, or the time before hides what is missing.
+    let after = used.to.since(since) >= used.to.since(used.from) * 9 / 10;
+    (warm && steady && gone && after).then_some(Fault::Vanished)
+}
+
+// === impl Judged ===
+
+impl Judged {
+    /// Whether some sample lies mostly after `since`.
+    pub(super) fn speaks_of_after(&self, since: UnixMillis) -> bool {
+        self.pods.iter().any(|(used, _)| used.to.since(since).saturating_mul(2) >= used.to.since(used.from))
+    }
+
+    pub(super) fn summary(&self) -> String {
+        let use_milli: i64 = self.pods.iter().map(|(used, _)| used.milli).sum();
+        let limits: u64 = self.pods.iter().filter_map(|(_, limit)| *limit).fold(0, u64::saturating_add);
+        let throttled = self.pods.iter().map(|(used, _)| used.throttled).max().unwrap_or(0);
+        let usual = self.usual.map_or_else(|| "not learned yet".to_owned(), |usual| format!("{} m each", usual.median));
+        format!("{} pods use {use_milli} m of {limits} m, usual {usual}, throttled {throttled} ppm, {} restarts", self.pods.len(), self.restarts)
+    }
+}

@@ -1,0 +1,133 @@
+//! From judgements to a vote: scale what is saturated, restart what has stalled, and say which remedies there is room for.
+
+use super::View;
+use super::judge::{Fault, Judged};
+use crate::action::{Action, Restart, Scale};
+use crate::ballot::{Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, Round};
+use crate::ids::{Domain, Millionths};
+use crate::incident::Workload;
+use crate::seats::opinion::{abstain, cause, evidence};
+use crate::seats::{Asked, Position, Put, Seat as _};
+
+const RESOURCE: (EvidenceClass, Principal) = (EvidenceClass::Resource, Principal::Kubelet);
+/// Container states stand in the pod's status, which anybody with rights on it may write.
+const STATES: (EvidenceClass, Principal) = (EvidenceClass::ContainerState, Principal::ApiServer);
+/// Most replicas that this seat proposes; a Blueprint may allow fewer.
+const MOST_REPLICAS: u32 = 10;
+
+// === impl View ===
+
+impl View {
+    pub(super) fn vote(&self, asked: &Asked<'_>) -> Opinion {
+        let alert = &asked.context.service;
+        if let Some(reason) = self.blind(asked) {
+            return abstain(Round::Cause, &reason);
+        }
+        let mut judged: Vec<(&Workload, Judged)> = Vec::new();
+        let mut missing = None;
+        for workload in &asked.context.workloads {
+            let service = workload.target.service();
+            match self.judge(&service, asked.context.since, asked.now) {
+                Ok(figures) => judged.push((workload, figures)),
+                Err(reason) if service == *alert => missing = Some(reason),
+                Err(_) => {}
+            }
+        }
+        let vanished = judged.iter().filter(|(_, figures)| figures.fault == Some(Fault::Vanished)).count();
+        let mut hypotheses = Vec::new();
+        for (workload, figures) in &judged {
+            hypotheses.extend(hypothesis(asked, workload, figures, vanished));
+        }
+        if hypotheses.is_empty() {
+            // Health of others says nothing of the one that alerts; and without its past nothing is known to be usual.
+            if let Some(reason) = missing {
+                return abstain(Round::Cause, &reason);
+            }
+            let own = judged.iter().find(|(workload, _)| workload.target.service() == *alert);
+            return match own {
+                Some((_, figures)) if !figures.speaks_of_after(asked.context.since) => {
+                    abstain(Round::Cause, &format!("the newest figures of {alert} are mostly from before the onset"))
+                }
+                Some((_, figures)) if figures.usual.is_some() => cause(Vec::new(), vec![resource(figures)], []),
+                _ => abstain(Round::Cause, &format!("the usual use of {alert} is not learned yet")),
+            };
+        }
+        cause(hypotheses, Vec::new(), [])
+    }
+
+    pub(super) fn position(&self, asked: &Asked<'_>, put: &Put<'_>) -> Position {
+        let target = &put.proposal.target;
+        let judged = match self.judge(&target.service(), asked.context.since, asked.now) {
+            Ok(judged) => judged,
+            Err(reason) => return Position::no_objection(reason),
+        };
+        match &put.proposal.action {
+            Action::ScaleWorkload(scale) => {
+                let workload = asked.context.workloads.iter().find(|workload| workload.target == *target);
+                let now = workload.map_or(scale.replicas, |workload| workload.replicas);
+                let more = scale.replicas.saturating_sub(now);
+                let service = target.service();
+                let request = self.pods_of(&service).map(|(_, state)| state.facts.request_milli).max().unwrap_or(0);
+                if more > 0 && !self.nodes.is_empty() && self.room(request) < u64::from(more) {
+                    return Position::veto(format!("no node has room for {more} more pods that ask for {request} m each"), vec![resource(&judged)]);
+                }
+                if scale.replicas < now && matches!(judged.fault, Some(Fault::Saturated | Fault::AtLimit)) {
+                    return Position::veto("its pods are at their limit already", vec![resource(&judged)]);
+                }
+                match judged.fault {
+                    Some(Fault::Saturated | Fault::AtLimit) if more > 0 && scale.replicas <= MOST_REPLICAS => {
+                        Position::support("its processor use is at the limit", vec![resource(&judged)])
+                    }
+                    _ => Position::no_objection("its processor use does not call for it, and the nodes have room"),
+                }
+            }
+            Action::RestartWorkload(_) => match judged.fault {
+                Some(Fault::Vanished) => Position::support("its usual processor use is gone while the process runs", vec![resource(&judged)]),
+                _ => Position::no_objection("its processor use does not look like a stalled process"),
+            },
+            Action::RollbackWorkload(_) => match judged.fault {
+                Some(Fault::CrashLoop) => Position::support("its containers keep failing", vec![states(&judged)]),
+                _ => Position::no_objection("no harm to processor or memory"),
+            },
+        }
+    }
+}
+
+fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished: usize) -> Option<Hypothesis> {
+    let (domain, fault, probability, grounds) = match judged.fault? {
+        Fault::CrashLoop => (Domain::Application, "crash-loop", 750_000, states(judged)),
+        Fault::Memory => (Domain::Compute, "memory-pressure", 750_000, resource(judged)),
+        Fault::Saturated => (Domain::Compute, "cpu-saturation", 850_000, resource(judged)),
+        Fault::AtLimit => (Domain::Compute, "cpu-saturation", 550_000, resource(judged)),
+        // Where several fall silent together, most of them only wait for the one.
+        Fault::Vanished if vanished > 1 => (Domain::Application, "stalled", 650_000, resource(judged)),
+        Fault::Vanished => (Domain::Application, "stalled", 800_000, resource(judged)),
+    };
+    let deployment = (workload.target.api_version.as_str(), workload.target.kind.as_str()) == ("apps/v1", "Deployment");
+    let action = match judged.fault? {
+        Fault::Saturated | Fault::AtLimit => {
+            let replicas = workload.replicas.saturating_add(workload.replicas.div_ceil(2).max(1)).min(MOST_REPLICAS);
+            (replicas > workload.replicas).then_some(Action::ScaleWorkload(Scale { replicas }))
+        }
+        Fault::Vanished => Some(Action::RestartWorkload(Restart { marker: format!("{}.{}", asked.context.incident, asked.epoch) })),
+        Fault::CrashLoop | Fault::Memory => None,
+    };
+    let remedies = action.filter(|_| deployment).map(|action| Proposal { action, target: workload.target.clone() });
+    Some(Hypothesis {
+        service: workload.target.service(),
+        domain,
+        fault: fault.into(),
+        probability: Millionths::new(probability),
+        evidence: vec![grounds],
+        path: vec![workload.target.service()],
+        remedies: remedies.into_iter().collect(),
+    })
+}
+
+fn resource(judged: &Judged) -> Evidence {
+    evidence(RESOURCE, judged, (judged.from, judged.to), &judged.summary())
+}
+
+fn states(judged: &Judged) -> Evidence {
+    evidence(STATES, judged, (judged.from, judged.to), &judged.summary())
+}

@@ -1,0 +1,191 @@
+//! From judgements to a vote: suspects below the alerting service, callers explained by their callees, and what the
+//! network's figures say of each remedy.
+
+use std::collections::BTreeSet;
+
+use super::judge::{Fault, Judged, signed};
+use super::links::{Links, Trouble, Troubled};
+use super::View;
+use crate::action::Action;
+use crate::ballot::{Edge, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Round};
+use crate::ids::{Domain, Millionths, UnixMillis};
+use crate::seats::opinion::{abstain, cause, evidence};
+use crate::seats::{Asked, Position, Put, paths};
+use crate::target::Service;
+
+const REQUESTS: (EvidenceClass, Principal) = (EvidenceClass::Requests, Principal::Sidecar);
+const TCP: (EvidenceClass, Principal) = (EvidenceClass::Tcp, Principal::Sidecar);
+/// A service's own bad answers over healthy connections.
+const CLEAR: Millionths = Millionths::new(800_000);
+/// The same, while the connections under it are in trouble too.
+const UNCLEAR: Millionths = Millionths::new(450_000);
+/// A callee that went silent; the callers' stalling follows from it.
+const SILENT: Millionths = Millionths::new(700_000);
+/// A caller whose callee is ill as well: no more likely than before.
+const EXPLAINED: Millionths = Millionths::new(200_000);
+/// Clocks of pods and API server may differ by this much.
+const CLOCKS_MS: i64 = 5_000;
+
+struct Suspect<'a> {
+    service: &'a Service,
+    judged: Judged,
+    fault: Fault,
+}
+
+// === impl View ===
+
+impl View {
+    pub(super) fn vote(&self, asked: &Asked<'_>) -> Opinion {
+        let (since, now) = (asked.context.since, asked.now);
+        let alert = &asked.context.service;
+        let own = match self.judge(alert, since, now) {
+            Ok(judged) => judged,
+            Err(reason) => return abstain(Round::Cause, &reason),
+        };
+        let edges = self.edges();
+        let below = paths::below(&edges, alert);
+        let suspects: Vec<Suspect<'_>> = below.iter().filter_map(|service| self.suspect(service, since, now)).collect();
+        let links = self.connections(since, now);
+        let mut hypotheses = Vec::new();
+        for suspect in &suspects {
+            hypotheses.push(self.own_fault(asked, suspect, &suspects, &links, &edges));
+        }
+        hypotheses.extend(silent(&links, &below, &edges, alert));
+        hypotheses.extend(blamed(&links, &below, &edges, alert));
+        let healthy = vec![judged_evidence(&own)];
+        cause(hypotheses, healthy, edges)
+    }
+
+    fn suspect<'a>(&self, service: &'a Service, since: UnixMillis, now: UnixMillis) -> Option<Suspect<'a>> {
+        let judged = self.judge(service, since, now).ok()?;
+        let fault = judged.fault?;
+        Some(Suspect { service, judged, fault })
+    }
+
+    fn own_fault(&self, asked: &Asked<'_>, suspect: &Suspect<'_>, suspects: &[Suspect<'_>], links: &Links, edges: &BTreeSet<Edge>) -> Hypothesis {
+        let service = suspect.service;
+        let explained = paths::callees(edges, service)
+            .any(|callee| suspects.iter().any(|other| other.service == callee) || links.silent().any(|t| t.edge.caller == *service && t.edge.callee == *callee));
+        let connections = links.troubled.iter().any(|t| t.trouble != Trouble::Silent && (t.edge.callee == *service || t.edge.caller == *service));
+        let (domain, fault) = match suspect.fault {
+            Fault::Errors => (Domain::Application, "errors"),
+            Fault::Stalled => (Domain::Application, "stalled"),
+            Fault::Saturation => (Domain::Compute, "saturation"),
+        };
+        Hypothesis {
+            service: service.clone(),
+            domain,
+            fault: fault.into(),
+            probability: if explained {
+                EXPLAINED
+            } else if connections {
+                UNCLEAR
+            } else {
+                CLEAR
+            },
+            evidence: vec![judged_evidence(&suspect.judged)],
+            path: paths::path(edges, service, &asked.context.service),
+            remedies: Vec::new(),
+        }
+    }
+
+    pub(super) fn position(&self, asked: &Asked<'_>, put: &Put<'_>) -> Position {
+        let target = put.proposal.target.service();
+        let judged = match self.judge(&target, asked.context.since, asked.now) {
+            Ok(judged) => judged,
+            Err(reason) => return Position::no_objection(reason),
+        };
+        let grounds = || vec![judged_evidence(&judged)];
+        match &put.proposal.action {
+            Action::ScaleWorkload(scale) => {
+                let now = asked.context.workloads.iter().find(|w| w.target == put.proposal.target).map_or(0, |w| w.replicas);
+                let less = scale.replicas < now;
+                let per_window = signed(judged.now.requests) / i64::try_from(judged.recent.max(1)).unwrap_or(1);
+                if less && per_window.saturating_mul(10) >= judged.usual.requests.median.saturating_mul(7) {
+                    return Position::veto("the requests are not fewer than usual", grounds());
+                }
+                match judged.fault {
+                    Some(Fault::Saturation) if !less => Position::support("answers are late under an undiminished load", grounds()),
+                    _ => Position::no_objection("its answers do not look like saturation"),
+                }
+            }
+            Action::RestartWorkload(_) => match judged.fault {
+                Some(Fault::Stalled) => Position::support("it takes requests and answers none", grounds()),
+                _ => Position::no_objection("its answers do not look like a stalled process"),
+            },
+            Action::RollbackWorkload(_) => {
+                let (Some(onset), Some(rollout)) = (judged.onset, rolled_out(put)) else {
+                    return Position::no_objection("its own answers are as usual");
+                };
+                if onset >= rollout.plus(-CLOCKS_MS) {
+                    Position::support("its answers went bad after the rollout", grounds())
+                } else {
+                    Position::no_objection("its answers were bad before the rollout")
+                }
+            }
+        }
+    }
+}
+
+/// When the rollout that a rollback is to undo began: the start of the change evidence for it.
+fn rolled_out(put: &Put<'_>) -> Option<UnixMillis> {
+    let evidence = put.grounds.iter().flat_map(|(_, hypothesis)| &hypothesis.evidence);
+    evidence.filter(|item| item.class == EvidenceClass::Change).map(|item| item.from).max()
+}
+
+fn silent(links: &Links, below: &BTreeSet<&Service>, edges: &BTreeSet<Edge>, alert: &Service) -> Vec<Hypothesis> {
+    let callees: BTreeSet<&Service> = links.silent().map(|t| &t.edge.callee).filter(|callee| below.contains(callee)).collect();
+    let hypothesis = |callee: &Service| {
+        let mine: Vec<&Troubled> = links.silent().filter(|t| t.edge.callee == *callee).collect();
+        Hypothesis {
+            service: callee.clone(),
+            domain: if mine.iter().any(|t| t.database) { Domain::Database } else { Domain::Application },
+            fault: "silent".into(),
+            probability: SILENT,
+            evidence: troubled_evidence(&mine).into_iter().collect(),
+            path: paths::path(edges, callee, alert),
+            remedies: Vec::new(),
+        }
+    };
+    callees.into_iter().map(hypothesis).collect()
+}
+
+fn blamed(links: &Links, below: &BTreeSet<&Service>, edges: &BTreeSet<Edge>, alert: &Service) -> Vec<Hypothesis> {
+    let within = links.blamed().into_iter().filter(|(service, ..)| below.contains(service));
+    within
+        .map(|(service, share, mine)| {
+            // One call in trouble says little of the node; most of them say much.
+            let probability = Millionths::new(u32::try_from(400_000 + share.min(1_000_000) * 3 / 10).unwrap_or(0));
+            let fault = match mine.iter().map(|t| t.trouble).min() {
+                Some(Trouble::Loss) => "loss",
+                Some(Trouble::Delay) => "delay",
+                _ => "unreachable",
+            };
+            Hypothesis {
+                path: paths::path(edges, &service, alert),
+                evidence: troubled_evidence(&mine).into_iter().collect(),
+                service,
+                domain: Domain::Network,
+                fault: fault.into(),
+                probability,
+                remedies: Vec::new(),
+            }
+        })
+        .collect()
+}
+
+fn judged_evidence(judged: &Judged) -> Evidence {
+    evidence(REQUESTS, judged, (judged.onset.unwrap_or(judged.from), judged.to), &judged.summary())
+}
+
+fn troubled_evidence(troubled: &[&Troubled]) -> Option<Evidence> {
+    let first = troubled.first()?;
+    let failed: u64 = troubled.iter().map(|t| t.now.connect_failed).fold(0, u64::saturating_add);
+    let again: u64 = troubled.iter().map(|t| t.now.retransmits).fold(0, u64::saturating_add);
+    let summary = format!(
+        "{} of its calls in trouble: {failed} connections refused, {again} segments sent again, {} bytes answered",
+        troubled.len(),
+        troubled.iter().map(|t| t.now.received).fold(0, u64::saturating_add)
+    );
+    Some(evidence(TCP, &troubled, (first.from, first.to), &summary))
+}

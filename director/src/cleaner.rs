@@ -1,0 +1,97 @@
+//! Deletes what nobody can rest on any more: plans whose time is over, ballots and decisions a day old, incidents a week
+//! old. The gate says what may go; this only asks, and takes no for an answer. The ledger keeps everything.
+
+use std::time::Duration;
+
+use assent_api::parse_plan;
+use assent_api::resources::{Ballot, Decision, Incident, Remediation};
+use assent_api::{facts, names};
+use assent_core::ids::UnixMillis;
+use assent_core::plan::{KEEP_MS, MAX_REVERT_MS};
+use assent_core::proof;
+use assent_runtime::telemetry::chain;
+use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+
+use crate::director::{Director, Error, created_at, kubernetes};
+use crate::store;
+
+/// How often.
+const TURN: Duration = Duration::from_secs(10 * 60);
+/// Most objects of a kind that are looked at in a turn.
+const LISTED: u32 = 500;
+/// How long an incident that is over stays visible.
+const SHOWN_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// Most incidents that are forgotten in a turn.
+const FORGOTTEN: i64 = 200;
+
+/// Until dropped.
+pub(crate) async fn run(director: Director) {
+    let mut turns = tokio::time::interval(TURN);
+    loop {
+        turns.tick().await;
+        if let Err(error) = clean(&director, store::now()).await {
+            tracing::warn!(error = chain(&error), "not everything old was deleted");
+        }
+    }
+}
+
+/// One turn, as of `now`.
+pub(crate) async fn clean(director: &Director, now: UnixMillis) -> Result<(), Error> {
+    plans(director, now).await?;
+    let old = now.plus(-(KEEP_MS + i64::from(MAX_REVERT_MS)));
+    records::<Ballot>(director, old).await?;
+    records::<Decision>(director, old).await?;
+    for uid in director.store.ended_before(now.plus(-SHOWN_MS), FORGOTTEN).await? {
+        delete(&director.ours::<Incident>(), uid.as_str(), None).await?;
+        director.store.forget(&uid).await?;
+    }
+    director.store.forget_strays(now.plus(-SHOWN_MS)).await?;
+    Ok(())
+}
+
+async fn plans(director: &Director, now: UnixMillis) -> Result<(), Error> {
+    let api = director.ours::<Remediation>();
+    let stored = api.list(&ListParams::default().limit(LISTED)).await.map_err(kubernetes("list remediations"))?.items;
+    let newest = facts::newest_head(&stored);
+    for object in &stored {
+        let Ok(plan) = parse_plan(object) else { continue };
+        let is_newest = newest.as_ref().is_none_or(|head| head.sequence <= plan.ledger.head.sequence);
+        if proof::permits_deletion(&plan, created_at(object), is_newest, now).is_ok() {
+            delete(&api, &object.name_any(), object.uid()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn records<K>(director: &Director, before: UnixMillis) -> Result<(), Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let api = director.ours::<K>();
+    let list = ListParams::default().labels(names::INCIDENT).limit(LISTED);
+    let stored = api.list_metadata(&list).await.map_err(kubernetes("list old records"))?;
+    for object in stored.items.iter().filter(|object| created_at(*object) < before) {
+        delete(&api, &object.name_any(), object.uid()).await?;
+    }
+    Ok(())
+}
+
+/// Deletes this very object. That it is gone, is another one, or must stay, is no error.
+async fn delete<K>(api: &Api<K>, name: &str, uid: Option<String>) -> Result<(), Error>
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let parameters = DeleteParams { preconditions: uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None }), ..DeleteParams::default() };
+    match api.delete(name, &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
+            tracing::debug!(name, reason = status.message, "old object stays");
+            Ok(())
+        }
+        Err(error) => Err(kubernetes("delete an old object")(error)),
+    }
+}

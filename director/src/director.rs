@@ -1,0 +1,146 @@
+//! What every part of the director shares, and the few live reads that several of them need.
+
+use std::collections::BTreeMap;
+
+use assent_api::names;
+use assent_api::resources::{self, Ballot, Blueprint, Remediation};
+use assent_api::{facts, parse_plan};
+use assent_core::consensus::Roster;
+use assent_core::ids::IncidentUid;
+use assent_core::incident::Mode;
+use assent_core::target::Target;
+use assent_runtime::workload::Workload;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+use crate::store::{self, Advance, Record, Store};
+
+/// Most ballots of one incident that are read: four seats in two rounds of three epochs are 24.
+const BALLOTS: u32 = 256;
+/// Most plans that are read.
+const PLANS: u32 = 500;
+
+/// Why a step of the director failed; all of these are tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The API server did not do it.
+    #[error("{doing}")]
+    Kubernetes {
+        doing: &'static str,
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The store did not do it.
+    #[error("use the store")]
+    Store(#[from] store::Error),
+    /// Something has no canonical form.
+    #[error("write {what} in canonical form")]
+    Canonical {
+        what: &'static str,
+        #[source]
+        source: assent_core::canonical::Error,
+    },
+    /// The roster cannot be used.
+    #[error("the roster cannot be used: {0}")]
+    Roster(String),
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Director {
+    pub(crate) store: Store,
+    pub(crate) client: Client,
+    pub(crate) workload: Workload,
+    /// UID of the `kube-system` namespace.
+    pub(crate) cluster: String,
+    /// Our own identity, the author of our ledger entries.
+    pub(crate) author: String,
+    pub(crate) metrics: Metrics,
+    /// Told whenever there may be something to carry out or to show.
+    pub(crate) wake: watch::Sender<()>,
+    /// Where seats are that are not at their Service.
+    pub(crate) addresses: BTreeMap<String, String>,
+}
+
+// === impl Director ===
+
+impl Director {
+    /// A namespaced API of ours.
+    pub(crate) fn ours<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), names::SYSTEM_NAMESPACE)
+    }
+
+    /// The roster in force, or none.
+    pub(crate) async fn roster(&self) -> Result<Option<Roster>, Error> {
+        let api: Api<resources::Roster> = Api::all(self.client.clone());
+        let stored = api.get_opt(names::ROSTER).await.map_err(kubernetes("read the roster"))?;
+        stored.map(|stored| Roster::try_from(&stored.spec).map_err(Error::Roster)).transpose()
+    }
+
+    /// All ballots of an incident, as the API server has them now.
+    pub(crate) async fn ballots(&self, incident: &IncidentUid) -> Result<Vec<Ballot>, Error> {
+        let list = ListParams::default().labels(&format!("{}={incident}", names::INCIDENT)).limit(BALLOTS);
+        let mut ballots = self.ours::<Ballot>().list(&list).await.map_err(kubernetes("list ballots"))?.items;
+        ballots.sort_by_key(Ballot::name_any);
+        Ok(ballots)
+    }
+
+    /// How far Assent may go for `target`: the strictest of the Blueprints that speak of it, and to observe without any.
+    pub(crate) async fn mode(&self, target: &Target) -> Result<Mode, Error> {
+        let api: Api<Blueprint> = Api::namespaced(self.client.clone(), &target.namespace);
+        let all = api.list(&ListParams::default()).await.map_err(kubernetes("list blueprints"))?;
+        let about = all.iter().filter(|blueprint| blueprint.spec.target.kind == target.kind && blueprint.spec.target.name == target.name);
+        Ok(about.map(|blueprint| blueprint.spec.mode).min().unwrap_or(Mode::Observe))
+    }
+
+    /// Steps an incident and wakes whoever has to do something about it.
+    pub(crate) async fn advance(&self, uid: &IncidentUid, what: Advance) -> Result<Record, Error> {
+        let (record, changed) = self.store.advance(uid, &self.author, what).await?;
+        if changed {
+            self.metrics.entered(record.incident.phase);
+            tracing::info!(incident.id = %uid, phase = record.incident.phase.as_str(), epoch = record.incident.epoch, "incident stepped");
+        }
+        self.wake.send_replace(());
+        Ok(record)
+    }
+}
+
+/// UID of the `kube-system` namespace: what ballots and plans name the cluster by.
+pub(crate) async fn cluster(client: &Client) -> Result<String, Error> {
+    let namespace = Api::<Namespace>::all(client.clone()).get("kube-system").await.map_err(kubernetes("read namespace `kube-system`"))?;
+    Ok(namespace.uid().unwrap_or_default())
+}
+
+/// Why `store` cannot be the ledger that the admitted plans speak of, if so: a head that a plan carries must be in it.
+pub(crate) async fn contradiction(client: &Client, store: &Store) -> Result<Option<String>, Error> {
+    let api: Api<Remediation> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    let stored = api.list(&ListParams::default().limit(PLANS)).await.map_err(kubernetes("list remediations"))?;
+    for plan in stored.iter().filter_map(|stored| parse_plan(stored).ok()) {
+        let head = &plan.ledger.head;
+        if store.head_at(head.sequence).await?.as_ref() != Some(head) {
+            return Ok(Some(format!("an admitted plan of incident {} carries head {}, which is not in this ledger", plan.incident, head.sequence)));
+        }
+    }
+    Ok(None)
+}
+
+/// Creation time of an object, zero for one that was never stored.
+pub(crate) fn created_at(object: &impl kube::ResourceExt) -> assent_core::ids::UnixMillis {
+    facts::created_at(object).unwrap_or(assent_core::ids::UnixMillis(0))
+}
+
+pub(crate) fn kubernetes(doing: &'static str) -> impl FnOnce(kube::Error) -> Error {
+    move |source| Error::Kubernetes { doing, source: Box::new(source) }
+}
+
+/// Whether the API server says that the object is there already.
+pub(crate) fn exists(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_already_exists())
+}

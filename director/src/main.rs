@@ -1,0 +1,8 @@
+//! The director's process; everything is in the library.
+
+use clap::Parser as _;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    assent_director::run(assent_director::Args::parse()).await
+}

@@ -1,0 +1,239 @@
+//! One admitted plan to its end: look, ask [`step`], do that one thing, and look again. Nothing is kept between two rounds but
+//! readings, so a process that takes over where another ended comes to the same.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use assent_api::parse_plan;
+use assent_api::resources::{Remediation, RemediationPhase};
+use assent_core::ids::UnixMillis;
+use assent_core::plan::Plan;
+use assent_core::refusal::Refusal;
+use assent_core::verification::{Progress, Reading, judge};
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+use crate::backoff::Backoff;
+use crate::gate;
+use crate::live::{Live, own_clock};
+use crate::planning::{Times, change, inverse};
+use crate::record::{Entry, Ledger};
+use crate::signals::Signals;
+use crate::status::Status;
+use crate::step::{Next, Seen, deadline, sight, step};
+use crate::writes::{Answer, Step, Writer};
+
+/// Between two readings.
+const READING: Duration = Duration::from_secs(1);
+/// Readings are kept for this long beyond the soak.
+const KEEP_READINGS_MS: i64 = 30_000;
+
+/// Carries plans out.
+pub(crate) struct Carrier {
+    pub(crate) live: Live,
+    pub(crate) ledger: Ledger,
+    pub(crate) signals: Signals,
+    pub(crate) times: Times,
+}
+
+/// A plan on its way.
+struct Journey<'a> {
+    carrier: &'a Carrier,
+    plan: Plan,
+    name: String,
+    created_at: UnixMillis,
+    status: Status,
+    readings: VecDeque<Reading>,
+    watching_since: Option<UnixMillis>,
+    /// Whether the gate was looked at since the last answer that was no verdict.
+    gate_seen: bool,
+    backoff: Backoff,
+}
+
+// === impl Carrier ===
+
+impl Carrier {
+    /// Carries `stored` to its end. `gate_seen` is whether the gate was checked just now. Returns the final phase, or why the
+    /// object is no plan.
+    pub(crate) async fn carry(&self, stored: &Remediation, gate_seen: bool) -> Result<RemediationPhase, Refusal> {
+        let plan = parse_plan(stored)?;
+        let created_at = assent_api::facts::created_at(stored).ok_or_else(|| crate::live::unavailable("the plan has no creation time"))?;
+        let mut journey = Journey {
+            carrier: self,
+            plan,
+            name: stored.name_any(),
+            created_at,
+            status: Status::of(self.live.client(), stored),
+            readings: VecDeque::new(),
+            watching_since: None,
+            gate_seen,
+            backoff: Backoff::default(),
+        };
+        loop {
+            if journey.round().await {
+                return Ok(journey.status.phase());
+            }
+        }
+    }
+}
+
+// === impl Journey ===
+
+impl Journey<'_> {
+    /// One look and one thing done; true when nothing will follow.
+    async fn round(&mut self) -> bool {
+        let target = match self.carrier.live.workload(&self.plan.proposal.target).await {
+            Ok(target) => target,
+            Err(refusal) => {
+                tracing::warn!(plan.id = self.name, reason = refusal.reason, "cannot read the target");
+                self.backoff.wait().await;
+                return false;
+            }
+        };
+        let seen = Seen {
+            created_at: self.created_at,
+            phase: self.status.phase(),
+            sight: sight(&self.plan, target.as_ref()),
+            progress: self.progress(),
+            now: own_clock(),
+        };
+        let next = step(&self.plan, &seen);
+        tracing::debug!(plan.id = self.name, sight = ?seen.sight, next = ?next, "step");
+        match next {
+            Next::Done => return true,
+            Next::Apply => self.apply(target.as_ref().unwrap_or(&Value::Null)).await,
+            Next::NoteApplied => self.note_applied().await,
+            Next::Watch => self.watch(target.as_ref().unwrap_or(&Value::Null)).await,
+            Next::NoteReverting(why) => {
+                tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = why, "did not help");
+                self.status.set(RemediationPhase::Reverting, &why).await;
+            }
+            Next::Revert => self.revert(target.as_ref().unwrap_or(&Value::Null)).await,
+            Next::Finish(phase, message) => self.finish(phase, &message).await,
+        }
+        false
+    }
+
+    fn progress(&self) -> Progress {
+        let (Some(applied_at), Some(since)) = (self.status.applied_at(), self.watching_since) else { return Progress::Watching };
+        let deadline = deadline(&self.plan, self.created_at, applied_at, since, self.carrier.times.verify_within_ms);
+        let readings: Vec<Reading> = self.readings.iter().cloned().collect();
+        judge(&readings, self.plan.soak_ms, deadline, own_clock())
+    }
+
+    async fn apply(&mut self, target: &Value) {
+        if let Err(refusal) = self.prepare_and_put(target).await {
+            match refusal.rule {
+                assent_core::refusal::Rule::Unavailable => {
+                    tracing::warn!(plan.id = self.name, reason = refusal.reason, "the write has no verdict yet");
+                    self.gate_seen = false;
+                    self.backoff.wait().await;
+                }
+                _ => self.finish(RemediationPhase::Refused, &refusal.to_string()).await,
+            }
+        }
+    }
+
+    async fn prepare_and_put(&mut self, target: &Value) -> Result<(), Refusal> {
+        let live = &self.carrier.live;
+        if !self.gate_seen {
+            let roster = live.roster().await?.0?;
+            gate::check(live, &roster, &self.plan.proposal.target, target).await?;
+            self.gate_seen = true;
+        }
+        let change = change(live, &self.plan, target).await?;
+        let write = self.plan.proposal.action.act().write();
+        let writer = Writer { client: live.client(), incident: &self.plan.incident };
+        match writer.put(&write, &self.plan.proposal.target, &change.new, Step::Apply).await {
+            Answer::Done(_) => {
+                tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, action.kind = self.plan.proposal.action.name(), "applied");
+                self.backoff.reset();
+                Ok(())
+            }
+            Answer::Changed(message) | Answer::Transient(message) => Err(crate::live::unavailable(message)),
+            Answer::Refused(message) => Err(crate::writes::verbatim(assent_core::refusal::Rule::Authority, &format!("the write was refused: {message}"))),
+        }
+    }
+
+    async fn note_applied(&mut self) {
+        self.status.applied(own_clock()).await;
+        // Once here, so that the record is prompt; if the ledger is away, it is recorded with the end.
+        if let Err(refusal) = self.append("applied", RemediationPhase::Applied, "the voted change is written").await {
+            tracing::warn!(plan.id = self.name, reason = refusal.reason, "the ledger will be told later");
+        }
+    }
+
+    async fn watch(&mut self, target: &Value) {
+        let applied_at = self.status.applied_at().unwrap_or(self.created_at);
+        let next = tokio::time::Instant::now() + READING;
+        let readings = self.carrier.signals.read(&self.carrier.live, target, applied_at).await;
+        // From the first look on, not from the start of the process: reading may have taken its time.
+        let now = own_clock();
+        self.watching_since.get_or_insert(now);
+        for reading in readings {
+            tracing::debug!(plan.id = self.name, principal = ?reading.principal, healthy = ?reading.healthy, summary = reading.summary, "reading");
+            self.readings.push_back(reading);
+        }
+        let oldest = now.plus(-i64::from(self.plan.soak_ms) - KEEP_READINGS_MS);
+        while self.readings.front().is_some_and(|reading| reading.at < oldest) {
+            self.readings.pop_front();
+        }
+        // Figures are sampled: there is no event to wait for.
+        tokio::time::sleep_until(next).await;
+    }
+
+    async fn revert(&mut self, target: &Value) {
+        let restored = match inverse(&self.plan, target) {
+            Ok(Some(restored)) => restored,
+            Ok(None) => return self.finish(RemediationPhase::Failed, "the action keeps the desired state, so there is nothing to put back").await,
+            Err(refusal) => return self.finish(RemediationPhase::Failed, &refusal.to_string()).await,
+        };
+        let write = self.plan.proposal.action.act().write();
+        let writer = Writer { client: self.carrier.live.client(), incident: &self.plan.incident };
+        match writer.put(&write, &self.plan.proposal.target, &restored, Step::Revert).await {
+            Answer::Done(_) => {
+                tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, "put back");
+                self.backoff.reset();
+            }
+            Answer::Changed(message) | Answer::Transient(message) => {
+                tracing::warn!(plan.id = self.name, reason = message, "the revert has no verdict yet");
+                self.backoff.wait().await;
+            }
+            Answer::Refused(message) => self.finish(RemediationPhase::Failed, &format!("the revert was refused: {message}")).await,
+        }
+    }
+
+    /// The outcome goes to the ledger first: a plan that counts as finished is never looked at again.
+    async fn finish(&mut self, phase: RemediationPhase, message: &str) {
+        tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, phase = ?phase, message, "finished");
+        let mut backoff = Backoff::default();
+        while let Err(refusal) = self.record(phase, message).await {
+            tracing::warn!(plan.id = self.name, reason = refusal.reason, "the outcome waits for the ledger");
+            backoff.wait().await;
+        }
+        self.status.set(phase, message).await;
+    }
+
+    async fn record(&self, phase: RemediationPhase, message: &str) -> Result<(), Refusal> {
+        if self.status.applied_at().is_some() {
+            self.append("applied", RemediationPhase::Applied, "the voted change is written").await?;
+        }
+        let kind = match phase {
+            RemediationPhase::Verified => "verified",
+            RemediationPhase::Reverted => "reverted",
+            RemediationPhase::Refused => "refused",
+            _ => "failed",
+        };
+        self.append(kind, phase, message).await
+    }
+
+    async fn append(&self, kind: &'static str, phase: RemediationPhase, message: &str) -> Result<(), Refusal> {
+        let reason: String = message.chars().take(1000).collect();
+        let body = json!({"plan": self.name, "phase": format!("{phase:?}"), "reason": reason});
+        // The links since the plan's own head are few; nobody needs them.
+        let since = self.plan.ledger.head.sequence;
+        let ledger = &self.carrier.ledger;
+        ledger.append(&Entry { incident: &self.plan.incident, kind, plan: &self.name, body }, since).await.map(|_| ())
+    }
+}
+

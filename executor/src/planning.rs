@@ -1,0 +1,273 @@
+//! From a decision to an admitted plan. Everything the plan holds is written down before anything is written to the target:
+//! the inverse, the ballots, the authority, and the ledger with the intent in it. The executor chooses nothing; the action,
+//! its target and its parameters are the decision's, and whatever cannot be shown to hold is a refusal.
+
+use assent_api::names::{self, accounts};
+use assent_api::parse_plan;
+use assent_api::resources::{Incident, Remediation};
+use assent_core::action::{self, Action};
+use assent_core::ballot::Proposal;
+use assent_core::canonical::Digest;
+use assent_core::ids::IncidentUid;
+use assent_core::incident::Mode;
+use assent_core::ledger::Head;
+use assent_core::plan::{self, BlueprintPin, LedgerPin, Plan};
+use assent_core::proof::{self, Facts};
+use assent_core::refusal::{Refusal, Rule};
+use assent_core::target::Target;
+use assent_policies::Set;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use crate::gate;
+use crate::live::{Live, unavailable};
+use crate::record::{Entry, Ledger};
+use crate::writes::{Answer, Step, Writer, code, object_of, verbatim};
+
+/// What a decision says to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Decided {
+    pub(crate) incident: IncidentUid,
+    pub(crate) epoch: u32,
+    pub(crate) proposal: Proposal,
+}
+
+/// How long things may take; goes into every plan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) soak_ms: u32,
+    pub(crate) apply_within_ms: u32,
+    pub(crate) verify_within_ms: u32,
+    pub(crate) revert_within_ms: u32,
+}
+
+/// Why there is no plan.
+#[derive(Debug)]
+pub(crate) enum NoPlan {
+    /// Not ours to carry out: another mode, or an incident that is over.
+    Left(String),
+    /// It may not be done.
+    Refused(Refusal),
+    /// Nobody judged it: to be tried again.
+    Later(Refusal),
+}
+
+impl From<Refusal> for NoPlan {
+    fn from(refusal: Refusal) -> Self {
+        // The ledger's head moves while we plan, and the director may be restarting.
+        if matches!(refusal.rule, Rule::Unavailable | Rule::Ledger) { Self::Later(refusal) } else { Self::Refused(refusal) }
+    }
+}
+
+/// Makes plans, one at a time: each extends the ledger head of the one before.
+pub(crate) struct Planner {
+    pub(crate) live: Live,
+    pub(crate) ledger: Ledger,
+    pub(crate) times: Times,
+}
+
+// === impl Planner ===
+
+impl Planner {
+    /// The admitted plan for `decided`, whether it was stored now or before. Asked again it comes to the same plan.
+    pub(crate) async fn plan(&self, decided: &Decided) -> Result<Remediation, NoPlan> {
+        let Decided { incident, epoch, proposal } = decided;
+        let target = &proposal.target;
+        plain_names(target)?;
+        let name = plan::name(&self.live.cluster().await?, incident, *epoch, proposal).map_err(|error| verbatim(Rule::Payload, &error.to_string()))?;
+        if let Some(stored) = self.stored(&name).await? {
+            return Ok(stored);
+        }
+        self.concerns_us(incident, target).await?;
+        let (mut facts, guardrails) = self.live.facts(incident, target).await?;
+        let roster = facts.roster.clone().map_err(|reason| verbatim(Rule::NoRoster, &reason))?;
+        let workload = facts.target.clone().ok_or_else(|| stale("the target does not exist"))?;
+        if Target::of(&workload).map_err(|reason| stale(&reason))? != *target {
+            return Err(stale(&format!("{target} is not as the seats judged it")).into());
+        }
+        gate::check(&self.live, &roster, target, &workload).await?;
+        let mut plan = self.draft(decided, &facts, &workload)?;
+        let change = change(&self.live, &plan, &workload).await?;
+        facts.guardrail_denial = denial(&guardrails, &plan, &change)?;
+        // Once before the intent is recorded, so that the record holds no intent that could never be admitted …
+        proof::judge_plan(&facts, &plan)?;
+        let since = facts.ledger.as_ref().map_or(0, |head| head.sequence);
+        let body = json!({
+            "plan": name, "action": proposal.action.act().describe(), "target": target.to_string(), "epoch": epoch,
+            "targetUid": target.uid, "targetGeneration": target.generation,
+        });
+        plan.ledger = self.ledger.append(&Entry { incident, kind: "apply-intended", plan: &name, body }, since).await?;
+        // … and once with it.
+        proof::judge_plan(&facts, &plan)?;
+        self.dry_run(&plan, &change).await?;
+        self.store(&plan).await
+    }
+
+    /// The stored plan of this name, if it is one.
+    async fn stored(&self, name: &str) -> Result<Option<Remediation>, NoPlan> {
+        let api: Api<Remediation> = Api::namespaced(self.live.client().clone(), names::SYSTEM_NAMESPACE);
+        let stored = api.get_opt(name).await.map_err(|error| unavailable(format!("cannot read remediation `{name}`: {error}")))?;
+        if let Some(stored) = &stored {
+            parse_plan(stored)?;
+        }
+        Ok(stored)
+    }
+
+    async fn concerns_us(&self, incident: &IncidentUid, target: &Target) -> Result<(), NoPlan> {
+        let api: Api<Incident> = Api::namespaced(self.live.client().clone(), names::SYSTEM_NAMESPACE);
+        let stored = api.get_opt(incident.as_str()).await.map_err(|error| unavailable(format!("cannot read incident `{incident}`: {error}")))?;
+        let phase = stored.and_then(|incident| incident.status).and_then(|status| status.phase).unwrap_or_default();
+        if matches!(phase.as_str(), "Resolved" | "RolledBack" | "Escalated" | "Watching") {
+            return Err(NoPlan::Left(format!("the incident is {phase}")));
+        }
+        match self.live.blueprint(target).await? {
+            Some(blueprint) if blueprint.mode != Mode::Autonomous => Err(NoPlan::Left(format!("Blueprint `{}` is in mode {:?}", blueprint.pin.name, blueprint.mode))),
+            // Without one nothing may be done; the proof says so in its own words.
+            _ => Ok(()),
+        }
+    }
+
+    fn draft(&self, decided: &Decided, facts: &Facts, workload: &Value) -> Result<Plan, Refusal> {
+        let Decided { incident, epoch, proposal } = decided;
+        let act = proposal.action.act();
+        act.preconditions(workload).map_err(|reason| verbatim(Rule::ForbiddenTarget, &reason))?;
+        let roster = facts.roster.as_ref().map_err(|reason| verbatim(Rule::NoRoster, reason))?;
+        Ok(Plan {
+            cluster: facts.cluster.clone(),
+            incident: incident.clone(),
+            epoch: *epoch,
+            proposal: proposal.clone(),
+            inverse: act.inverse(workload).map_err(|reason| verbatim(Rule::Revert, &reason))?,
+            ballots: proof::prove(facts, incident, *epoch, proposal, facts.now)?,
+            roster: roster.digest().map_err(|error| verbatim(Rule::NoRoster, &error.to_string()))?,
+            guardrails: facts.guardrails.clone(),
+            blueprint: facts.blueprint.as_ref().map_or_else(no_blueprint, |blueprint| blueprint.pin.clone()),
+            ledger: LedgerPin { head: facts.ledger.clone().unwrap_or_else(Head::empty), links: Vec::new() },
+            soak_ms: self.times.soak_ms,
+            expires_after_ms: self.times.apply_within_ms,
+            revert_within_ms: self.times.revert_within_ms,
+        })
+    }
+
+    /// The gate and every other admission plugin see the very write before the plan is stored; what comes back must differ
+    /// from the target by the voted change alone.
+    async fn dry_run(&self, plan: &Plan, change: &Change) -> Result<(), Refusal> {
+        let write = plan.proposal.action.act().write();
+        let writer = Writer { client: self.live.client(), incident: &plan.incident };
+        match writer.put(&write, &plan.proposal.target, &change.new, Step::DryRun).await {
+            Answer::Done(stored) => proof::permitted(&change.old, &change.new, &stored, write.roots),
+            // What changed is read again: if it is the target itself, the next judgement says so.
+            Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(format!("no verdict on the dry run: {message:.300}"))),
+            Answer::Refused(message) => Err(verbatim(Rule::Authority, &format!("the dry run was refused: {message}"))),
+        }
+    }
+
+    async fn store(&self, plan: &Plan) -> Result<Remediation, NoPlan> {
+        let api: Api<Remediation> = Api::namespaced(self.live.client().clone(), names::SYSTEM_NAMESPACE);
+        let object = Remediation::of(plan).map_err(|error| verbatim(Rule::Payload, &error.to_string()))?;
+        let params = PostParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PostParams::default() };
+        let refused = match api.create(&params, &object).await {
+            Ok(stored) => return Ok(stored),
+            Err(kube::Error::Api(status)) => status,
+            Err(error) => return Err(unavailable(format!("cannot store the plan: {error}")).into()),
+        };
+        if refused.reason == "AlreadyExists" {
+            let name = object.metadata.name.unwrap_or_default();
+            return self.stored(&name).await?.ok_or_else(|| unavailable("the plan exists and cannot be read").into());
+        }
+        match crate::writes::classify(&refused) {
+            // Another plan was admitted since we read the head.
+            _ if refused.message.contains(&code(Rule::Ledger)) => Err(NoPlan::Later(verbatim(Rule::Ledger, &refused.message))),
+            Answer::Transient(message) => Err(NoPlan::Later(unavailable(message))),
+            _ => Err(NoPlan::Refused(verbatim(Rule::Authority, &format!("the plan was refused: {}", refused.message)))),
+        }
+    }
+}
+
+/// A write: the object before and after.
+pub(crate) struct Change {
+    pub(crate) old: Value,
+    pub(crate) new: Value,
+}
+
+/// The voted change of `workload`, by the action's own function.
+pub(crate) async fn change(live: &Live, plan: &Plan, workload: &Value) -> Result<Change, Refusal> {
+    let material = material(live, plan).await?;
+    let act = plan.proposal.action.act();
+    let old = object_of(&act.write(), workload);
+    let new = act.expected(&old, material.as_ref()).map_err(|reason| verbatim(Rule::Difference, &reason))?;
+    if new == old {
+        return Err(stale("the target already is as voted, so the write would change nothing"));
+    }
+    Ok(Change { old, new })
+}
+
+/// What the inverse makes of `workload`; `None` when there is nothing to restore.
+pub(crate) fn inverse(plan: &Plan, workload: &Value) -> Result<Option<Value>, Refusal> {
+    let old = object_of(&plan.proposal.action.act().write(), workload);
+    plan.inverse.expected(&old).map_err(|reason| verbatim(Rule::Revert, &reason))
+}
+
+/// Content that the action names by digest only: the pod template, from whichever ReplicaSet still has it.
+async fn material(live: &Live, plan: &Plan) -> Result<Option<Value>, Refusal> {
+    let Action::RollbackWorkload(rollback) = &plan.proposal.action else { return Ok(None) };
+    let path = format!("/apis/apps/v1/namespaces/{}/replicasets", plan.proposal.target.namespace);
+    let list = live.get(&path).await?.unwrap_or(Value::Null);
+    let templates = list.get("items").and_then(Value::as_array).into_iter().flatten().filter_map(|set| set.pointer("/spec/template"));
+    let found = templates.map(action::template_without_hash).find(|template| Digest::of(template).is_ok_and(|digest| digest == rollback.template));
+    found.map(Some).ok_or_else(|| stale("no ReplicaSet holds the pod template to roll back to"))
+}
+
+/// What the guardrails say of the plan and of its write.
+fn denial(guardrails: &Set, plan: &Plan, change: &Change) -> Result<Option<Refusal>, Refusal> {
+    let object = Remediation::of(plan).map_err(|error| verbatim(Rule::Payload, &error.to_string()))?;
+    let object = serde_json::to_value(&object).map_err(|error| verbatim(Rule::Payload, &error.to_string()))?;
+    let write = plan.proposal.action.act().write();
+    let of_write = assent_policies::Request {
+        group: write.group,
+        version: write.version,
+        resource: write.resource,
+        subresource: write.subresource,
+        operation: "UPDATE",
+        namespace: &plan.proposal.target.namespace,
+        name: &plan.proposal.target.name,
+        username: names::EXECUTOR_USER,
+        dry_run: false,
+        object: &change.new,
+        old_object: &change.old,
+    };
+    let account = names::account_user(accounts::EXECUTOR);
+    let of_plan = assent_policies::Request {
+        group: names::GROUP,
+        version: names::VERSION,
+        resource: "remediations",
+        subresource: "",
+        operation: "CREATE",
+        namespace: names::SYSTEM_NAMESPACE,
+        name: object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default(),
+        username: &account,
+        dry_run: false,
+        object: &object,
+        old_object: &Value::Null,
+    };
+    Ok(guardrails.evaluate(&of_write).or_else(|| guardrails.evaluate(&of_plan)))
+}
+
+/// Names go into paths, so they must be names and nothing else.
+fn plain_names(target: &Target) -> Result<(), Refusal> {
+    let plain = |name: &str| !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+    let modelled = (target.api_version.as_str(), target.kind.as_str()) == ("apps/v1", "Deployment");
+    if !modelled || !plain(&target.namespace) || !plain(&target.name) || target.name.starts_with('.') || target.namespace.starts_with('.') {
+        return Err(Refusal::new(Rule::ForbiddenTarget, format!("`{:.80}` is no target", target.to_string()), "a Deployment of apps/v1"));
+    }
+    Ok(())
+}
+
+fn no_blueprint() -> BlueprintPin {
+    BlueprintPin { name: String::new(), uid: String::new(), generation: 0 }
+}
+
+fn stale(reason: &str) -> Refusal {
+    Refusal::new(Rule::Stale, reason, "the object with the uid, generation and spec that the seats judged")
+}

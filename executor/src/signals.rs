@@ -1,0 +1,200 @@
+//! What is looked at after a write: the network seat (what sidecars counted), the compute seat (what kubelets measured) and
+//! the API server (what controllers report). Each says well, not well, or that it has no data; what they mean together is
+//! judged in `core`.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use assent_api::names::{self, accounts};
+use assent_api::proto::IndicatorRequest;
+use assent_api::proto::seat_client::SeatClient;
+use assent_core::ballot::Principal;
+use assent_core::ids::UnixMillis;
+use assent_core::verification::Reading;
+use assent_runtime::mtls;
+use assent_runtime::workload::Workload;
+use serde_json::Value;
+use tonic::transport::Channel;
+
+use crate::live::{Live, own_clock};
+
+/// How long a seat may take; a later answer is no data.
+const PATIENCE: Duration = Duration::from_millis(900);
+
+/// Where readings come from.
+pub(crate) struct Signals {
+    network: Channel,
+    compute: Channel,
+    /// Restarts of each pod of a target when it was first seen; kept for the targets that are watched.
+    restarts: Mutex<HashMap<String, HashMap<String, i64>>>,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    /// Clients of the two seats; they connect when they are needed.
+    pub(crate) fn new(workload: &Workload, network: &str, compute: &str) -> anyhow::Result<Self> {
+        let seat = |name: &str| workload.own_name().sibling(names::SYSTEM_NAMESPACE, &accounts::seat(name));
+        Ok(Self {
+            network: mtls::channel(workload, network, &seat("network")?)?,
+            compute: mtls::channel(workload, compute, &seat("compute")?)?,
+            restarts: Mutex::default(),
+        })
+    }
+
+    /// One reading of each signal for `target`, a Deployment, which was written at `applied_at`.
+    pub(crate) async fn read(&self, live: &Live, target: &Value, applied_at: UnixMillis) -> Vec<Reading> {
+        let text = |pointer: &str| target.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+        let request = IndicatorRequest { namespace: namespace.into(), name: name.into(), since_ms: applied_at.0 };
+        let (network, compute, rollout) =
+            tokio::join!(indicator(&self.network, &request), indicator(&self.compute, &request), self.rollout(live, target, applied_at));
+        let of = |principal, (healthy, summary): (Option<bool>, String)| Reading { at: own_clock(), principal, healthy, summary };
+        vec![of(Principal::Sidecar, network), of(Principal::Kubelet, compute), of(Principal::ApiServer, rollout)]
+    }
+
+    /// Forgets what was remembered of a target that is not watched any more.
+    pub(crate) fn forget(&self, uid: &str) {
+        if let Ok(mut restarts) = self.restarts.lock() {
+            restarts.remove(uid);
+        }
+    }
+
+    async fn rollout(&self, live: &Live, target: &Value, applied_at: UnixMillis) -> (Option<bool>, String) {
+        if let Err(reason) = rolled_out(target) {
+            return (Some(false), reason);
+        }
+        let pods = match live.get(&pods_path(target)).await {
+            Ok(pods) => pods.unwrap_or(Value::Null),
+            Err(refusal) => return (None, refusal.reason),
+        };
+        let uid = target.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        let Ok(mut all) = self.restarts.lock() else { return (None, "restarts are not known".into()) };
+        match steady(&pods, applied_at, all.entry(uid.to_owned()).or_default()) {
+            Ok(()) => (Some(true), "rolled out, every replica ready, no new restarts".into()),
+            Err(reason) => (Some(false), reason),
+        }
+    }
+}
+
+async fn indicator(channel: &Channel, request: &IndicatorRequest) -> (Option<bool>, String) {
+    let mut client = SeatClient::new(channel.clone());
+    match tokio::time::timeout(PATIENCE, client.indicator(request.clone())).await {
+        Err(_) => (None, format!("no answer within {} ms", PATIENCE.as_millis())),
+        Ok(Err(status)) => (None, format!("no answer: {}", status.message())),
+        Ok(Ok(reply)) => {
+            let reply = reply.into_inner();
+            (reply.live.then_some(reply.healthy), reply.summary.chars().take(300).collect())
+        }
+    }
+}
+
+/// Whether the Deployment's controller has seen the newest generation and brought every replica to it.
+fn rolled_out(target: &Value) -> Result<(), String> {
+    let number = |pointer: &str| target.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    if number("/status/observedGeneration") < number("/metadata/generation") {
+        return Err("the controller has not seen the write yet".into());
+    }
+    let wanted = target.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+    for (what, field) in [("exist", "replicas"), ("are updated", "updatedReplicas"), ("are ready", "readyReplicas"), ("are available", "availableReplicas")] {
+        let have = number(&format!("/status/{field}"));
+        if have != wanted {
+            return Err(format!("{have} of {wanted} replicas {what}"));
+        }
+    }
+    Ok(())
+}
+
+fn pods_path(target: &Value) -> String {
+    let namespace = target.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+    format!("/api/v1/namespaces/{namespace}/pods?labelSelector={}", percent_encoded(&selector(target)))
+}
+
+/// The Deployment's selector as the text that lists take.
+fn selector(target: &Value) -> String {
+    let labels = target.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let mut terms: Vec<String> = labels.into_iter().flatten().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
+    let expressions = target.pointer("/spec/selector/matchExpressions").and_then(Value::as_array);
+    for expression in expressions.into_iter().flatten() {
+        let key = expression.get("key").and_then(Value::as_str).unwrap_or_default();
+        let values = expression.get("values").and_then(Value::as_array);
+        let values: Vec<&str> = values.into_iter().flatten().filter_map(Value::as_str).collect();
+        terms.push(match expression.get("operator").and_then(Value::as_str) {
+            Some("In") => format!("{key} in ({})", values.join(",")),
+            Some("NotIn") => format!("{key} notin ({})", values.join(",")),
+            Some("DoesNotExist") => format!("!{key}"),
+            _ => key.to_owned(),
+        });
+    }
+    terms.join(",")
+}
+
+fn percent_encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// Whether no container was restarted since `seen` was filled, or since the write for pods that are younger.
+fn steady(pods: &Value, applied_at: UnixMillis, seen: &mut HashMap<String, i64>) -> Result<(), String> {
+    let mut verdict = Ok(());
+    let mut present = Vec::new();
+    for pod in pods.get("items").and_then(Value::as_array).into_iter().flatten() {
+        let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        if !text("/metadata/deletionTimestamp").is_empty() {
+            continue;
+        }
+        let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
+        let restarts: i64 = statuses.into_iter().flatten().filter_map(|status| status.get("restartCount").and_then(Value::as_i64)).sum();
+        let created = text("/metadata/creationTimestamp").parse::<jiff::Timestamp>().map_or(i64::MIN, |time| time.as_millisecond());
+        // Server times are whole seconds: a pod of the same second is a pod of the write.
+        let before = if created >= applied_at.0 - 1000 { 0 } else { restarts };
+        let before = *seen.entry(text("/metadata/uid").to_owned()).or_insert(before);
+        present.push(text("/metadata/uid").to_owned());
+        if restarts > before && verdict.is_ok() {
+            verdict = Err(format!("pod `{}` restarted {} times since the write", text("/metadata/name"), restarts - before));
+        }
+    }
+    seen.retain(|uid, _| present.contains(uid));
+    verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn deployment(status: Value) -> Value {
+        json!({"metadata": {"generation": 3, "namespace": "shop"}, "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "orders"},
+            "matchExpressions": [{"key": "tier", "operator": "In", "values": ["a", "b"]}]}}, "status": status})
+    }
+
+    #[test]
+    fn a_rollout_is_complete_when_every_replica_is_of_the_newest_generation() {
+        let whole = json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2});
+        assert_eq!(rolled_out(&deployment(whole.clone())), Ok(()));
+        for (field, value) in [("observedGeneration", 2), ("replicas", 3), ("updatedReplicas", 1), ("readyReplicas", 1), ("availableReplicas", 0)] {
+            let mut partly = whole.clone();
+            partly[field] = value.into();
+            assert!(rolled_out(&deployment(partly)).is_err(), "{field}");
+        }
+        assert!(rolled_out(&deployment(json!({}))).is_err());
+    }
+
+    #[test]
+    fn a_restart_after_the_write_is_no_health() {
+        let pod = |uid: &str, created: &str, restarts: i64| json!({"metadata": {"uid": uid, "name": uid, "creationTimestamp": created}, "status": {"containerStatuses": [{"restartCount": restarts}]}});
+        let applied = UnixMillis("2026-01-01T00:00:10Z".parse::<jiff::Timestamp>().unwrap().as_millisecond());
+        let mut seen = HashMap::new();
+        let old = pod("old", "2026-01-01T00:00:00Z", 7);
+        assert_eq!(steady(&json!({"items": [old, pod("new", "2026-01-01T00:00:11Z", 0)]}), applied, &mut seen), Ok(()));
+        assert!(steady(&json!({"items": [pod("old", "2026-01-01T00:00:00Z", 8)]}), applied, &mut seen).is_err());
+        assert!(steady(&json!({"items": [pod("other", "2026-01-01T00:00:11Z", 1)]}), applied, &mut HashMap::new()).is_err());
+    }
+
+    #[test]
+    fn the_selector_is_the_deployments() {
+        assert_eq!(selector(&deployment(json!({}))), "app=orders,tier in (a,b)");
+        assert_eq!(pods_path(&deployment(json!({}))), "/api/v1/namespaces/shop/pods?labelSelector=app%3Dorders%2Ctier%20in%20%28a%2Cb%29");
+    }
+}

@@ -1,0 +1,104 @@
+//! The status of one Remediation: where it stands, for people, for the director and for whoever takes over. Written with the
+//! executor's own account, again and again until it is stored.
+
+use assent_api::names;
+use assent_api::resources::{Condition, Remediation, RemediationPhase, RemediationStatus};
+use assent_core::ids::UnixMillis;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
+
+use crate::backoff::Backoff;
+use crate::live::own_clock;
+
+/// Longest message; the definition allows more.
+const MAX_MESSAGE: usize = 1000;
+
+/// The status as it was last stored.
+pub(crate) struct Status {
+    api: Api<Remediation>,
+    name: String,
+    generation: Option<i64>,
+    current: RemediationStatus,
+}
+
+// === impl Status ===
+
+impl Status {
+    pub(crate) fn of(client: &Client, stored: &Remediation) -> Self {
+        Self {
+            api: Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE),
+            name: stored.name_any(),
+            generation: stored.metadata.generation,
+            current: stored.status.clone().unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> RemediationPhase {
+        self.current.phase.unwrap_or(RemediationPhase::Planned)
+    }
+
+    /// When the write was noted as done.
+    pub(crate) fn applied_at(&self) -> Option<UnixMillis> {
+        let applied = self.current.conditions.iter().find(|condition| condition.kind == "Applied" && condition.status == "True")?;
+        let time: jiff::Timestamp = applied.last_transition_time.parse().ok()?;
+        Some(UnixMillis(time.as_millisecond()))
+    }
+
+    /// Notes that the write is done.
+    pub(crate) async fn applied(&mut self, at: UnixMillis) {
+        self.write(RemediationPhase::Applied, "the voted change is written; its effect is watched", at).await;
+    }
+
+    /// Notes where it stands now.
+    pub(crate) async fn set(&mut self, phase: RemediationPhase, message: &str) {
+        self.write(phase, message, own_clock()).await;
+    }
+
+    async fn write(&mut self, phase: RemediationPhase, message: &str, at: UnixMillis) {
+        let message: String = message.chars().take(MAX_MESSAGE).collect();
+        self.current.phase = Some(phase);
+        self.current.message = Some(message.clone());
+        self.current.observed_generation = self.generation;
+        for (kind, status) in conditions(phase) {
+            let condition = Condition {
+                kind: kind.into(),
+                status: status.into(),
+                reason: format!("{phase:?}"),
+                message: message.clone(),
+                last_transition_time: time(at),
+                observed_generation: self.generation,
+            };
+            condition.set_in(&mut self.current.conditions);
+        }
+        let patch = json!({"status": self.current});
+        let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
+        let mut backoff = Backoff::default();
+        // Without a stored status nobody knows where the plan stands, so there is nothing else to do meanwhile.
+        while let Err(error) = self.api.patch_status(&self.name, &params, &Patch::Merge(&patch)).await {
+            if matches!(&error, kube::Error::Api(status) if status.code == 404) {
+                tracing::error!(plan.id = self.name, "the plan was deleted while it was carried out");
+                return;
+            }
+            tracing::warn!(plan.id = self.name, error = %error, "the status is not stored yet");
+            backoff.wait().await;
+        }
+    }
+}
+
+/// Which conditions a phase settles.
+fn conditions(phase: RemediationPhase) -> Vec<(&'static str, &'static str)> {
+    match phase {
+        RemediationPhase::Planned => vec![],
+        RemediationPhase::Applied => vec![("Applied", "True")],
+        RemediationPhase::Verified => vec![("Verified", "True")],
+        RemediationPhase::Reverting => vec![("Verified", "False")],
+        RemediationPhase::Reverted => vec![("Reverted", "True")],
+        RemediationPhase::Refused => vec![("Applied", "False")],
+        RemediationPhase::Failed => vec![("Verified", "False")],
+    }
+}
+
+fn time(at: UnixMillis) -> String {
+    jiff::Timestamp::from_millisecond(at.0).unwrap_or_default().to_string()
+}

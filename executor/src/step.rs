@@ -1,0 +1,167 @@
+//! What comes next for one plan, as a pure function of what is stored and what is seen: the same after a crash as before it.
+//!
+//! Nothing is remembered between two steps but what the cluster holds: the plan, its status, and the target. One change of a
+//! spec is one generation, so the target itself says whether the plan was carried out.
+
+use assent_api::resources::RemediationPhase;
+use assent_core::action::Inverse;
+use assent_core::ids::UnixMillis;
+use assent_core::plan::Plan;
+use assent_core::proof;
+use assent_core::target::Target;
+use assent_core::verification::Progress;
+use serde_json::Value;
+
+/// The target, compared with the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// As the seats judged it: not yet written.
+    Planned,
+    /// One generation later and as the action leaves it.
+    AsLeft,
+    /// What the action wrote still stands, and somebody changed something else since.
+    Touched,
+    /// Two generations later with the specification that it had before: put back.
+    Restored,
+    /// Anything else, in words; `written` is whether the plan may have been carried out before it came to this.
+    Elsewhere { reason: String, written: bool },
+}
+
+/// What is known of a plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// Server-set creation time of the plan.
+    pub(crate) created_at: UnixMillis,
+    /// Phase in its status.
+    pub(crate) phase: RemediationPhase,
+    /// The target now.
+    pub(crate) sight: Sight,
+    /// What the readings say; only asked while its effect is watched.
+    pub(crate) progress: Progress,
+    /// Now.
+    pub(crate) now: UnixMillis,
+}
+
+/// The one thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Write the voted change.
+    Apply,
+    /// Note that it was written.
+    NoteApplied,
+    /// Take another reading.
+    Watch,
+    /// Note that it must be undone, and why.
+    NoteReverting(String),
+    /// Write the inverse.
+    Revert,
+    /// Note how it ended.
+    Finish(RemediationPhase, String),
+    /// Nothing.
+    Done,
+}
+
+/// See the module.
+pub(crate) fn step(plan: &Plan, seen: &Seen) -> Next {
+    match seen.phase {
+        RemediationPhase::Planned => planned(plan, seen),
+        RemediationPhase::Applied => applied(plan, seen),
+        RemediationPhase::Reverting => reverting(plan, seen),
+        RemediationPhase::Verified | RemediationPhase::Reverted | RemediationPhase::Refused | RemediationPhase::Failed => Next::Done,
+    }
+}
+
+fn planned(plan: &Plan, seen: &Seen) -> Next {
+    match &seen.sight {
+        Sight::Planned => {
+            let age = seen.now.since(seen.created_at);
+            if age > i64::from(plan.expires_after_ms) {
+                return refuse(format!("not applied within {} s of the plan", plan.expires_after_ms / 1000));
+            }
+            Next::Apply
+        }
+        // The process ended between the write and its note.
+        Sight::AsLeft | Sight::Touched => Next::NoteApplied,
+        Sight::Restored => fail("the target was changed and changed back, and nothing says by whom".into()),
+        Sight::Elsewhere { reason, written: false } => refuse(format!("the target is not as the seats judged it: {reason}")),
+        Sight::Elsewhere { reason, written: true } => fail(format!("the target is neither as judged nor as the action leaves it: {reason}")),
+    }
+}
+
+fn applied(plan: &Plan, seen: &Seen) -> Next {
+    match (&seen.sight, &seen.progress) {
+        (Sight::AsLeft | Sight::Touched, Progress::Watching) => Next::Watch,
+        (Sight::AsLeft | Sight::Touched, Progress::Verified) => Next::Finish(RemediationPhase::Verified, "well for the soak time by two independent signals".into()),
+        (Sight::AsLeft, Progress::Failed(why)) if plan.inverse == Inverse::Empty => fail(format!("{why}; the desired state was kept, so there is nothing to put back")),
+        (Sight::AsLeft, Progress::Failed(why)) => Next::NoteReverting(why.clone()),
+        (Sight::Touched, Progress::Failed(why)) => fail(format!("{why}; not put back, because somebody changed the target since")),
+        (Sight::Planned, _) => fail("the plan counts as applied, and the target is as it was before".into()),
+        (Sight::Restored, _) => fail("somebody put the target back while its effect was watched".into()),
+        (Sight::Elsewhere { reason, .. }, _) => fail(format!("somebody changed the target while its effect was watched: {reason}")),
+    }
+}
+
+fn reverting(plan: &Plan, seen: &Seen) -> Next {
+    match &seen.sight {
+        Sight::Restored => Next::Finish(RemediationPhase::Reverted, "it did not help; the target is as it was".into()),
+        Sight::AsLeft if seen.now.since(seen.created_at) > i64::from(plan.revert_within_ms) => {
+            fail(format!("not put back within {} s of the plan", plan.revert_within_ms / 1000))
+        }
+        Sight::AsLeft => Next::Revert,
+        Sight::Planned => fail("the plan counts as applied, and the target is as it was before".into()),
+        Sight::Touched => fail("not put back, because somebody changed the target since".into()),
+        Sight::Elsewhere { reason, .. } => fail(format!("not put back, because somebody changed the target: {reason}")),
+    }
+}
+
+fn refuse(reason: String) -> Next {
+    Next::Finish(RemediationPhase::Refused, reason)
+}
+
+fn fail(reason: String) -> Next {
+    Next::Finish(RemediationPhase::Failed, reason)
+}
+
+/// Compares the target, as it is stored now, with the plan.
+pub(crate) fn sight(plan: &Plan, target: Option<&Value>) -> Sight {
+    let voted = &plan.proposal.target;
+    let elsewhere = |reason: &str, written| Sight::Elsewhere { reason: reason.to_owned(), written };
+    let Some(object) = target else { return elsewhere("it does not exist", true) };
+    let now = match Target::of(object) {
+        Ok(now) => now,
+        Err(reason) => return elsewhere(&reason, true),
+    };
+    if now == *voted {
+        return Sight::Planned;
+    }
+    if now.uid != voted.uid {
+        return elsewhere("it is another object of the same name", true);
+    }
+    let later = now.generation.saturating_sub(voted.generation);
+    let holds = proof::as_left(&plan.proposal.action, object);
+    match (later, holds) {
+        (1, true) => Sight::AsLeft,
+        (2, false) if now.spec == voted.spec => Sight::Restored,
+        (2.., true) => Sight::Touched,
+        // One generation later without what we write: that one change was somebody else's.
+        (..=1, _) => elsewhere(&format!("generation {} instead of {}", now.generation, voted.generation), false),
+        _ => elsewhere(&format!("generation {} instead of {}", now.generation, voted.generation), true),
+    }
+}
+
+/// By when the service must be well. A process that was away looks for as long as the soak takes, whatever the clock says:
+/// that nobody looked is no sign of illness. The time that a revert needs stays free.
+pub(crate) fn deadline(plan: &Plan, created_at: UnixMillis, applied_at: UnixMillis, watching_since: UnixMillis, verify_within_ms: u32) -> UnixMillis {
+    let regular = applied_at.plus(i64::from(verify_within_ms));
+    let resumed = watching_since.plus(i64::from(plan.soak_ms)).plus(RESUME_GRACE_MS);
+    let latest = created_at.plus(i64::from(plan.revert_within_ms)).plus(-REVERT_RESERVE_MS);
+    regular.max(resumed).min(latest)
+}
+
+/// What a resumed watch gets beyond the soak.
+const RESUME_GRACE_MS: i64 = 15_000;
+/// What a revert may take.
+const REVERT_RESERVE_MS: i64 = 60_000;
+
+#[cfg(test)]
+mod cases;

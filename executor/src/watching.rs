@@ -1,0 +1,236 @@
+//! Finds work in the cluster and gives each plan one task: decisions that say to act, and plans that are not finished,
+//! whoever began them. What was begun is known from the cluster alone, so a new process carries on where the last one ended.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assent_api::names;
+use assent_api::resources::{Decision, Remediation, RemediationPhase};
+use assent_core::ballot;
+use assent_core::consensus::{Outcome, Verdict};
+use assent_core::ids::{IncidentUid, UnixMillis};
+use assent_core::plan;
+use assent_core::refusal::Refusal;
+use futures::StreamExt as _;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt as _, watcher as watch};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::backoff::Backoff;
+use crate::carrying::Carrier;
+use crate::live::own_clock;
+use crate::metrics::Metrics;
+use crate::planning::{Decided, NoPlan, Planner};
+use crate::record::Entry;
+
+/// Objects per page of a first list: plans and decisions may be large.
+const PAGE: u32 = 16;
+/// Plans that are carried out at the same time; further ones wait.
+const CONCURRENCY: usize = 32;
+/// A decision whose ballots have expired can never be planned any more.
+const FRESH_MS: i64 = ballot::MAX_LIFE_MS as i64;
+/// How long a refusal is handed to the ledger before it is given up; the director ends the incident by itself then.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What tasks share.
+pub(crate) struct Executor {
+    pub(crate) planner: Planner,
+    pub(crate) carrier: Carrier,
+    pub(crate) metrics: Metrics,
+    /// Plans extend one ledger, one after the other.
+    pub(crate) planning: Mutex<()>,
+    pub(crate) permits: Semaphore,
+}
+
+impl Executor {
+    pub(crate) fn new(planner: Planner, carrier: Carrier, metrics: Metrics) -> Self {
+        Self { planner, carrier, metrics, planning: Mutex::new(()), permits: Semaphore::new(CONCURRENCY) }
+    }
+}
+
+/// Watches until it is dropped; `listed` is called once both first lists are complete.
+pub(crate) async fn run(executor: Arc<Executor>, listed: impl FnOnce()) {
+    let client = executor.planner.live.client().clone();
+    let decisions: Api<Decision> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    let remediations: Api<Remediation> = Api::namespaced(client, names::SYSTEM_NAMESPACE);
+    let config = || watcher::Config::default().page_size(PAGE);
+    let mut decisions = pin!(watch(decisions, config()).default_backoff());
+    let mut remediations = pin!(watch(remediations, config()).default_backoff());
+    let mut work = Work { executor, tasks: JoinSet::new(), taken: HashMap::new() };
+    let mut starting = Some((listed, false, false));
+    loop {
+        tokio::select! {
+            Some(event) = remediations.next() => match event {
+                Ok(Event::InitApply(stored) | Event::Apply(stored)) => work.resume(stored),
+                Ok(Event::InitDone) => { if let Some(state) = &mut starting { state.1 = true; } }
+                Ok(Event::Init | Event::Delete(_)) => {}
+                Err(error) => tracing::warn!(error = %error, "the watch of remediations was interrupted"),
+            },
+            Some(event) = decisions.next() => match event {
+                Ok(Event::InitApply(stored) | Event::Apply(stored)) => work.decide(&stored).await,
+                Ok(Event::InitDone) => { if let Some(state) = &mut starting { state.2 = true; } }
+                Ok(Event::Init | Event::Delete(_)) => {}
+                Err(error) => tracing::warn!(error = %error, "the watch of decisions was interrupted"),
+            },
+            Some(ended) = work.tasks.join_next() => work.ended(ended),
+        }
+        if let Some((_, true, true)) = starting
+            && let Some((listed, ..)) = starting.take()
+        {
+            listed();
+        }
+    }
+}
+
+/// Tasks by the name of their plan.
+struct Work {
+    executor: Arc<Executor>,
+    tasks: JoinSet<String>,
+    /// `None` while a task has it; the time of its end for decisions that came to nothing, so that a repeated list does not
+    /// take them up again.
+    taken: HashMap<String, Option<UnixMillis>>,
+}
+
+// === impl Work ===
+
+impl Work {
+    fn resume(&mut self, stored: Remediation) {
+        let phase = stored.status.as_ref().and_then(|status| status.phase).unwrap_or(RemediationPhase::Planned);
+        let name = stored.name_any();
+        if is_final(phase) || matches!(self.taken.get(&name), Some(None)) {
+            return;
+        }
+        self.taken.insert(name.clone(), None);
+        let executor = self.executor.clone();
+        self.tasks.spawn(async move {
+            executor.carry(&stored, false).await;
+            name
+        });
+    }
+
+    async fn decide(&mut self, stored: &Decision) {
+        let created = assent_api::facts::created_at(stored).unwrap_or(UnixMillis(0));
+        if stored.spec.verdict != "Act" || own_clock().since(created) > FRESH_MS {
+            return;
+        }
+        let decided = match decided(stored) {
+            Ok(decided) => decided,
+            Err(reason) => return tracing::error!(decision = stored.name_any(), reason, "the decision is not readable"),
+        };
+        let mut backoff = Backoff::default();
+        let cluster = loop {
+            match self.executor.planner.live.cluster().await {
+                Ok(cluster) => break cluster,
+                Err(refusal) => tracing::warn!(reason = refusal.reason, "cannot name the cluster"),
+            }
+            backoff.wait().await;
+        };
+        let Ok(name) = plan::name(&cluster, &decided.incident, decided.epoch, &decided.proposal) else { return };
+        if self.taken.contains_key(&name) {
+            return;
+        }
+        self.taken.insert(name.clone(), None);
+        let executor = self.executor.clone();
+        self.tasks.spawn(async move {
+            executor.plan_and_carry(&decided, &name).await;
+            name
+        });
+    }
+
+    fn ended(&mut self, ended: Result<String, tokio::task::JoinError>) {
+        let now = own_clock();
+        match ended {
+            Ok(name) => {
+                self.taken.insert(name, Some(now));
+            }
+            Err(error) => tracing::error!(error = %error, "a task ended abnormally; the next start takes its plan up again"),
+        }
+        self.taken.retain(|_, ended| ended.is_none_or(|ended| now.since(ended) <= FRESH_MS));
+    }
+}
+
+fn is_final(phase: RemediationPhase) -> bool {
+    use RemediationPhase as P;
+    matches!(phase, P::Verified | P::Reverted | P::Refused | P::Failed)
+}
+
+/// What the decision says; the ballots are counted again before anything is done.
+fn decided(stored: &Decision) -> Result<Decided, String> {
+    let incident = IncidentUid::try_from(stored.spec.incident.clone())?;
+    let outcome: Outcome = serde_json::from_str(&stored.spec.payload).map_err(|error| error.to_string())?;
+    let Verdict::Act { proposal, .. } = outcome.verdict else { return Err("its payload holds back, its verdict says to act".into()) };
+    Ok(Decided { incident, epoch: stored.spec.epoch, proposal: *proposal })
+}
+
+// === impl Executor ===
+
+impl Executor {
+    async fn carry(&self, stored: &Remediation, gate_seen: bool) {
+        // Acquiring fails only when the semaphore is closed, which nobody does.
+        let Ok(_permit) = self.permits.acquire().await else { return };
+        match self.carrier.carry(stored, gate_seen).await {
+            Ok(phase) => self.metrics.finished(phase),
+            Err(refusal) => tracing::error!(plan.id = stored.name_any(), reason = refusal.reason, "the remediation is no plan of ours"),
+        }
+        if let Ok(plan) = assent_api::parse_plan(stored) {
+            self.carrier.signals.forget(&plan.proposal.target.uid);
+        }
+    }
+
+    async fn plan_and_carry(&self, decided: &Decided, name: &str) {
+        match self.plan(decided, name).await {
+            Ok(stored) => self.carry(&stored, true).await,
+            Err(NoPlan::Left(reason)) => tracing::info!(incident.id = %decided.incident, plan.id = name, reason, "left alone"),
+            Err(NoPlan::Refused(refusal) | NoPlan::Later(refusal)) => {
+                tracing::warn!(incident.id = %decided.incident, plan.id = name, rule = refusal.rule.code(), reason = refusal.reason, "not planned");
+                self.metrics.refused(&refusal);
+                self.tell(decided, name, &refusal).await;
+            }
+        }
+    }
+
+    /// Tries until there is a verdict, or until the plan would be pointless.
+    async fn plan(&self, decided: &Decided, name: &str) -> Result<Remediation, NoPlan> {
+        let until = tokio::time::Instant::now() + Duration::from_millis(self.planner.times.apply_within_ms.into());
+        let mut backoff = Backoff::default();
+        loop {
+            let turn = self.planning.lock().await;
+            let planned = self.planner.plan(decided).await;
+            drop(turn);
+            match planned {
+                Err(NoPlan::Later(refusal)) if tokio::time::Instant::now() < until => {
+                    tracing::warn!(incident.id = %decided.incident, plan.id = name, reason = refusal.reason, "no plan yet");
+                    backoff.wait().await;
+                }
+                settled => return settled,
+            }
+        }
+    }
+
+    /// There is no object that could carry this refusal, so the director hears of it, and through it a person.
+    async fn tell(&self, decided: &Decided, name: &str, refusal: &Refusal) {
+        let until = tokio::time::Instant::now() + REFUSAL_PATIENCE;
+        let reason: String = refusal.to_string().chars().take(1000).collect();
+        let entry = Entry { incident: &decided.incident, kind: "refused", plan: name, body: json!({"plan": name, "reason": reason}) };
+        let mut backoff = Backoff::default();
+        let since = self.last_admitted().await;
+        while let Err(unheard) = self.planner.ledger.append(&entry, since).await {
+            if tokio::time::Instant::now() > until {
+                return tracing::error!(incident.id = %decided.incident, plan.id = name, reason, unheard = unheard.reason, "a person must look: nobody could be told");
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Sequence of the newest admitted plan, so that the ledger's answer stays small.
+    async fn last_admitted(&self) -> u64 {
+        let api: Api<Remediation> = Api::namespaced(self.planner.live.client().clone(), names::SYSTEM_NAMESPACE);
+        let stored = api.list(&kube::api::ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        assent_api::facts::newest_head(&stored).map_or(0, |head| head.sequence)
+    }
+}

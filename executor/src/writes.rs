@@ -1,0 +1,147 @@
+//! The only code that writes to workloads: one PUT of a whole object as the user `assent:executor`, for one incident, under
+//! the uid and resourceVersion that were read. It never forces and never patches.
+
+use assent_api::names;
+use assent_core::action::Write;
+use assent_core::ids::IncidentUid;
+use assent_core::refusal::{Refusal, Rule};
+use assent_core::target::Target;
+use kube::Client;
+use kube::core::Status;
+use serde_json::{Value, json};
+
+/// Which write of an incident; the number in its `Audit-ID`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The write without proof that must be refused.
+    Canary = 0,
+    /// The voted change, stored nowhere.
+    DryRun = 1,
+    /// The voted change.
+    Apply = 2,
+    /// Its inverse.
+    Revert = 3,
+}
+
+/// What the API server answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// Stored, or with a dry run what would be stored.
+    Done(Value),
+    /// Somebody wrote in between, or the gate saw it half way: to be looked at again.
+    Changed(String),
+    /// Nobody judged it: to be tried again.
+    Transient(String),
+    /// A verdict.
+    Refused(String),
+}
+
+/// Writes for one incident.
+#[derive(Clone)]
+pub(crate) struct Writer<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) incident: &'a IncidentUid,
+}
+
+/// The Scale of a Deployment as the API server derives it: all that its update looks at. Built rather than read, so that
+/// nobody needs a read verb on it.
+pub(crate) fn scale_of(workload: &Value) -> Value {
+    let field = |pointer: &str| workload.pointer(pointer).cloned().unwrap_or(Value::Null);
+    let mut metadata = json!({});
+    for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        metadata[key] = field(&format!("/metadata/{key}"));
+    }
+    json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": {"replicas": field("/spec/replicas")}})
+}
+
+/// The object that an action's write replaces.
+pub(crate) fn object_of(write: &Write, workload: &Value) -> Value {
+    if write.subresource == "scale" { scale_of(workload) } else { workload.clone() }
+}
+
+// === impl Writer ===
+
+impl Writer<'_> {
+    /// Puts `object`, which carries the uid and resourceVersion that were read.
+    pub(crate) async fn put(&self, write: &Write, target: &Target, object: &Value, step: Step) -> Answer {
+        let dry_run = matches!(step, Step::Canary | Step::DryRun);
+        match self.request(write, target, object, step, dry_run) {
+            Ok(request) => match self.client.request::<Value>(request).await {
+                Ok(stored) => Answer::Done(stored),
+                Err(kube::Error::Api(status)) => classify(&status),
+                // Nothing says whether it arrived; the next look at the target will.
+                Err(error) => Answer::Transient(error.to_string()),
+            },
+            Err(error) => Answer::Refused(format!("the write cannot be expressed: {error}")),
+        }
+    }
+
+    fn request(&self, write: &Write, target: &Target, object: &Value, step: Step, dry_run: bool) -> Result<http::Request<Vec<u8>>, http::Error> {
+        let Write { group, version, resource, subresource, .. } = write;
+        let Target { namespace, name, .. } = target;
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        let dry_run = if dry_run { "&dryRun=All" } else { "" };
+        let manager = names::FIELD_MANAGER;
+        http::Request::put(format!("/apis/{group}/{version}/namespaces/{namespace}/{resource}/{name}{slash}{subresource}?fieldManager={manager}{dry_run}"))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .header("Impersonate-User", names::EXECUTOR_USER)
+            .header(format!("Impersonate-Extra-{}", names::INCIDENT.replace('/', "%2f")), self.incident.as_str())
+            .header("Audit-ID", format!("{}.{}", self.incident, step as u8))
+            .body(object.to_string().into_bytes())
+    }
+}
+
+/// Verdicts end it; everything that is no verdict may be tried again.
+pub(crate) fn classify(status: &Status) -> Answer {
+    let message = status.message.clone();
+    if message.contains(&code(Rule::Unavailable)) || message.contains("failed calling webhook") || message.contains("failed to call webhook") {
+        return Answer::Transient(message);
+    }
+    if message.contains(&code(Rule::Stale)) || status.code == 409 {
+        return Answer::Changed(message);
+    }
+    match status.code {
+        408 | 429 | 500 | 502 | 503 | 504 => Answer::Transient(message),
+        _ => Answer::Refused(message),
+    }
+}
+
+/// A rule as it stands in a refusal's text.
+pub(crate) fn code(rule: Rule) -> String {
+    format!("assent[{}]", rule.code())
+}
+
+/// A refusal of ours with words of somebody else.
+pub(crate) fn verbatim(rule: Rule, message: &str) -> Refusal {
+    Refusal::new(rule, message.chars().take(600).collect::<String>(), "a write that the gate admits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(code: u16, message: &str) -> Answer {
+        classify(&Status::failure(message, "").with_code(code))
+    }
+
+    #[test]
+    fn only_what_nobody_judged_is_tried_again() {
+        assert!(matches!(answer(500, "Internal error occurred: failed calling webhook \"x\": failed to call webhook: Post"), Answer::Transient(_)));
+        assert!(matches!(answer(403, "admission webhook \"x\" denied the request: assent[unavailable]: cannot read"), Answer::Transient(_)));
+        assert!(matches!(answer(429, "slow down"), Answer::Transient(_)));
+        assert!(matches!(answer(403, "admission webhook \"x\" denied the request: assent[paused]: a pause"), Answer::Refused(_)));
+        assert!(matches!(answer(403, "deployments.apps \"orders\" is forbidden"), Answer::Refused(_)));
+        assert!(matches!(answer(404, "not found"), Answer::Refused(_)));
+        assert!(matches!(answer(409, "the object has been modified"), Answer::Changed(_)));
+        assert!(matches!(answer(403, "denied the request: assent[stale]: the workload changed"), Answer::Changed(_)));
+    }
+
+    #[test]
+    fn a_scale_carries_the_preconditions_of_its_workload() {
+        let workload = json!({"metadata": {"name": "orders", "namespace": "shop", "uid": "u", "resourceVersion": "7", "labels": {"a": "b"}}, "spec": {"replicas": 2, "template": {}}});
+        let scale = scale_of(&workload);
+        assert_eq!(scale.pointer("/metadata/resourceVersion"), Some(&json!("7")));
+        assert_eq!(scale.pointer("/metadata/uid"), Some(&json!("u")));
+        assert_eq!(scale.get("spec"), Some(&json!({"replicas": 2})));
+    }
+}

@@ -1,0 +1,85 @@
+//! Two pods with their real redirect and the real binaries, in network namespaces. It needs root, `ip`, `nft` and `nsenter`,
+//! and says so loudly when it cannot run.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+#[expect(dead_code, reason = "the in-process suite uses more of it")]
+#[path = "../../src/end_to_end/control.rs"]
+mod control;
+mod pods;
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use control::{CART, Control};
+use pods::{Pod, can_run, lines};
+
+const APP: u16 = 8080;
+
+// The control plane must answer while sockets block this thread.
+#[tokio::test(flavor = "multi_thread")]
+async fn redirected_traffic_is_meshed_and_survives_a_restart_in_a_partition() {
+    if !can_run() {
+        return;
+    }
+    let control = Control::new();
+    let [identity, others, ..] = control.serve("0.0.0.0").await;
+    let mut web = Pod::new("web", 1);
+    let mut cart = Pod::new("cart", 2);
+    Pod::join(&web, &cart);
+    for pod in [&web, &cart] {
+        pod.redirect();
+        let once = pod.rules();
+        pod.redirect();
+        assert_eq!(pod.rules(), once, "the table is replaced, not added to");
+    }
+    web.start(&control, identity.port(), others.port());
+    cart.start(&control, identity.port(), others.port());
+    web.ready().await;
+    cart.ready().await;
+    for pod in [&web, &cart] {
+        eprintln!("resident memory of an idle sidecar: {} KiB", pod.resident_kib());
+    }
+
+    let app = SocketAddr::new(cart.address(), APP);
+    let seen = cart.serve_http(APP);
+    control.meshed(app, 4143, CART);
+
+    // From the meshed pod: the application sees its own sidecar, the sidecars prove each other.
+    assert!(request(&web, app).ends_with("hello"));
+    assert_eq!(lines(&seen), [cart.address().to_string()]);
+    let flow = control.flow(|flow| flow.peer == CART && flow.success == 1).await;
+    assert_eq!(flow.destination, app.to_string());
+    control.flow(|flow| flow.peer.starts_with("web.shop.") && flow.destination == format!(":{APP}")).await;
+
+    // From the node, as a probe does: redirected, recognised as plain, passed on.
+    let probe = SocketAddr::new(cart.node_side_address(), APP);
+    assert!(exchange(std::net::TcpStream::connect_timeout(&probe, Duration::from_secs(5)).unwrap()).ends_with("hello"));
+    control.flow(|flow| flow.peer.is_empty() && flow.destination == format!(":{APP}")).await;
+
+    // A sidecar that restarts while nobody signs certificates still proves who it is.
+    control.away();
+    cart.stop();
+    cart.start(&control, identity.port(), others.port());
+    cart.ready().await;
+    assert!(request(&web, app).ends_with("hello"));
+    assert_eq!(lines(&seen).last().unwrap(), &cart.address().to_string());
+    let metrics = cart.admin("/metrics");
+    assert!(metrics.contains("assent_sidecar_unmeshed_start 0"), "{metrics}");
+    control.back();
+    // Told only now, with what was observed while the seat was away.
+    control.flow(|flow| flow.peer.starts_with("web.shop.") && flow.requests == 1 && flow.success == 1).await;
+}
+
+fn request(from: &Pod, to: SocketAddr) -> String {
+    exchange(from.connect(to))
+}
+
+fn exchange(mut stream: std::net::TcpStream) -> String {
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut got = String::new();
+    stream.read_to_string(&mut got).unwrap();
+    got
+}

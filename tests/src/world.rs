@@ -1,0 +1,419 @@
+//! A real API server with Assent's kinds, accounts and native policies as shipped, and the gate serving from this process.
+
+use std::path::PathBuf;
+
+use assent_api::names::{self, accounts};
+use assent_api::resources::{Ballot as StoredBallot, Decision, DecisionSpec, Remediation, Roster as StoredRoster, RosterSpec};
+use assent_api::signed::Signed;
+use assent_api::{facts, gate, resources};
+use assent_cluster::Cluster;
+use assent_core::ballot::{Ballot, Opinion, PAYLOAD_TYPE, Proposal};
+use assent_core::canonical::{self, Digest};
+use assent_core::consensus::{Roster, Seat, TallyConfiguration, tally};
+use assent_core::ids::IncidentUid;
+use assent_core::ledger::Head;
+use assent_core::plan::{LedgerPin, Plan};
+use assent_runtime::CancellationToken;
+use assent_runtime::workload::testing::Authority;
+use clap::Parser as _;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
+use kube::{Client, Resource as _, ResourceExt as _};
+use serde_json::{Value, json};
+
+use crate::seats;
+
+/// The namespace that tests break.
+pub const SHOP: &str = "shop";
+
+/// Everything a gate test needs. Dropping it stops the gate and the servers.
+pub struct World {
+    /// The servers.
+    pub cluster: Cluster,
+    /// A person with every right.
+    pub admin: Client,
+    /// The executor's own account, with the rights it ships with.
+    pub executor: Client,
+    /// UID of `kube-system`.
+    pub cluster_uid: String,
+    /// The roster in force.
+    pub roster: Roster,
+    /// The authority that the roster trusts.
+    pub authority: Authority,
+    gate: CancellationToken,
+    gate_task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    _files: tempfile::TempDir,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("cluster", &self.cluster.name()).finish_non_exhaustive()
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// Servers, kinds, accounts, policies, gate and roster.
+    pub async fn start(name: &str) -> Self {
+        let cluster = assent_cluster::api_only(name).await.unwrap();
+        let admin = cluster.client().await.unwrap();
+        for definition in resources::definitions() {
+            apply(&admin, &serde_json::to_value(definition).unwrap()).await;
+        }
+        for namespace in [names::SYSTEM_NAMESPACE, SHOP] {
+            apply(&admin, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
+        }
+        established(&admin).await;
+        for object in shipped(&["gate/rbac.yaml", "executor/rbac.yaml", "director/rbac.yaml", "specialists/rbac.yaml", "policies"]) {
+            apply(&admin, &object).await;
+        }
+        let files = tempfile::tempdir().unwrap();
+        let (gate, gate_task, bundle, url) = start_gate(&cluster, files.path()).await;
+        let mut configuration = shipped(&["gate/configuration.yaml"]).pop().unwrap();
+        for webhook in configuration["webhooks"].as_array_mut().unwrap() {
+            webhook["clientConfig"] = json!({"url": url, "caBundle": bundle});
+        }
+        apply(&admin, &configuration).await;
+        let live = get(&admin, "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/assent-gate").await.unwrap();
+        let authority = Authority::new();
+        let roster = Roster {
+            seats: seats::SEATS.iter().map(|(name, domain)| Seat { name: (*name).into(), domain: *domain, account: accounts::seat(name) }).collect(),
+            quorum: 3,
+            supporters: 2,
+            tally: TallyConfiguration::shipped(),
+            trust_roots: authority.pem(),
+            gate: gate::configuration_digest(&live).unwrap(),
+        };
+        let namespaces: Api<Namespace> = Api::all(admin.clone());
+        let cluster_uid = namespaces.get("kube-system").await.unwrap().uid().unwrap();
+        let executor = cluster.client_as(&names::account_user(accounts::EXECUTOR), &service_account_groups()).await.unwrap();
+        let world = Self { cluster, admin, executor, cluster_uid, roster, authority, gate, gate_task, _files: files };
+        world.put_roster().await;
+        world
+    }
+
+    async fn put_roster(&self) {
+        let roster = StoredRoster::new(names::ROSTER, RosterSpec::from(&self.roster));
+        // The webhook configuration takes a moment to reach the API server's own cache; a refusal by it is what we wait for.
+        for _ in 0..100 {
+            let spurious = Remediation::new("probe", resources::RemediationSpec { incident: String::new(), epoch: 1, action: String::new(), target: String::new(), payload: String::new() });
+            match self.remediations(&self.admin).create(&PostParams::default(), &spurious).await {
+                Err(error) if error.to_string().contains("assent[") => {
+                    let api: Api<StoredRoster> = Api::all(self.admin.clone());
+                    api.create(&PostParams::default(), &roster).await.unwrap();
+                    return;
+                }
+                _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            }
+        }
+        panic!("the gate was never asked");
+    }
+
+    /// Stops the gate, as a kill would.
+    pub async fn kill_gate(&mut self) {
+        self.gate.cancel();
+        let _ended = (&mut self.gate_task).await;
+    }
+
+    /// A client of a service account in `assent-system`, by certificate.
+    pub async fn account(&self, account: &str) -> Client {
+        self.cluster.client_as(&names::account_user(account), &service_account_groups()).await.unwrap()
+    }
+
+    /// A Deployment in the shop; two applies of different `image`s make two revisions.
+    pub async fn deployment(&self, name: &str, image: &str) -> Value {
+        apply(&self.admin, &json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SHOP},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}},
+                "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "main", "image": image}]}}}
+        })).await;
+        self.read_deployment(name).await
+    }
+
+    /// The Deployment as it is.
+    pub async fn read_deployment(&self, name: &str) -> Value {
+        get(&self.admin, &format!("/apis/apps/v1/namespaces/{SHOP}/deployments/{name}")).await.unwrap()
+    }
+
+    /// A Blueprint that allows everything for `name`, up to five replicas.
+    pub async fn blueprint(&self, name: &str) {
+        apply(&self.admin, &json!({
+            "apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP},
+            "spec": {"target": {"kind": "Deployment", "name": name}, "mode": "autonomous", "limits": {"maxReplicas": 5},
+                "actions": [{"name": "RollbackWorkload"}, {"name": "RestartWorkload"}, {"name": "ScaleWorkload"}]}
+        })).await;
+    }
+
+    /// Signs `ballot` as the seat that it names.
+    #[must_use]
+    pub fn sign(&self, ballot: Ballot) -> Signed {
+        sign(&self.authority, &accounts::seat(&ballot.seat), ballot)
+    }
+
+    /// A vote of an honest seat, not stored yet.
+    #[must_use]
+    pub fn ballot(&self, incident: &IncidentUid, epoch: u32, seat: &str, opinion: Opinion) -> Ballot {
+        seats::ballot(&self.cluster_uid, &self.roster.digest().unwrap(), incident, epoch, seat, opinion)
+    }
+
+    /// Stores a signed vote by `account`.
+    pub async fn store(&self, account: &str, vote: &Ballot, signed: Signed) -> Result<StoredBallot, kube::Error> {
+        let api: Api<StoredBallot> = Api::namespaced(self.account(account).await, names::SYSTEM_NAMESPACE);
+        api.create(&PostParams::default(), &StoredBallot::of(vote, "test".into(), signed)).await
+    }
+
+    /// Votes as an honest seat; returns the digest of the signed payload.
+    pub async fn vote(&self, incident: &IncidentUid, epoch: u32, seat: &str, opinion: Opinion) -> Digest {
+        let vote = self.ballot(incident, epoch, seat, opinion);
+        let signed = self.sign(vote.clone());
+        let digest = Digest::of_bytes(signed.payload.as_bytes());
+        self.store(&accounts::seat(seat), &vote, signed).await.unwrap();
+        digest
+    }
+
+    /// All four seats vote for `proposal` in both rounds.
+    pub async fn quorum(&self, incident: &IncidentUid, proposal: &Proposal) {
+        self.quorum_of(incident, proposal, &["network", "compute", "database", "change"]).await;
+    }
+
+    /// These seats vote for `proposal` in both rounds.
+    pub async fn quorum_of(&self, incident: &IncidentUid, proposal: &Proposal, seats: &[&str]) {
+        let mut causes = Vec::new();
+        for seat in seats {
+            causes.push(self.vote(incident, 1, seat, seats::cause(seat, proposal)).await);
+        }
+        causes.sort_unstable();
+        for seat in seats {
+            self.vote(incident, 1, seat, seats::remedy(seat, proposal, causes.clone())).await;
+        }
+    }
+
+    /// The plan that an honest executor would make.
+    pub async fn plan(&self, incident: &IncidentUid, proposal: &Proposal) -> Plan {
+        let target = self.read_deployment(&proposal.target.name).await;
+        let blueprints: Api<resources::Blueprint> = Api::namespaced(self.admin.clone(), SHOP);
+        let blueprint = blueprints.get(&proposal.target.name).await.unwrap();
+        let guardrails: Api<resources::Guardrail> = Api::all(self.admin.clone());
+        let specs = guardrails.list(&ListParams::default()).await.unwrap().items;
+        let specs = specs.into_iter().map(|g| (g.name_any(), serde_json::to_value(&g.spec).unwrap())).collect();
+        let ballots: Api<StoredBallot> = Api::namespaced(self.admin.clone(), names::SYSTEM_NAMESPACE);
+        let stored = ballots.list(&ListParams::default().labels(&format!("{}={incident}", names::INCIDENT))).await.unwrap().items;
+        let mut digests: Vec<Digest> = stored.iter().map(|b| Digest::of_bytes(b.spec.signed.payload.as_bytes())).collect();
+        digests.sort_unstable();
+        let last = facts::newest_head(&self.remediations(&self.admin).list(&ListParams::default()).await.unwrap().items).unwrap_or_else(Head::empty);
+        let link = Digest::of_bytes(incident.as_str().as_bytes());
+        Plan {
+            cluster: self.cluster_uid.clone(),
+            incident: incident.clone(),
+            epoch: 1,
+            proposal: proposal.clone(),
+            inverse: proposal.action.act().inverse(&target).unwrap(),
+            ballots: digests,
+            roster: self.roster.digest().unwrap(),
+            guardrails: assent_policies::Set::new(specs).digest().clone(),
+            blueprint: facts::blueprint(&blueprint).unwrap().pin,
+            ledger: LedgerPin { head: last.then(&link), links: vec![link] },
+            soak_ms: 1000,
+            expires_after_ms: 60_000,
+            revert_within_ms: 600_000,
+        }
+    }
+
+    /// Submits `plan` as the executor.
+    pub async fn submit(&self, plan: &Plan) -> Result<Remediation, kube::Error> {
+        self.remediations(&self.executor).create(&PostParams::default(), &Remediation::of(plan).unwrap()).await
+    }
+
+    /// Remediations as `client` sees them.
+    #[must_use]
+    pub fn remediations(&self, client: &Client) -> Api<Remediation> {
+        Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE)
+    }
+
+    /// The decision of epoch 1 as an honest director would write it.
+    pub async fn decision(&self, incident: &IncidentUid) -> Decision {
+        let ballots: Api<StoredBallot> = Api::namespaced(self.admin.clone(), names::SYSTEM_NAMESPACE);
+        let stored = ballots.list(&ListParams::default().labels(&format!("{}={incident}", names::INCIDENT))).await.unwrap().items;
+        let cast: Vec<_> = stored.iter().map(|b| assent_api::cast(b, &self.roster).unwrap()).collect();
+        let outcome = tally(&self.roster, &cast);
+        Decision::of(DecisionSpec {
+            incident: incident.to_string(),
+            epoch: 1,
+            verdict: "Act".into(),
+            cause: "test".into(),
+            action: "test".into(),
+            confidence: "0 %".into(),
+            ballots: stored.iter().map(kube::ResourceExt::name_any).collect(),
+            reasons: vec![],
+            payload: canonical::text(&outcome).unwrap(),
+        })
+    }
+
+    /// A write as the executor's user, by its own account's right to impersonate, naming `incidents`.
+    pub async fn write(&self, incidents: &[&str], method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        impersonated(&self.executor, incidents, method, path, body).await
+    }
+
+    /// The write that carries out `proposal` on the Deployment as it is.
+    pub async fn apply_proposal(&self, incident: &IncidentUid, proposal: &Proposal, material: Option<&Value>, dry_run: bool) -> Result<Value, String> {
+        let expected = |old: &Value| proposal.action.act().expected(old, material).unwrap();
+        self.rewrite(&[incident.as_str()], proposal, dry_run, &expected).await
+    }
+
+    /// Carries out the inverse of `plan`.
+    pub async fn revert(&self, plan: &Plan) -> Result<Value, String> {
+        let expected = |old: &Value| plan.inverse.expected(old).unwrap().unwrap();
+        self.rewrite(&[plan.incident.as_str()], &plan.proposal, false, &expected).await
+    }
+
+    /// Writes what `change` makes of the object that `proposal` writes, again while its controller writes status in between.
+    pub async fn rewrite(&self, incidents: &[&str], proposal: &Proposal, dry_run: bool, change: &dyn Fn(&Value) -> Value) -> Result<Value, String> {
+        let mut result = Err(String::new());
+        for _ in 0..20 {
+            let (path, old) = self.object_of(proposal).await;
+            let path = format!("{path}?fieldManager=assent-executor{}", if dry_run { "&dryRun=All" } else { "" });
+            result = self.write(incidents, "PUT", &path, &change(&old)).await;
+            if !result.as_ref().is_err_and(|text| text.contains("has been modified") || text.contains("changed while the gate looked")) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Path and content of what `proposal` writes.
+    pub async fn object_of(&self, proposal: &Proposal) -> (String, Value) {
+        let write = proposal.action.act().write();
+        let slash = if write.subresource.is_empty() { String::new() } else { format!("/{}", write.subresource) };
+        let path = format!("/apis/apps/v1/namespaces/{SHOP}/deployments/{}{slash}", proposal.target.name);
+        let old = get(&self.admin, &path).await.unwrap();
+        (path, old)
+    }
+}
+
+/// Signs `ballot` by a certificate for `account` of `authority`.
+#[must_use]
+pub fn sign(authority: &Authority, account: &str, ballot: Ballot) -> Signed {
+    let workload = authority.workload(names::SYSTEM_NAMESPACE, account);
+    let certified = workload.current().unwrap();
+    let chain: Vec<Vec<u8>> = certified.chain().iter().map(|der| der.to_vec()).collect();
+    let payload = canonical::text(&ballot.statement()).unwrap();
+    Signed::new(PAYLOAD_TYPE, payload, &chain, |bytes| certified.sign(bytes)).unwrap()
+}
+
+/// A raw request as `assent:executor`, with one impersonation extra for each of `incidents`.
+pub async fn impersonated(client: &Client, incidents: &[&str], method: &str, path: &str, body: &Value) -> Result<Value, String> {
+    let mut request = http::Request::builder().method(method).uri(path).header("Impersonate-User", names::EXECUTOR_USER);
+    request = match method {
+        "PATCH" => request.header("Content-Type", "application/merge-patch+json"),
+        _ => request.header("Content-Type", "application/json"),
+    };
+    for incident in incidents {
+        request = request.header("Impersonate-Extra-assent.dev%2fincident-uid", *incident);
+    }
+    let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
+    send(client, request.body(body).unwrap()).await
+}
+
+/// Sends a raw request; the error is the API server's message.
+pub async fn send(client: &Client, request: http::Request<Vec<u8>>) -> Result<Value, String> {
+    let response = client.send(request.map(kube::client::Body::from)).await.map_err(|error| error.to_string())?;
+    let status = response.status();
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.map_err(|error| error.to_string())?.to_bytes();
+    let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    if status.is_success() { Ok(value) } else { Err(value["message"].as_str().map_or_else(|| String::from_utf8_lossy(&body).into_owned(), str::to_owned)) }
+}
+
+/// Reads a raw object.
+pub async fn get(client: &Client, path: &str) -> Result<Value, String> {
+    send(client, http::Request::get(path).body(Vec::new()).unwrap()).await
+}
+
+/// Server-side apply of any object.
+pub async fn apply(client: &Client, object: &Value) {
+    let kind = object["kind"].as_str().unwrap();
+    let (group, version) = match object["apiVersion"].as_str().unwrap().split_once('/') {
+        Some((group, version)) => (group, version),
+        None => ("", object["apiVersion"].as_str().unwrap()),
+    };
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    let mut dynamic: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    dynamic.types = Some(TypeMeta { api_version: object["apiVersion"].as_str().unwrap().into(), kind: kind.into() });
+    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let name = object["metadata"]["name"].as_str().unwrap();
+    api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&dynamic)).await.unwrap_or_else(|error| panic!("{kind} {name}: {error}"));
+}
+
+/// The objects in these shipped manifests (files or folders below `manifests/base`).
+#[must_use]
+pub fn shipped(parts: &[&str]) -> Vec<Value> {
+    let base = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../manifests/base");
+    let mut files = Vec::new();
+    for part in parts {
+        let path = base.join(part);
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+            files.extend(entries.filter(|p| p.extension().is_some_and(|e| e == "yaml") && !p.ends_with("kustomization.yaml")));
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let texts = files.iter().map(|path| std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())));
+    texts.flat_map(|text| documents(&text)).collect()
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    use serde::Deserialize as _;
+    let documents = serde_yaml_ng::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap());
+    documents.filter(|document| !document.is_null()).collect()
+}
+
+fn service_account_groups() -> [&'static str; 1] {
+    ["system:serviceaccounts:assent-system"]
+}
+
+async fn established(admin: &Client) {
+    for _ in 0..200 {
+        let path = format!("{}/default", StoredRoster::url_path(&(), None));
+        // 404 for the object, with the kind served, says `rosters.assent.dev "default" not found`.
+        if get(admin, &path).await.is_err_and(|message| message.contains("rosters.assent.dev")) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("the definitions were never served");
+}
+
+async fn start_gate(cluster: &Cluster, files: &std::path::Path) -> (CancellationToken, tokio::task::JoinHandle<anyhow::Result<()>>, String, String) {
+    let bundle = write_authority(files);
+    let kubeconfig = cluster.kubeconfig_as(&names::account_user(accounts::GATE), &service_account_groups()).unwrap();
+    std::fs::write(files.join("kubeconfig"), kubeconfig).unwrap();
+    let path = |name: &str| files.join(name).display().to_string();
+    let args = assent_webhook::gate::Args::parse_from([
+        "assent-gate", "--admin-address", "127.0.0.1:0", "--kubeconfig", &path("kubeconfig"), "--listen", "127.0.0.1:0",
+        "--serving-certificate-file", &path("ca.crt"), "--serving-key-file", &path("ca.key"), "--serving-mint", "localhost",
+    ]);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(assent_webhook::gate::serve(args, listener, stop.clone()));
+    (stop, task, bundle, format!("https://localhost:{port}/admit"))
+}
+
+/// Writes a fresh CA as `ca.crt` and `ca.key`; returns it as a `caBundle`.
+#[must_use]
+pub fn write_authority(files: &std::path::Path) -> String {
+    use base64::Engine as _;
+    let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    std::fs::write(files.join("ca.crt"), certificate.pem()).unwrap();
+    std::fs::write(files.join("ca.key"), key.serialize_pem()).unwrap();
+    base64::engine::general_purpose::STANDARD.encode(certificate.pem())
+}

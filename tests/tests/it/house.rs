@@ -1,0 +1,80 @@
+//! Rules of the house, as tests: module docs, file sizes, dependency directions, generated files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && !name.starts_with('.') && name != "target" {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs" || e == "go") {
+                found.push((path.clone(), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(found.len() > 100, "the walk found only {} files", found.len());
+    found
+}
+
+#[test]
+fn every_source_file_says_what_it_is() {
+    let silent: Vec<_> = sources().into_iter().filter(|(_, text)| !text.starts_with("//")).map(|(path, _)| path).collect();
+    assert!(silent.is_empty(), "no module documentation in {silent:?}");
+}
+
+#[test]
+fn no_source_file_is_longer_than_800_lines() {
+    let long: Vec<_> = sources().into_iter().filter(|(_, text)| text.lines().count() > 800).map(|(path, _)| path).collect();
+    assert!(long.is_empty(), "split by idea: {long:?}");
+}
+
+/// Which crates of ours each crate may depend on. Binaries never depend on each other; `core` depends on nothing of ours.
+const EDGES: &[(&str, &[&str])] = &[
+    ("core", &[]),
+    ("api", &["core"]),
+    ("runtime", &[]),
+    ("policies", &["core"]),
+    ("identity", &["api", "runtime"]),
+    ("webhook", &["api", "core", "policies", "runtime"]),
+    ("sidecar", &["api", "runtime"]),
+    ("specialists", &["api", "core", "runtime"]),
+    ("director", &["api", "core", "runtime"]),
+    ("executor", &["api", "core", "policies", "runtime"]),
+    ("cli", &["api", "core", "policies"]),
+    ("shop", &[]),
+    ("cluster", &[]),
+];
+
+#[test]
+fn dependencies_point_only_downwards() {
+    for (krate, allowed) in EDGES {
+        let manifest = std::fs::read_to_string(root().join(krate).join("Cargo.toml")).unwrap();
+        let dependencies = manifest.split("[dependencies]").nth(1).unwrap_or_default().split("\n[").next().unwrap();
+        let ours: BTreeSet<&str> = dependencies.lines().filter_map(|line| line.strip_prefix("assent-")).map(|line| line.split(['.', ' ', '=']).next().unwrap()).collect();
+        let extra: Vec<_> = ours.iter().filter(|name| !allowed.contains(name)).collect();
+        assert!(extra.is_empty(), "`{krate}` depends on {extra:?}; allowed: {allowed:?}");
+    }
+}
+
+#[test]
+fn core_stays_pure() {
+    let manifest = std::fs::read_to_string(root().join("core/Cargo.toml")).unwrap();
+    let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let names: BTreeSet<&str> = dependencies.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty()).collect();
+    let allowed: BTreeSet<&str> = ["serde", "serde_json", "sha2", "hex", "thiserror", "jiff"].into();
+    assert!(names.is_subset(&allowed), "core may not depend on {:?}", names.difference(&allowed).collect::<Vec<_>>());
+    for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with(root().join("core/src"))) {
+        for banned in ["std::fs", "std::net", "std::env", "SystemTime::now", "Instant::now", "std::thread", "async fn"] {
+            assert!(!text.contains(banned), "{} uses `{banned}`", path.display());
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What is added to a pod: the sidecar as a native sidecar, the redirect behind it, and the volumes they need.
+//!
+//! Both run with the least they can: the sidecar without any privilege, the redirect with the two capabilities that change
+//! the pod's own network and for an instant only.
+
+use serde_json::{Value, json};
+
+use super::pod::{PORTS, REDIRECT, SIDECAR, Settings, UID};
+
+const TOKEN_VOLUME: &str = "assent-identity-token";
+const TRUST_VOLUME: &str = "assent-trust";
+const STATE_VOLUME: &str = "assent-state";
+const STATE: &str = "/var/run/assent/state";
+/// Audience that only the identity service accepts.
+const AUDIENCE: &str = "identity.assent.dev";
+const TOKEN_SECONDS: i64 = 3600;
+/// ConfigMap that the identity service keeps in every opted-in namespace.
+const TRUST: &str = "assent-trust";
+
+pub(super) fn sidecar(settings: &Settings) -> Value {
+    let [_, inbound, admin] = PORTS;
+    let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+    let value = |name: &str, value: &str| json!({ "name": name, "value": value });
+    let mut env = vec![
+        field("ASSENT_WORKLOAD_NAMESPACE", "metadata.namespace"),
+        field("ASSENT_WORKLOAD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
+        field("ASSENT_POD_NAME", "metadata.name"),
+        value("ASSENT_CONTROL_NAMESPACE", &settings.control_namespace),
+        value("ASSENT_TRUST_DOMAIN", &settings.trust_domain),
+        value("ASSENT_IDENTITY_SERVICE", &settings.identity_service),
+        value("ASSENT_DISCOVERY_SERVICE", &settings.discovery_service),
+        value("ASSENT_IDENTITY_STATE_DIR", STATE),
+        value("ASSENT_LOG", &settings.sidecar_log),
+    ];
+    let seats = [
+        ("ASSENT_NETWORK_SEAT", &settings.network_seat),
+        ("ASSENT_DATABASE_SEAT", &settings.database_seat),
+        ("ASSENT_COMPUTE_SEAT", &settings.compute_seat),
+    ];
+    env.extend(seats.into_iter().filter(|(_, address)| !address.is_empty()).map(|(name, address)| value(name, address)));
+    json!({
+        "name": SIDECAR,
+        "image": settings.sidecar_image,
+        "imagePullPolicy": settings.sidecar_pull_policy,
+        "command": ["/assent-sidecar"],
+        "restartPolicy": "Always",
+        "env": env,
+        "ports": [
+            { "name": "assent-inbound", "containerPort": inbound, "protocol": "TCP" },
+            { "name": "assent-admin", "containerPort": admin, "protocol": "TCP" },
+        ],
+        // The sidecar is ready with its first certificate, or after ten seconds without one.
+        "startupProbe": { "httpGet": { "path": "/ready", "port": admin }, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 120 },
+        "resources": {
+            "requests": { "cpu": settings.sidecar_cpu_request, "memory": settings.sidecar_memory_request },
+            "limits": { "memory": settings.sidecar_memory_limit },
+        },
+        "securityContext": {
+            "runAsUser": UID,
+            "runAsGroup": UID,
+            "runAsNonRoot": true,
+            "privileged": false,
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": { "drop": ["ALL"] },
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            { "name": TOKEN_VOLUME, "mountPath": "/var/run/secrets/assent/identity", "readOnly": true },
+            { "name": TRUST_VOLUME, "mountPath": "/var/run/assent/trust", "readOnly": true },
+            { "name": STATE_VOLUME, "mountPath": STATE },
+        ],
+    })
+}
+
+pub(super) fn redirect(settings: &Settings, skip_inbound: &[u16], skip_outbound: &[u16]) -> Value {
+    let list = |ports: &[u16]| ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+    let mut command = vec!["/assent-redirect".to_owned()];
+    for (flag, ports) in [("--skip-inbound-ports", skip_inbound), ("--skip-outbound-ports", skip_outbound)] {
+        if !ports.is_empty() {
+            command.push(format!("{flag}={}", list(ports)));
+        }
+    }
+    json!({
+        "name": REDIRECT,
+        "image": settings.sidecar_image,
+        "imagePullPolicy": settings.sidecar_pull_policy,
+        "command": command,
+        "resources": {
+            "requests": { "cpu": settings.sidecar_cpu_request, "memory": settings.sidecar_memory_request },
+            "limits": { "memory": settings.sidecar_memory_limit },
+        },
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": false,
+            "privileged": false,
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": { "drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"] },
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    })
+}
+
+pub(super) fn volumes() -> Vec<Value> {
+    let token = json!({ "serviceAccountToken": { "audience": AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token" } });
+    vec![
+        json!({ "name": TOKEN_VOLUME, "projected": { "defaultMode": 420, "sources": [token] } }),
+        // Optional: without roots the pod starts unmeshed instead of not at all.
+        json!({ "name": TRUST_VOLUME, "configMap": { "name": TRUST, "optional": true, "defaultMode": 420 } }),
+        // In memory, so that the key never reaches a disk and a restarted container still has it.
+        json!({ "name": STATE_VOLUME, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } }),
+    ]
+}
