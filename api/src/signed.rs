@@ -12,6 +12,8 @@ use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 /// Largest payload that is looked at, in bytes.
 pub const MAX_PAYLOAD: usize = 256 * 1024;
+/// `payloadType` of a signed `core::incident::Anomaly`.
+pub const ANOMALY_PAYLOAD_TYPE: &str = "application/vnd.assent.anomaly+json";
 /// Longest certificate chain, leaf included.
 const MAX_CHAIN: usize = 4;
 

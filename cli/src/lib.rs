@@ -2,19 +2,39 @@
 //! signatures and tallies are checked with the same pure functions that the processes use. It holds no rights of its own; it
 //! acts as whoever runs it.
 
+pub mod audit;
 pub mod bundle;
+pub mod check;
+mod connect;
 pub mod crds;
+mod describe;
+mod explain;
+mod incidents;
 pub mod init;
 mod output;
+mod pause;
+pub mod record;
+pub mod verify;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Assent: an SRE that may touch a cluster only with proof.
+/// Assent: an SRE that may touch a cluster only with proof
 #[derive(Clone, Debug, Parser)]
 #[command(name = "kubectl-assent", bin_name = "kubectl assent", version, propagate_version = true)]
+#[command(after_help = "\
+A first hour:
+  kubectl assent init assent                  write an overlay, then apply it in its two stages
+  kubectl assent check                        is the installation what the threat model counts on?
+  kubectl assent incidents                    what happened
+  kubectl assent audit UID                    the story of one incident, step by step
+  kubectl assent verify UID                   prove its decision again, believing nobody
+  kubectl assent pause --reason WHY           stop every apply, now")]
 pub struct Args {
+    /// Cluster.
+    #[command(flatten)]
+    connect: connect::ConnectArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -23,8 +43,24 @@ pub struct Args {
 enum Command {
     /// Write a kustomize overlay that installs Assent
     Init(init::InitArgs),
+    /// Check that the installation is what the threat model counts on
+    Check(check::CheckArgs),
+    /// List incidents
+    Incidents(incidents::IncidentsArgs),
+    /// Tell the story of one incident, and compare it with the API server's audit log
+    Audit(audit::AuditArgs),
+    /// Prove one incident's decision again: hashes, signatures, tally, plan
+    Verify(verify::VerifyArgs),
+    /// Stop every apply; owed reverts go on
+    Pause(pause::PauseArgs),
+    /// Lift the pause
+    Resume,
+    /// Explain a rule that refused something
+    Explain(explain::ExplainArgs),
     /// Print the custom resource definitions
     Crds,
+    /// Print the version
+    Version,
 }
 
 /// Does what the arguments say. The code is 0 when all is well and 1 when a check found something.
@@ -32,8 +68,21 @@ enum Command {
 /// # Errors
 /// When the command could not be carried out.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    match args.command {
-        Command::Init(args) => init::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Crds => crds::print().map(|()| ExitCode::SUCCESS),
+    let connect = &args.connect;
+    let done = |()| ExitCode::SUCCESS;
+    match &args.command {
+        Command::Init(args) => init::run(args).map(done),
+        Command::Check(args) => check::run(args, connect).await,
+        Command::Incidents(args) => incidents::run(args, connect).await.map(done),
+        Command::Audit(args) => audit::run(args, connect).await,
+        Command::Verify(args) => verify::run(args, connect).await,
+        Command::Pause(args) => pause::pause(args, connect).await.map(done),
+        Command::Resume => pause::resume(connect).await.map(done),
+        Command::Explain(args) => explain::run(args).map(done),
+        Command::Crds => crds::print().map(done),
+        Command::Version => {
+            anstream::println!("kubectl-assent {}", env!("CARGO_PKG_VERSION"));
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

@@ -104,6 +104,10 @@ pub struct Incident {
     pub context: Option<String>,
     /// Why it ended as it did.
     pub outcome: Option<String>,
+    /// The incident that already acts on the same target, if the seats came to the same remedy for both: one fault seen
+    /// from two services. This one waits for the other's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered_by: Option<IncidentUid>,
 }
 
 #[cfg(test)]

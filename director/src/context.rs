@@ -121,7 +121,7 @@ fn revisions(owner: &str, replica_sets: &[Value]) -> Vec<Revision> {
         owners.is_some_and(|owners| owners.iter().any(|of| of.get("uid").and_then(Value::as_str) == Some(owner) && of.get("controller") == Some(&Value::Bool(true))))
     };
     let mut revisions: Vec<Revision> = replica_sets.iter().filter(owned).filter_map(revision).collect();
-    revisions.sort_by(|a, b| b.number.cmp(&a.number));
+    revisions.sort_by_key(|revision| std::cmp::Reverse(revision.number));
     revisions.truncate(REVISIONS);
     revisions
 }

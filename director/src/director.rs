@@ -49,7 +49,7 @@ pub(crate) enum Error {
 }
 
 /// See the module. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Director {
     pub(crate) store: Store,
     pub(crate) client: Client,

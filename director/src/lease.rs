@@ -20,7 +20,6 @@ const LIFE: Duration = Duration::from_secs(15);
 const TURN: Duration = Duration::from_secs(3);
 
 /// The lease, held or wanted by `instance`.
-#[derive(Debug)]
 pub(crate) struct Leadership {
     api: Api<Lease>,
     instance: String,

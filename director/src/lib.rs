@@ -41,7 +41,7 @@ use tokio::sync::watch as channel;
 use crate::director::Director;
 use crate::intake::Intake;
 use crate::lease::Leadership;
-use crate::metrics::Metrics;
+pub use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// What the director is told at its start.

@@ -10,7 +10,7 @@ use crate::store::Received;
 
 /// Counters of the director. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     alerts: Family<[(&'static str, &'static str); 2], Counter>,
     phases: Family<[(&'static str, &'static str); 1], Counter>,
     verdicts: Family<[(&'static str, String); 2], Counter>,

@@ -115,13 +115,21 @@ fn status(record: &Record, generation: Option<i64>, mut conditions: Vec<Conditio
         epoch: Some(incident.epoch),
         cause: outcome.and_then(decision::cause),
         action,
-        // The epoch that is being asked has no decision yet.
-        decision: outcome.map(|_| decision_name(incident.uid.as_str(), if incident.phase == Phase::Investigating { incident.epoch.saturating_sub(1) } else { incident.epoch })),
+        decision: outcome.and_then(|_| decided_epoch(incident)).map(|epoch| decision_name(incident.uid.as_str(), epoch)),
         remediation: record.remediation.clone(),
         outcome: incident.outcome.as_deref().map(|text| capped(text, 1024)),
         hypotheses: outcome.filter(|_| told).map(|outcome| decision::hypotheses(outcome).into_iter().take(HYPOTHESES).collect()).unwrap_or_default(),
         observed_generation: generation,
         conditions,
+    }
+}
+
+/// The newest epoch that has a decision; what another incident covers has none.
+fn decided_epoch(incident: &assent_core::incident::Incident) -> Option<u32> {
+    match incident.phase {
+        _ if incident.covered_by.is_some() => None,
+        Phase::Investigating => incident.epoch.checked_sub(1).filter(|epoch| *epoch > 0),
+        _ => Some(incident.epoch),
     }
 }
 

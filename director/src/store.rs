@@ -19,8 +19,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub(crate) use alerts::{Arrival, Notice, Received};
-pub(crate) use incidents::{Advance, Pending, Record};
-pub(crate) use ledger::{Appended, Draft};
+pub(crate) use incidents::{Advance, Record};
+pub(crate) use ledger::Draft;
 
 /// How long an operation waits for the one connection before the director counts as overloaded.
 const PATIENCE: Duration = Duration::from_secs(2);

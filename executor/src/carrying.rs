@@ -205,7 +205,7 @@ impl Journey<'_> {
 
     /// The outcome goes to the ledger first: a plan that counts as finished is never looked at again.
     async fn finish(&mut self, phase: RemediationPhase, message: &str) {
-        tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, phase = ?phase, message, "finished");
+        tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, phase = ?phase, reason = message, "finished");
         let mut backoff = Backoff::default();
         while let Err(refusal) = self.record(phase, message).await {
             tracing::warn!(plan.id = self.name, reason = refusal.reason, "the outcome waits for the ledger");

@@ -102,7 +102,12 @@ impl Directory {
 }
 
 /// Keeps the route to `address` up to date for ever.
-async fn follow(mut client: DestinationClient<Channel>, context: String, address: SocketAddr, route: watch::Sender<Option<Route>>) {
+async fn follow(
+    mut client: DestinationClient<Channel>,
+    context: String,
+    address: SocketAddr,
+    route: watch::Sender<Option<Route>>,
+) {
     let request = |path: String| GetDestination { scheme: "k8s".to_owned(), path, context_token: context.clone() };
     let mut retry = FIRST_RETRY;
     loop {

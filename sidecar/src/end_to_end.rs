@@ -200,8 +200,9 @@ async fn each_seat_is_told_its_own_class() {
     let flow = world.control.database(|flow| flow.exchanges > 0).await;
     assert_eq!((flow.system.as_str(), flow.destination.as_str()), ("mysql", "127.77.21.3:3306"));
     assert!(flow.turnaround_us.is_some());
-    let observed = world.control.compute().await;
-    assert!(observed.window.unwrap().length_ms >= 100);
+    // A timer may fire a moment early or, on a busy machine, late.
+    let window = world.control.compute().await.window.unwrap();
+    assert!(window.length_ms >= 90 && window.sequence == 1 && window.dropped == 0, "{window:?}");
     drop(stream);
     client.stop().await;
 }

@@ -18,7 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) enum Hello {
     /// No TLS, or none that we understand.
     Other,
-    Tls { server_name: Option<String>, transport: bool },
+    Tls {
+        server_name: Option<String>,
+        transport: bool,
+    },
 }
 
 /// Reads until it is clear what the connection is; returns the bytes taken from it.

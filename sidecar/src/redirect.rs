@@ -121,7 +121,13 @@ mod tests {
             nft: "nft".into(),
         };
         let text = rules(&args);
-        for line in ["tcp dport { 4143, 4191, 9999 } accept", "meta skuid 2102 accept", "tcp dport { 53 } accept", "redirect to :4140", "redirect to :4143"] {
+        for line in [
+            "tcp dport { 4143, 4191, 9999 } accept",
+            "meta skuid 2102 accept",
+            "tcp dport { 53 } accept",
+            "redirect to :4140",
+            "redirect to :4143",
+        ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
         let bare = rules(&Args { skip_outbound_ports: vec![], ..args });

@@ -15,13 +15,13 @@ use assent_runtime::workload::Name;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1 as core;
 use kube::core::PartialObjectMeta;
-use kube::runtime::{WatchStreamExt as _, metadata_watcher, watcher};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 
 use crate::watching::{Change, follow};
 
-pub(crate) use facts::{Owner, Pod};
+pub(crate) use facts::{Pod, SIDECAR, milli};
 
 /// Pods that are kept; a larger cluster needs sharded seats.
 const MAX_PODS: usize = 20_000;
@@ -128,7 +128,7 @@ impl Pods {
             move || sender.send_modify(|kinds| *kinds |= bit)
         };
         let pods = watcher(Api::<core::Pod>::all(client.clone()), all()).default_backoff();
-        let sets = metadata_watcher(Api::<ReplicaSet>::all(client.clone()), all()).default_backoff();
+        let sets = watcher(Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()), all()).default_backoff();
         let services = watcher(Api::<core::Service>::all(client), all()).default_backoff();
         tokio::join!(
             follow("pods", pods, |change| self.lock().pod(change), synced(0b001)),

@@ -26,7 +26,8 @@ pub struct Settings {
     /// Tag of the images.
     #[arg(long, value_name = "TAG", default_value = env!("CARGO_PKG_VERSION"))]
     pub tag: String,
-    /// Addresses of the API server that components may connect to, once per range; without it, all private ranges.
+    /// Addresses of the API server, once per range: components connect to nothing else outside, and the ledger is read from
+    /// there alone. Without it, all private ranges stand in for them.
     #[arg(long = "api-server", value_name = "CIDR")]
     pub api_server: Vec<String>,
     /// Size of the volume that keeps the ledger.
@@ -35,6 +36,10 @@ pub struct Settings {
     /// Keep the ledger in the director's pod only: for clusters to play with, since after a lost ledger nothing is admitted.
     #[arg(long, conflicts_with = "ledger_size")]
     pub ephemeral_ledger: bool,
+    /// Believe kubelets whose certificate the cluster's CA did not sign, as kubeadm and kind leave them: whoever answers at a
+    /// node's address is then a witness.
+    #[arg(long)]
+    pub kubelet_insecure: bool,
 }
 
 /// One file of an overlay.
@@ -85,8 +90,7 @@ pub fn gate_digest() -> anyhow::Result<Digest> {
 fn gate_stage(settings: &Settings, keys: &Keys) -> anyhow::Result<String> {
     let mut patches = vec![trust(GATE_CONFIGURATION, "base/gate/configuration.yaml", "ValidatingWebhookConfiguration", keys.gate_bundle())?];
     if !settings.api_server.is_empty() {
-        let ranges: Vec<Value> = settings.api_server.iter().map(|range| json!({"ipBlock": {"cidr": range}})).collect();
-        patches.push(patch("NetworkPolicy", "assent-common", &json!([{"op": "replace", "path": "/spec/egress/1/to", "value": ranges}]))?);
+        patches.push(patch("NetworkPolicy", "assent-common", &json!([{"op": "replace", "path": "/spec/egress/1/to", "value": ranges(settings)}]))?);
     }
     kustomization(&["../crds", "../base/namespace", "../base/identity", "../base/gate", "../base/policies", "secrets.yaml"], &patches, &GATE_IMAGES, settings)
 }
@@ -103,7 +107,20 @@ fn second_stage(settings: &Settings, keys: &Keys) -> anyhow::Result<String> {
         let volume = json!({"name": "store", "emptyDir": null, "persistentVolumeClaim": {"claimName": "assent-director"}});
         patches.push(merge(&deployment("assent-director", json!({"volumes": [volume]})))?);
     }
+    if settings.kubelet_insecure {
+        let env = json!([{"name": "ASSENT_KUBELET_CA_FILE", "$patch": "delete"}, {"name": "ASSENT_KUBELET_INSECURE", "value": "true"}]);
+        patches.push(merge(&deployment("assent-seat-compute", json!({"containers": [{"name": "seat", "env": env}]})))?);
+    }
+    if !settings.api_server.is_empty() {
+        // The ledger is read through the API server.
+        let from = ranges(settings);
+        patches.push(patch("NetworkPolicy", "assent-director", &json!([{"op": "add", "path": "/spec/ingress/3/from", "value": from}]))?);
+    }
     kustomization(&resources, &patches, &OTHER_IMAGES, settings)
+}
+
+fn ranges(settings: &Settings) -> Vec<Value> {
+    settings.api_server.iter().map(|range| json!({"ipBlock": {"cidr": range}})).collect()
 }
 
 fn kustomization(resources: &[&str], patches: &[Value], images: &[&str], settings: &Settings) -> anyhow::Result<String> {

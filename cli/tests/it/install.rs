@@ -11,7 +11,7 @@ use crate::world::{INCIDENT, apply, manifests, objects, parse, refused, until_ok
 
 fn init(directory: &std::path::Path, force: bool) -> Result<()> {
     let settings =
-        Settings { registry: "registry.local/assent".into(), tag: "t1".into(), api_server: vec!["10.9.8.7/32".into()], ledger_size: "1Gi".into(), ephemeral_ledger: false };
+        Settings { registry: "registry.local/assent".into(), tag: "t1".into(), api_server: vec!["10.9.8.7/32".into()], ledger_size: "1Gi".into(), ephemeral_ledger: false, kubelet_insecure: true };
     assent_cli::init::write(&InitArgs { directory: directory.to_owned(), force, settings })
 }
 
@@ -98,6 +98,10 @@ async fn an_overlay_installs_the_gate_first_and_then_what_must_pass_it() -> Resu
     ensure!(claim.contains("persistentVolumeClaim") && !claim.contains("emptyDir"), "{claim}");
     let egress = cluster.kubectl(&["get", "networkpolicy", "assent-common", "-n", "assent-system", "-o", "jsonpath={.spec.egress[1].to}"]).await?;
     ensure!(egress.contains("10.9.8.7/32") && !egress.contains("192.168"), "{egress}");
+    let ledger = cluster.kubectl(&["get", "networkpolicy", "assent-director", "-n", "assent-system", "-o", "jsonpath={.spec.ingress[3]}"]).await?;
+    ensure!(ledger.contains("10.9.8.7/32") && ledger.contains("8081"), "{ledger}");
+    let kubelet = cluster.kubectl(&["get", "deployment", "assent-seat-compute", "-n", "assent-system", "-o", "jsonpath={..env[*].name}"]).await?;
+    ensure!(kubelet.contains("ASSENT_KUBELET_INSECURE") && !kubelet.contains("ASSENT_KUBELET_CA_FILE"), "{kubelet}");
     Ok(())
 }
 

@@ -86,6 +86,7 @@ fn every_phase_by_every_event() {
         (act(), vec![(Investigating, Decided)]),
         (hold(Rule::Veto), vec![(Investigating, Escalated)]),
         (hold(Rule::Quorum), vec![(Investigating, Investigating)]),
+        (Event::Covered(opened().0.uid), vec![(Investigating, Verifying)]),
         (Event::Authorised(Mode::Autonomous), vec![(Decided, Remediating)]),
         (Event::Authorised(Mode::Approve), vec![(Decided, AwaitingApproval)]),
         (Event::Authorised(Mode::Observe), vec![(Decided, Watching)]),
@@ -169,6 +170,19 @@ fn time_moves_what_waits_and_leaves_what_is_over() {
         if !phase.is_final() && incident.phase == phase {
             assert!(incident.deadline > late, "{phase:?} would tick for ever");
         }
+    }
+}
+
+#[test]
+fn a_covered_incident_ends_well_only_with_the_one_that_covers_it() {
+    for phase in PHASES {
+        let end = at(phase).end_for_covered();
+        assert_eq!(end.is_some(), phase.is_final(), "{phase:?}");
+        let Some(end) = end else { continue };
+        let mut covered = at(Phase::Investigating);
+        covered.step(START, Event::Covered(at(phase).uid));
+        covered.step(START, end);
+        assert_eq!(covered.phase, if phase == Phase::Resolved { Phase::Resolved } else { Phase::Escalated }, "{phase:?}");
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Event {
     Gathered(String),
     /// All seats answered or the deadline passed, and this is the count.
     Tallied(Box<Outcome>),
+    /// The seats chose an action on what this other incident already acts on, so it is not done twice.
+    Covered(IncidentUid),
     /// How far Assent may go for the target, read when the decision stood.
     Authorised(Mode),
     /// The executor's plan was admitted and its write is about to happen.
@@ -98,6 +100,7 @@ impl Incident {
             deadline: now.plus(DELIBERATION_MS),
             context: None,
             outcome: None,
+            covered_by: None,
         };
         let effects = vec![incident.record("incident-opened", incident.service.to_string()), Effect::Gather];
         (incident, effects)
@@ -111,6 +114,11 @@ impl Incident {
                 self.ask(now)
             }
             (Phase::Investigating, Event::Tallied(outcome)) => self.decide(now, outcome),
+            (Phase::Investigating, Event::Covered(other)) => {
+                let detail = format!("incident {other} acts on the same target");
+                self.covered_by = Some(other);
+                self.enter(Phase::Verifying, now.plus(2 * REMEDIATION_MS), "covered", &detail)
+            }
             (Phase::Decided, Event::Authorised(mode)) => self.authorise(now, mode),
             // The executor works from the Decision, so its word may come before ours.
             (Phase::Decided | Phase::AwaitingApproval, Event::Applying) => self.enter(Phase::Remediating, now.plus(REMEDIATION_MS), "apply-started", ""),
@@ -122,6 +130,17 @@ impl Incident {
             (phase, Event::Abandoned(reason)) if !phase.is_final() => self.escalate(now, reason),
             (phase, Event::Tick) if !phase.is_final() && now > self.deadline => self.overdue(now),
             _ => Vec::new(),
+        }
+    }
+
+    /// What the end of this incident is to one that it covers; `None` while it has not ended.
+    #[must_use]
+    pub fn end_for_covered(&self) -> Option<Event> {
+        let reason = || format!("incident {} ended {}: {}", self.uid, self.phase.as_str(), self.outcome.as_deref().unwrap_or_default());
+        match self.phase {
+            Phase::Resolved => Some(Event::Finished(RemediationResult::Verified)),
+            phase if phase.is_final() => Some(Event::Finished(RemediationResult::Failed(reason()))),
+            _ => None,
         }
     }
 

@@ -7,7 +7,7 @@
 mod memory;
 mod vote;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -210,6 +210,16 @@ impl View {
         if by_template.len() < MAX_REVISIONS || by_template.contains_key(template) {
             by_template.insert(template.clone(), images);
         }
+    }
+
+    /// Namespace and name of every ConfigMap that a workload or one of its revisions refers to, sorted.
+    #[must_use]
+    pub fn references(&self) -> Vec<(String, String)> {
+        let now = self.workloads.iter().map(|(service, workload)| (service, &workload.template));
+        let before = self.revisions.iter().flat_map(|(service, revisions)| revisions.iter().map(move |revision| (service, &revision.template)));
+        let named = now.chain(before).flat_map(|(service, template)| template.references.iter().map(|name| (service.namespace.clone(), name.clone())));
+        let names: BTreeSet<(String, String)> = named.collect();
+        names.into_iter().take(MAX_CONFIGURATIONS).collect()
     }
 
     /// Workloads that are held.

@@ -212,7 +212,7 @@ impl Seat for View {
             for (_, state) in self.pods_of(&service).filter(|(_, state)| state.facts.running) {
                 seen = true;
                 // A use that reaches far back before the onset mixes the two.
-                if !state.newest.is_some_and(|used| used.from >= since.plus(-1_000)) {
+                if state.newest.is_none_or(|used| used.from < since.plus(-1_000)) {
                     return false;
                 }
             }

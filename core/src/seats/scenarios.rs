@@ -140,7 +140,7 @@ fn saturation_is_scaled_away() {
         rolled_out: false,
     });
     assert_eq!(acts(&outcome), ("ScaleWorkload", vec!["compute".into(), "network".into()]));
-    let Verdict::Act { proposal, .. } = outcome.verdict else { unreachable!() };
+    let Verdict::Act { proposal, .. } = outcome.verdict else { panic!() };
     assert!(matches!(proposal.action, Action::ScaleWorkload(scale) if scale.replicas == 2));
 }
 

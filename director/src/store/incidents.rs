@@ -68,9 +68,12 @@ impl Store {
         if what.remediation.is_some() {
             record.remediation = what.remediation;
         }
-        if let Some(event) = what.event {
+        if let Some(mut event) = what.event {
             if let Event::Tallied(outcome) = &event {
                 record.outcome = Some((**outcome).clone());
+                if let Some(other) = acting(&mut transaction, uid, outcome).await? {
+                    event = Event::Covered(other);
+                }
             }
             let effects = record.incident.step(at, self.permitted(event, &record.incident));
             self.keep_effects(&mut transaction, author, &record.incident, effects, at).await?;
@@ -83,9 +86,28 @@ impl Store {
             record.revision = record.revision.saturating_add(1);
             let moved = record.incident.phase != before.incident.phase;
             update(&mut transaction, &record, moved.then_some(at)).await?;
+            if let Some(end) = record.incident.end_for_covered().filter(|_| moved) {
+                self.end_covered(&mut transaction, author, uid, &end, at).await?;
+            }
         }
         commit(transaction).await?;
         Ok((record, changed))
+    }
+
+    /// Ends the incidents that wait for `uid`.
+    async fn end_covered(&self, transaction: &mut Transaction<'static, Sqlite>, author: &str, uid: &IncidentUid, end: &Event, at: UnixMillis) -> Result<(), Error> {
+        let rows = sqlx::query_scalar("SELECT uid FROM incidents WHERE over = 0 AND json_extract(state, '$.coveredBy') = ?")
+            .bind(uid.to_string())
+            .fetch_all(&mut **transaction)
+            .await;
+        for covered in uids(rows.map_err(doing("list covered incidents"))?)? {
+            let mut record = load(transaction, &covered).await?;
+            let effects = record.incident.step(at, end.clone());
+            self.keep_effects(transaction, author, &record.incident, effects, at).await?;
+            record.revision = record.revision.saturating_add(1);
+            update(transaction, &record, Some(at)).await?;
+        }
+        Ok(())
     }
 
     /// Without a ledger that holds, only ends follow.
@@ -131,7 +153,7 @@ impl Store {
             .execute(&self.pool)
             .await
             .map_err(doing("drop effects"))?;
-        for uid in self.open().await? {
+        for uid in self.under_way().await? {
             let event = Some(Event::Abandoned(String::new()));
             self.advance(&uid, author, Advance { event, ..Advance::nothing() }).await?;
         }
@@ -145,7 +167,7 @@ impl Store {
     }
 
     /// Incidents that are not over.
-    pub(crate) async fn open(&self) -> Result<Vec<IncidentUid>, Error> {
+    pub(crate) async fn under_way(&self) -> Result<Vec<IncidentUid>, Error> {
         let rows = sqlx::query_scalar("SELECT uid FROM incidents WHERE over = 0 ORDER BY uid").fetch_all(&self.pool).await;
         uids(rows.map_err(doing("list open incidents"))?)
     }
@@ -233,11 +255,29 @@ pub(super) async fn load(transaction: &mut Transaction<'static, Sqlite>, uid: &I
     })
 }
 
+/// The incident that already acts on what `outcome` chose, if there is one.
+async fn acting(transaction: &mut Transaction<'static, Sqlite>, uid: &IncidentUid, outcome: &Outcome) -> Result<Option<IncidentUid>, Error> {
+    let Some(target) = target(outcome) else { return Ok(None) };
+    let other: Option<String> = sqlx::query_scalar(
+        "SELECT uid FROM incidents WHERE over = 0 AND target = ? AND uid != ? AND json_extract(state, '$.coveredBy') IS NULL ORDER BY uid LIMIT 1",
+    )
+    .bind(target)
+    .bind(uid.to_string())
+    .fetch_optional(&mut **transaction)
+    .await
+    .map_err(doing("look for an incident that acts"))?;
+    other.map(|uid| read("incident uid", &format!("\"{uid}\""))).transpose()
+}
+
+fn target(outcome: &Outcome) -> Option<String> {
+    match &outcome.verdict {
+        Verdict::Act { proposal, .. } => Some(proposal.target.service().to_string()),
+        Verdict::Hold { .. } => None,
+    }
+}
+
 async fn update(transaction: &mut Transaction<'static, Sqlite>, record: &Record, moved_at: Option<UnixMillis>) -> Result<(), Error> {
-    let target = match record.outcome.as_ref().map(|outcome| &outcome.verdict) {
-        Some(Verdict::Act { proposal, .. }) => Some(proposal.target.service().to_string()),
-        _ => None,
-    };
+    let target = record.outcome.as_ref().and_then(target);
     sqlx::query(
         "UPDATE incidents SET target = ?, over = ?, deadline = ?, changed_at = coalesce(?, changed_at), revision = ?, state = ?, outcome = ?, remediation = ? WHERE uid = ?",
     )

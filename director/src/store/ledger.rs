@@ -41,9 +41,13 @@ impl Store {
         }
         let mut transaction = self.begin().await?;
         super::incidents::load(&mut transaction, &draft.incident).await?;
+        let newest = head(&mut transaction).await?.sequence;
+        if since > newest {
+            return Err(Error::Ahead { asked: since, newest });
+        }
         append(&mut transaction, &draft, now()).await?;
         let head = head(&mut transaction).await?;
-        let behind = head.sequence.checked_sub(since).ok_or(Error::Ahead { asked: since, newest: head.sequence })?;
+        let behind = head.sequence.saturating_sub(since);
         // More than a plan may carry is of use to nobody; the entry stands all the same.
         let from = if usize::try_from(behind).is_ok_and(|behind| behind <= MAX_LINKS) { since } else { head.sequence };
         let links: Vec<String> = sqlx::query_scalar("SELECT link FROM ledger WHERE sequence > ? ORDER BY sequence")

@@ -46,10 +46,16 @@ impl World {
     pub(super) async fn sidecar_with(&self, account: &str, target: Option<SocketAddr>, seats: &[&str]) -> Sidecar {
         let [_, network, database, compute] = self.addresses;
         let mut flags = vec![
-            "sidecar", "--workload-namespace=shop", "--inbound-address=127.0.0.1:0", "--outbound-address=127.0.0.1:0",
-            "--admin-address=127.0.0.1:0", "--window-ms=100",
+            "sidecar",
+            "--workload-namespace=shop",
+            "--inbound-address=127.0.0.1:0",
+            "--outbound-address=127.0.0.1:0",
+            "--admin-address=127.0.0.1:0",
+            "--window-ms=100",
             // A busy machine must not turn "learned in time" into chance.
-            "--discovery-wait-ms=3000", "--workers=1", "--drain-seconds=1",
+            "--discovery-wait-ms=3000",
+            "--workers=1",
+            "--drain-seconds=1",
         ];
         let named = [
             format!("--workload-service-account={account}"),
@@ -68,7 +74,6 @@ impl World {
         let running = start(args, self.control.authority().workload("shop", account), Tasks::new(stop.clone())).await.unwrap();
         Sidecar { running, stop }
     }
-
 }
 
 impl Sidecar {

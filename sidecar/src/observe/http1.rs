@@ -26,13 +26,31 @@ pub(crate) struct Route {
 /// What happened to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    Begin { route: Route, started: Instant },
-    Informational { route: Route },
-    End { route: Route, started: Instant, status: u16, latency: Duration, request_bytes: u64, response_bytes: u64 },
+    Begin {
+        route: Route,
+        started: Instant,
+    },
+    Informational {
+        route: Route,
+    },
+    End {
+        route: Route,
+        started: Instant,
+        status: u16,
+        latency: Duration,
+        request_bytes: u64,
+        response_bytes: u64,
+    },
     /// The connection ended without an answer, or in the middle of it.
-    NoResponse { route: Route, started: Instant },
+    NoResponse {
+        route: Route,
+        started: Instant,
+    },
     /// The observer lost track; the request is neither answered nor unanswered.
-    Forget { route: Route, started: Instant },
+    Forget {
+        route: Route,
+        started: Instant,
+    },
 }
 
 /// One connection.

@@ -39,7 +39,11 @@ struct Gap {
 impl Metrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register("assent_injector_unmeshed_pods", "Pods of labelled namespaces without a sidecar, by reason", metrics.unmeshed.clone());
+        registry.register(
+            "assent_injector_unmeshed_pods",
+            "Pods of labelled namespaces without a sidecar, by reason",
+            metrics.unmeshed.clone(),
+        );
         metrics
     }
 }
@@ -104,7 +108,9 @@ fn gap(pod: &Pod, namespace: &str, settings: &Settings) -> Option<Gap> {
     }
     let value = serde_json::to_value(pod).ok()?;
     match inject(&value, namespace, settings) {
-        Ok(_) => Some(Gap { reason: MISSED, note: "the pod was created without a sidecar and is not meshed; recreate it".to_owned() }),
+        Ok(_) => {
+            Some(Gap { reason: MISSED, note: "the pod was created without a sidecar and is not meshed; recreate it".to_owned() })
+        }
         Err(skip) if skip.is_expected() => None,
         Err(skip) => Some(Gap { reason: skip.reason(), note: format!("the pod is not meshed: {skip}") }),
     }

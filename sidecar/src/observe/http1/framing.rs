@@ -64,11 +64,21 @@ enum State {
     Length(u64),
     UntilClose,
     /// Digits of a chunk size so far, and length of the line so far.
-    Size { value: u64, digits: u8, line: usize, extension: bool },
+    Size {
+        value: u64,
+        digits: u8,
+        line: usize,
+        extension: bool,
+    },
     Data(u64),
-    DataEnd { cr: bool },
+    DataEnd {
+        cr: bool,
+    },
     /// Length of the trailer line so far and of all trailers.
-    Trailer { line: usize, total: usize },
+    Trailer {
+        line: usize,
+        total: usize,
+    },
 }
 
 // === impl Reader ===
@@ -167,7 +177,9 @@ impl<H: Head> Reader<H> {
                 Some(digit) if digits < 15 => {
                     State::Size { value: value << 4 | u64::from(digit), digits: digits + 1, line: line + 1, extension: false }
                 }
-                None if matches!(byte, b';' | b'\r' | b' ' | b'\t') => State::Size { value, digits, line: line + 1, extension: true },
+                None if matches!(byte, b';' | b'\r' | b' ' | b'\t') => {
+                    State::Size { value, digits, line: line + 1, extension: true }
+                }
                 _ => return Err(Odd),
             },
             (State::Size { value, digits, line, .. }, _) => State::Size { value, digits, line: line + 1, extension: true },
@@ -205,7 +217,8 @@ impl Head for RequestHead {
         }
         let body = body(request.headers)?.unwrap_or(Body::None);
         let upgrade = request.headers.iter().any(|header| header.name.eq_ignore_ascii_case("upgrade"));
-        let route = Route { method: method(request.method.unwrap_or_default()), segments: segments(request.path.unwrap_or_default()) };
+        let route =
+            Route { method: method(request.method.unwrap_or_default()), segments: segments(request.path.unwrap_or_default()) };
         Ok(Some((Self { route, upgrade, body }, length)))
     }
 }

@@ -1,0 +1,42 @@
+# Build products stay outside the checkout, so that several checkouts share them.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down cluster cluster-down test lint fmt bench setup crds install-plugin
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## Break a shop on a real local Kubernetes and watch Assent repair it (root, Linux)
+	cargo run -q -p assent-tests --bin demo -- up
+
+demo-down: ## Remove everything that the demo left
+	cargo run -q -p assent-tests --bin demo -- down
+
+cluster: setup ## Start a local Kubernetes with one real node and nothing on it (root, Linux)
+	cargo run -q -p assent-cluster --bin assent-cluster -- up
+
+cluster-down: ## Remove that cluster
+	cargo run -q -p assent-cluster --bin assent-cluster -- down
+
+test: setup ## Run every test
+	cargo test --workspace
+
+lint: ## Check formatting, and lints as errors
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+fmt: ## Format everything
+	cargo fmt --all
+
+bench: ## Measure what the sidecar costs
+	cargo bench --workspace
+
+crds: ## Write the custom resource definitions from the types
+	UPDATE_EXPECT=1 cargo test -q -p assent-cli --test it committed_definitions
+
+install-plugin: ## Install `kubectl assent` to ~/.cargo/bin
+	cargo install --locked --path cli
+
+setup:
+	@scripts/setup

@@ -1,0 +1,201 @@
+//! A plan at its creation.
+
+use super::fixture::{Fixture, PLANNED, VOTED, abstain, blueprint, other_incident, recast, roster};
+use super::*;
+use crate::action::Inverse;
+use crate::ballot::{Opinion, Principal, Round, StanceVerdict};
+use crate::ids::Millionths;
+use crate::incident::Mode;
+use crate::ledger::Head;
+
+/// Judges the plan of a scale after both were spoiled.
+fn judge(spoil: impl Fn(&mut Facts, &mut Plan)) -> Result<(), Refusal> {
+    judge_of(Fixture::scale(), spoil)
+}
+
+fn judge_of(fixture: Fixture, spoil: impl Fn(&mut Facts, &mut Plan)) -> Result<(), Refusal> {
+    let (mut facts, mut plan) = (fixture.facts(), fixture.plan());
+    spoil(&mut facts, &mut plan);
+    judge_plan(&facts, &plan)
+}
+
+/// Judges an honest plan after the votes were spoiled.
+fn judge_votes(spoil: impl Fn(&mut Fixture)) -> Result<(), Refusal> {
+    let mut fixture = Fixture::scale();
+    spoil(&mut fixture);
+    judge_of(fixture, |_, _| {})
+}
+
+#[test]
+fn what_a_quorum_voted_for_is_admitted() {
+    for fixture in Fixture::all() {
+        assert_eq!(judge_of(fixture, |_, _| {}), Ok(()));
+    }
+}
+
+#[test]
+fn a_plan_has_bounds() {
+    assert_eq!(judge(|_, plan| plan.expires_after_ms = MAX_EXPIRY_MS), Ok(()));
+    refused(judge(|_, plan| plan.expires_after_ms = MAX_EXPIRY_MS + 1), Rule::Expired);
+    refused(judge(|_, plan| plan.expires_after_ms = 0), Rule::Expired);
+    refused(judge(|_, plan| plan.revert_within_ms = MAX_REVERT_MS + 1), Rule::Expired);
+    refused(judge(|_, plan| plan.revert_within_ms = 0), Rule::Expired);
+}
+
+#[test]
+fn a_plan_is_for_this_cluster_and_this_clock() {
+    refused(judge(|_, plan| plan.cluster = "other".into()), Rule::Cluster);
+    refused(judge(|facts, _| facts.own_clock = facts.now.plus(MAX_SKEW_MS + 1)), Rule::Clock);
+    refused(judge(|facts, _| facts.own_clock = facts.now.plus(-MAX_SKEW_MS - 1)), Rule::Clock);
+    assert_eq!(judge(|facts, _| facts.own_clock = facts.now.plus(MAX_SKEW_MS)), Ok(()));
+}
+
+#[test]
+fn without_roster_or_ballots_there_is_no_verdict() {
+    refused(judge(|facts, _| facts.roster = Err("none".into())), Rule::NoRoster);
+    refused(judge(|facts, _| facts.ballots = Err(Refusal::new(Rule::BallotIdentity, "forged", "its seat's own"))), Rule::BallotIdentity);
+    refused(judge(|facts, _| facts.ballots = Ok(vec![])), Rule::Quorum);
+}
+
+#[test]
+fn authority_is_read_live() {
+    refused(judge(|facts, _| facts.paused = Some("lunch".into())), Rule::Paused);
+    refused(judge(|facts, _| facts.blueprint = None), Rule::Blueprint);
+    refused(judge(|facts, _| facts.guardrail_denial = Some(Refusal::new(Rule::Guardrail, "no", "yes"))), Rule::Guardrail);
+    let limit = |change: fn(&mut BlueprintFacts)| move |facts: &mut Facts, _: &mut Plan| facts.blueprint.iter_mut().for_each(change);
+    refused(judge(limit(|b| b.mode = Mode::Approve)), Rule::Blueprint);
+    refused(judge(limit(|b| b.mode = Mode::Observe)), Rule::Blueprint);
+    refused(judge(limit(|b| b.actions.retain(|name| name != "ScaleWorkload"))), Rule::Blueprint);
+    refused(judge(limit(|b| b.max_replicas = Some(2))), Rule::Blueprint);
+    refused(judge(limit(|b| b.max_replicas = None)), Rule::Blueprint);
+    refused(judge(limit(|b| b.min_replicas = Some(4))), Rule::Blueprint);
+    refused(judge(limit(|b| b.changed_at = VOTED.plus(1))), Rule::Authority);
+    assert_eq!(judge(limit(|b| b.changed_at = VOTED)), Ok(()));
+}
+
+#[test]
+fn a_plan_names_the_authority_that_it_was_made_under() {
+    refused(judge(|_, plan| plan.roster = Digest::of_bytes(b"other")), Rule::Authority);
+    refused(judge(|facts, _| facts.guardrails = Digest::of_bytes(b"other")), Rule::Authority);
+    refused(judge(|_, plan| plan.blueprint.generation = 2), Rule::Authority);
+    refused(judge(|_, plan| plan.blueprint.uid = "other".into()), Rule::Authority);
+}
+
+#[test]
+fn system_namespaces_are_never_targets() {
+    for namespace in ["assent-system", "kube-system", "kube-anything"] {
+        refused(judge(|_, plan| plan.proposal.target.namespace = namespace.into()), Rule::ForbiddenTarget);
+    }
+    // Nor is what the action does not model, even as it was judged.
+    let mut owned = Fixture::scale();
+    owned.target["metadata"]["ownerReferences"] = json!([{"kind": "Rollout"}]);
+    refused(judge_plan(&owned.facts(), &Fixture::scale().plan()), Rule::ForbiddenTarget);
+}
+
+#[test]
+fn the_ballots_are_of_this_vote_and_fresh() {
+    refused(judge_votes(|f| f.spoil("database", |b| b.cluster = "other".into())), Rule::Cluster);
+    refused(judge_votes(|f| f.spoil("database", |b| b.incident = other_incident())), Rule::Incident);
+    refused(judge_votes(|f| f.spoil("database", |b| b.context = Digest::of_bytes(b"other"))), Rule::Incident);
+    refused(judge_votes(|f| f.spoil("database", |b| b.roster = Digest::of_bytes(b"other"))), Rule::Authority);
+    refused(judge_votes(|f| f.spoil("database", |b| b.expires_after_ms = 1)), Rule::Expired);
+    refused(judge(|_, plan| plan.epoch = 0), Rule::Epoch);
+    refused(judge(|_, plan| plan.epoch = 4), Rule::Epoch);
+    // The seats have voted again since.
+    refused(judge(|facts, _| for cast in facts.ballots.iter_mut().flatten().take(1) { cast.ballot.epoch = 2; }), Rule::Epoch);
+}
+
+#[test]
+fn the_tally_is_run_again() {
+    let silence = |seats: &'static [&str]| {
+        move |f: &mut Fixture| {
+            for seat in seats {
+                f.spoil(seat, |b| b.opinion = abstain(b.round()));
+            }
+            informed(f);
+        }
+    };
+    assert_eq!(judge_votes(silence(&["database"])), Ok(()));
+    refused(judge_votes(silence(&["database", "compute"])), Rule::Quorum);
+    refused(judge_votes(silence(&["network"])), Rule::Support);
+    let veto = |f: &mut Fixture| f.spoil("database", |b| if let Opinion::Remedy(vote) = &mut b.opinion { vote.stances[0].verdict = StanceVerdict::Veto });
+    refused(judge_votes(veto), Rule::Veto);
+    let unsure = |f: &mut Fixture| {
+        for seat in ["network", "change"] {
+            f.spoil(seat, |b| if let Opinion::Cause(vote) = &mut b.opinion { vote.hypotheses[0].probability = Millionths::new(500_000) });
+        }
+        informed(f);
+    };
+    refused(judge_votes(unsure), Rule::Confidence);
+    let sidecars_only = |f: &mut Fixture| {
+        f.spoil("change", |b| match &mut b.opinion {
+            Opinion::Cause(vote) => vote.hypotheses[0].evidence[0].principal = Principal::Sidecar,
+            Opinion::Remedy(vote) => vote.stances[0].evidence[0].principal = Principal::Sidecar,
+            Opinion::Abstain { .. } => {}
+        });
+        informed(f);
+    };
+    refused(judge_votes(sidecars_only), Rule::Principals);
+}
+
+/// The seats judge the remedies on the cause ballots as they now are.
+fn informed(fixture: &mut Fixture) {
+    let mut causes: Vec<Digest> = fixture.ballots.iter().filter(|c| c.ballot.round() == Round::Cause).map(|c| c.digest.clone()).collect();
+    causes.sort_unstable();
+    for (seat, ..) in super::fixture::SEATS {
+        fixture.spoil(seat, |b| if let Opinion::Remedy(vote) = &mut b.opinion { vote.causes.clone_from(&causes) });
+    }
+}
+
+#[test]
+fn a_plan_is_what_the_tally_chose_and_names_all_it_counted() {
+    let other = Fixture::of(crate::action::Action::ScaleWorkload(crate::action::Scale { replicas: 4 })).proposal;
+    refused(judge(|_, plan| plan.proposal.clone_from(&other)), Rule::Tally);
+    refused(judge(|_, plan| drop(plan.ballots.pop())), Rule::Tally);
+    refused(judge(|_, plan| plan.ballots.reverse()), Rule::Tally);
+    // A copy changes nothing; a second, different ballot voids its seat.
+    assert_eq!(judge(|facts, _| for all in facts.ballots.iter_mut() { let copy = all[0].clone(); all.push(copy); }), Ok(()));
+    let contradicts = |f: &mut Fixture| {
+        let mut second = f.ballots[0].ballot.clone();
+        second.rules = "other".into();
+        f.ballots.push(recast(second, VOTED));
+    };
+    refused(judge_votes(contradicts), Rule::Support);
+}
+
+#[test]
+fn the_target_is_as_the_seats_judged_it() {
+    refused(judge(|facts, _| facts.target = None), Rule::Stale);
+    for (pointer, value) in [("/metadata/generation", json!(5)), ("/metadata/uid", json!("v")), ("/spec/replicas", json!(4))] {
+        refused(judge(|facts, _| *facts.target.as_mut().unwrap().pointer_mut(pointer).unwrap() = value.clone()), Rule::Stale);
+    }
+    // What controllers write beside the specification does not make it another target.
+    assert_eq!(judge(|facts, _| facts.target.as_mut().unwrap()["status"] = json!({"replicas": 1})), Ok(()));
+}
+
+#[test]
+fn the_inverse_restores_the_target_as_it_is() {
+    refused(judge(|_, plan| plan.inverse = Inverse::Replicas { replicas: 1 }), Rule::Revert);
+    refused(judge(|_, plan| plan.inverse = Inverse::Empty), Rule::Revert);
+}
+
+#[test]
+fn the_ledger_extends_the_last_admitted_head() {
+    let last = Head::empty().then(&Digest::of_bytes(b"one"));
+    refused(judge(|facts, _| facts.ledger = Some(last.clone())), Rule::Ledger);
+    refused(judge(|_, plan| plan.ledger.links.clear()), Rule::Ledger);
+    refused(judge(|_, plan| plan.ledger.head.sequence += 1), Rule::Ledger);
+    let link = Digest::of_bytes(b"two");
+    let extended = |facts: &mut Facts, plan: &mut Plan| {
+        facts.ledger = Some(last.clone());
+        plan.ledger.head = last.then(&link);
+        plan.ledger.links = vec![link.clone()];
+    };
+    assert_eq!(judge(extended), Ok(()));
+}
+
+#[test]
+fn the_fixture_is_what_it_says() {
+    assert!(PLANNED > VOTED && blueprint().changed_at < VOTED);
+    assert_eq!(roster().seats.len(), 4);
+}

@@ -1,0 +1,142 @@
+//! One write: the voted change, its dry run, its one revert, and nothing else.
+
+use super::fixture::{Fixture, PLANNED, other_incident};
+use super::*;
+
+type Spoil<'a> = &'a dyn Fn(&mut Facts, &mut WriteRequest);
+
+fn apply(fixture: &Fixture, spoil: Spoil<'_>) -> Result<Admitted, Refusal> {
+    let (mut facts, mut request) = (fixture.planned(), fixture.apply());
+    spoil(&mut facts, &mut request);
+    judge_write(&facts, &request)
+}
+
+fn dry_run(fixture: &Fixture, spoil: Spoil<'_>) -> Result<Admitted, Refusal> {
+    let (mut facts, mut request) = (fixture.facts(), fixture.apply());
+    request.dry_run = true;
+    spoil(&mut facts, &mut request);
+    judge_write(&facts, &request)
+}
+
+fn revert(fixture: &Fixture, spoil: Spoil<'_>) -> Result<Admitted, Refusal> {
+    let (mut facts, mut request) = (fixture.applied(), fixture.revert());
+    spoil(&mut facts, &mut request);
+    judge_write(&facts, &request)
+}
+
+#[test]
+fn the_voted_write_passes_for_every_action() {
+    for fixture in Fixture::all() {
+        assert_eq!(apply(&fixture, &|_, _| {}), Ok(Admitted::Apply));
+        assert_eq!(dry_run(&fixture, &|_, _| {}), Ok(Admitted::DryRun));
+        // With a plan a dry run is judged by it.
+        assert_eq!(apply(&fixture, &|_, request| request.dry_run = true), Ok(Admitted::Apply));
+    }
+}
+
+#[test]
+fn a_write_without_plan_is_refused() {
+    let scale = Fixture::scale();
+    refused(apply(&scale, &|facts, _| facts.plans.clear()), Rule::NoPlan);
+    refused(apply(&scale, &|_, request| request.name = "other".into()), Rule::NoPlan);
+    refused(apply(&scale, &|_, request| request.namespace = "other".into()), Rule::NoPlan);
+    refused(apply(&scale, &|_, request| request.incidents = vec![other_incident().to_string()]), Rule::NoPlan);
+    refused(apply(&scale, &|_, request| request.incidents.clear()), Rule::IncidentExtra);
+    // What the executor's canary asks for: a dry run for an incident that nobody voted on.
+    refused(dry_run(&scale, &|facts, _| facts.ballots = Ok(vec![])), Rule::NoPlan);
+}
+
+#[test]
+fn the_resource_and_the_options_are_the_actions() {
+    let scale = Fixture::scale();
+    for spoil in [
+        (&|_: &mut Facts, r: &mut WriteRequest| r.subresource = String::new()) as Spoil<'_>,
+        &|_, r| r.version = "v1beta1".into(),
+        &|_, r| r.group = "extensions".into(),
+        &|_, r| r.resource = "statefulsets".into(),
+        &|_, r| r.operation = "DELETE".into(),
+        &|_, r| r.operation = "CREATE".into(),
+        &|_, r| r.field_manager = "kubectl".into(),
+        &|_, r| r.field_manager = String::new(),
+    ] {
+        refused(apply(&scale, spoil), Rule::Resource);
+    }
+}
+
+#[test]
+fn everything_is_proven_again_at_the_write() {
+    let scale = Fixture::scale();
+    refused(apply(&scale, &|facts, _| facts.now = facts.now.plus(60_000 + 1)), Rule::Clock);
+    let later = |facts: &mut Facts, by: i64| {
+        facts.now = PLANNED.plus(by);
+        facts.own_clock = facts.now;
+    };
+    assert_eq!(apply(&scale, &|facts, _| later(facts, 60_000)), Ok(Admitted::Apply));
+    refused(apply(&scale, &|facts, _| later(facts, 60_001)), Rule::Expired);
+    refused(apply(&scale, &|facts, _| facts.paused = Some("lunch".into())), Rule::Paused);
+    refused(apply(&scale, &|facts, _| facts.blueprint = None), Rule::Blueprint);
+    refused(apply(&scale, &|facts, _| facts.guardrail_denial = Some(Refusal::new(Rule::Guardrail, "no", "yes"))), Rule::Guardrail);
+    refused(apply(&scale, &|facts, _| facts.guardrails = Digest::of_bytes(b"other")), Rule::Authority);
+    refused(apply(&scale, &|facts, _| facts.ballots.iter_mut().for_each(|all| all.truncate(4))), Rule::Quorum);
+    refused(apply(&scale, &|facts, _| facts.target = None), Rule::Stale);
+    refused(apply(&scale, &|facts, _| facts.target.as_mut().unwrap()["metadata"]["uid"] = json!("v")), Rule::Stale);
+    // The generation is the planned one, the specification is not: a collision, or a forged object.
+    refused(apply(&scale, &|facts, _| facts.target.as_mut().unwrap()["spec"]["paused"] = json!(true)), Rule::Stale);
+}
+
+#[test]
+fn the_write_changes_what_was_voted_and_nothing_else() {
+    refused(apply(&Fixture::scale(), &|_, request| request.new["spec"]["replicas"] = json!(4)), Rule::Difference);
+    refused(apply(&Fixture::scale(), &|_, request| request.new["metadata"]["finalizers"] = json!(["x"])), Rule::Difference);
+    refused(apply(&Fixture::restart(), &|_, request| request.new["spec"]["template"]["spec"]["hostNetwork"] = json!(true)), Rule::Difference);
+    refused(apply(&Fixture::restart(), &|_, request| request.new["spec"]["replicas"] = json!(3)), Rule::Difference);
+    refused(apply(&Fixture::rollback(), &|_, request| request.new["spec"]["template"]["spec"]["containers"][0]["image"] = json!("evil:1")), Rule::Difference);
+    refused(apply(&Fixture::rollback(), &|_, request| request.new["metadata"]["ownerReferences"] = json!([{"uid": "gone"}])), Rule::Difference);
+    // The configuration that the revision was seen healthy with is gone or another.
+    refused(apply(&Fixture::rollback(), &|facts, _| facts.configurations.clear()), Rule::Stale);
+    refused(apply(&Fixture::rollback(), &|facts, _| facts.configurations[0].1 = Digest::of_bytes(b"other")), Rule::Stale);
+}
+
+#[test]
+fn a_dry_run_needs_votes_for_this_very_change() {
+    let scale = Fixture::scale();
+    refused(dry_run(&scale, &|facts, _| facts.ballots.iter_mut().for_each(|all| all.truncate(4))), Rule::Quorum);
+    refused(dry_run(&scale, &|_, request| request.name = "other".into()), Rule::NoPlan);
+    refused(dry_run(&scale, &|_, request| request.subresource = String::new()), Rule::Resource);
+    refused(dry_run(&scale, &|_, request| request.new["spec"]["replicas"] = json!(4)), Rule::Difference);
+    refused(dry_run(&scale, &|facts, _| facts.paused = Some("lunch".into())), Rule::Paused);
+    refused(dry_run(&scale, &|facts, _| facts.target.as_mut().unwrap()["metadata"]["generation"] = json!(5)), Rule::Stale);
+    refused(dry_run(&scale, &|facts, _| facts.target = None), Rule::Stale);
+    refused(dry_run(&scale, &|facts, _| facts.roster = Err("none".into())), Rule::NoRoster);
+}
+
+#[test]
+fn the_inverse_passes_once_and_survives_what_stops_new_actions() {
+    for fixture in [Fixture::scale(), Fixture::rollback()] {
+        assert_eq!(revert(&fixture, &|_, _| {}), Ok(Admitted::Revert));
+        let stopped = |facts: &mut Facts, _: &mut WriteRequest| {
+            facts.paused = Some("lunch".into());
+            facts.guardrail_denial = Some(Refusal::new(Rule::Guardrail, "no", "yes"));
+            // Long after ballots and the right to apply expired, with a Blueprint that allows nothing any more.
+            facts.now = PLANNED.plus(600_000);
+            facts.own_clock = facts.now;
+            facts.blueprint.iter_mut().for_each(|blueprint| blueprint.actions.clear());
+        };
+        assert_eq!(revert(&fixture, &stopped), Ok(Admitted::Revert));
+        refused(revert(&fixture, &|facts, _| { facts.now = PLANNED.plus(600_001); facts.own_clock = facts.now; }), Rule::Revert);
+        // Once it is back, the target is two generations later.
+        refused(revert(&fixture, &|facts, _| facts.target.as_mut().unwrap()["metadata"]["generation"] = json!(6)), Rule::Revert);
+    }
+}
+
+#[test]
+fn a_revert_restores_what_was_and_only_over_what_we_left() {
+    refused(revert(&Fixture::restart(), &|_, _| {}), Rule::Revert);
+    refused(revert(&Fixture::scale(), &|facts, _| facts.target.as_mut().unwrap()["spec"]["replicas"] = json!(4)), Rule::Revert);
+    let hotfix = |facts: &mut Facts, _: &mut WriteRequest| facts.target.as_mut().unwrap()["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:hotfix");
+    refused(revert(&Fixture::rollback(), &hotfix), Rule::Revert);
+    refused(revert(&Fixture::scale(), &|_, request| request.new["spec"]["replicas"] = json!(1)), Rule::Difference);
+    refused(revert(&Fixture::rollback(), &|_, request| request.new["spec"]["replicas"] = json!(1)), Rule::Difference);
+    refused(revert(&Fixture::rollback(), &|_, request| request.new["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:1")), Rule::Difference);
+    refused(revert(&Fixture::scale(), &|facts, _| facts.ballots.iter_mut().for_each(Vec::clear)), Rule::Quorum);
+}

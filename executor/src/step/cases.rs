@@ -1,0 +1,160 @@
+//! Every state of plan, status and target, and the one thing that follows.
+
+use assent_core::action::{Action, Rollback, Scale};
+use assent_core::ballot::Proposal;
+use assent_core::canonical::Digest;
+use assent_core::ids::IncidentUid;
+use assent_core::ledger::Head;
+use assent_core::plan::{BlueprintPin, LedgerPin};
+use serde_json::json;
+
+use super::*;
+
+const CREATED: UnixMillis = UnixMillis(1_000_000);
+
+fn deployment(generation: i64, replicas: u32, image: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"namespace": "shop", "name": "orders", "uid": "u", "generation": generation},
+        "spec": {"replicas": replicas, "template": {"spec": {"containers": [{"name": "c", "image": image}]}}}
+    })
+}
+
+fn plan(action: Action, inverse: Inverse) -> Plan {
+    Plan {
+        cluster: "c".into(),
+        incident: IncidentUid::try_from("01890a5d-ac96-774b-bcce-b302099a8057".to_owned()).unwrap(),
+        epoch: 1,
+        proposal: Proposal { action, target: Target::of(&deployment(4, 2, "x:2")).unwrap() },
+        inverse,
+        ballots: vec![],
+        roster: Digest::of_bytes(b""),
+        guardrails: Digest::of_bytes(b""),
+        blueprint: BlueprintPin { name: "b".into(), uid: "b".into(), generation: 1 },
+        ledger: LedgerPin { head: Head::empty(), links: vec![] },
+        soak_ms: 10_000,
+        expires_after_ms: 60_000,
+        revert_within_ms: 600_000,
+    }
+}
+
+fn scale() -> Plan {
+    plan(Action::ScaleWorkload(Scale { replicas: 3 }), Inverse::Replicas { replicas: 2 })
+}
+
+fn rollback() -> Plan {
+    let template = deployment(0, 0, "x:1").pointer("/spec/template").unwrap().clone();
+    let action = Rollback { revision: 1, template: Digest::of(&template).unwrap(), images: vec![], configurations: vec![], healthy_at: UnixMillis(1) };
+    let inverse = deployment(0, 0, "x:2").pointer("/spec/template").unwrap().clone();
+    plan(Action::RollbackWorkload(action), Inverse::Template { template: inverse })
+}
+
+fn next(plan: &Plan, phase: RemediationPhase, sight: Sight, progress: Progress, age_ms: i64) -> Next {
+    step(plan, &Seen { created_at: CREATED, phase, sight, progress, now: CREATED.plus(age_ms) })
+}
+
+fn elsewhere(written: bool) -> Sight {
+    Sight::Elsewhere { reason: "other".into(), written }
+}
+
+fn ended(next: &Next) -> Option<RemediationPhase> {
+    match next {
+        Next::Finish(phase, _) => Some(*phase),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_target_itself_says_whether_the_plan_was_carried_out() {
+    let of = |plan: &Plan, object: Value| sight(plan, Some(&object));
+    let scale = scale();
+    assert_eq!(of(&scale, deployment(4, 2, "x:2")), Sight::Planned);
+    assert_eq!(of(&scale, deployment(5, 3, "x:2")), Sight::AsLeft);
+    assert_eq!(of(&scale, deployment(6, 2, "x:2")), Sight::Restored);
+    assert_eq!(of(&scale, deployment(6, 3, "x:9")), Sight::Touched);
+    assert!(matches!(of(&scale, deployment(5, 4, "x:2")), Sight::Elsewhere { written: false, .. }));
+    assert!(matches!(of(&scale, deployment(6, 4, "x:2")), Sight::Elsewhere { written: true, .. }));
+    assert!(matches!(sight(&scale, None), Sight::Elsewhere { .. }));
+    let mut other = deployment(4, 2, "x:2");
+    other["metadata"]["uid"] = "v".into();
+    assert!(matches!(of(&scale, other), Sight::Elsewhere { .. }));
+
+    let rollback = rollback();
+    assert_eq!(of(&rollback, deployment(5, 2, "x:1")), Sight::AsLeft);
+    // Scaled by somebody while the rollback stands.
+    assert_eq!(of(&rollback, deployment(6, 5, "x:1")), Sight::Touched);
+    assert_eq!(of(&rollback, deployment(6, 2, "x:2")), Sight::Restored);
+    // Put back, but scaled in between: not what the seats judged.
+    assert!(matches!(of(&rollback, deployment(7, 5, "x:2")), Sight::Elsewhere { written: true, .. }));
+}
+
+#[test]
+fn an_admitted_plan_is_applied_until_it_expires() {
+    let plan = scale();
+    assert_eq!(next(&plan, RemediationPhase::Planned, Sight::Planned, Progress::Watching, 60_000), Next::Apply);
+    assert_eq!(ended(&next(&plan, RemediationPhase::Planned, Sight::Planned, Progress::Watching, 60_001)), Some(RemediationPhase::Refused));
+}
+
+#[test]
+fn a_write_that_was_not_noted_is_not_repeated() {
+    for sight in [Sight::AsLeft, Sight::Touched] {
+        assert_eq!(next(&scale(), RemediationPhase::Planned, sight, Progress::Watching, 999_999), Next::NoteApplied);
+    }
+}
+
+#[test]
+fn what_somebody_else_changed_is_left_alone() {
+    use RemediationPhase as P;
+    let cases = [
+        (P::Planned, elsewhere(false), P::Refused),
+        (P::Planned, elsewhere(true), P::Failed),
+        (P::Planned, Sight::Restored, P::Failed),
+        (P::Applied, elsewhere(true), P::Failed),
+        (P::Applied, Sight::Restored, P::Failed),
+        (P::Applied, Sight::Planned, P::Failed),
+        (P::Reverting, elsewhere(true), P::Failed),
+        (P::Reverting, Sight::Touched, P::Failed),
+        (P::Reverting, Sight::Planned, P::Failed),
+    ];
+    for (phase, sight, end) in cases {
+        let next = next(&scale(), phase, sight.clone(), Progress::Watching, 0);
+        assert_eq!(ended(&next), Some(end), "{phase:?} {sight:?}");
+    }
+}
+
+#[test]
+fn what_did_not_help_is_put_back() {
+    use RemediationPhase as P;
+    let failed = Progress::Failed("errors".into());
+    assert_eq!(next(&scale(), P::Applied, Sight::AsLeft, Progress::Watching, 0), Next::Watch);
+    assert_eq!(ended(&next(&scale(), P::Applied, Sight::AsLeft, Progress::Verified, 0)), Some(P::Verified));
+    assert_eq!(ended(&next(&rollback(), P::Applied, Sight::Touched, Progress::Verified, 0)), Some(P::Verified));
+    assert_eq!(next(&scale(), P::Applied, Sight::AsLeft, failed.clone(), 0), Next::NoteReverting("errors".into()));
+    assert_eq!(next(&scale(), P::Reverting, Sight::AsLeft, Progress::Watching, 600_000), Next::Revert);
+    assert_eq!(ended(&next(&scale(), P::Reverting, Sight::Restored, Progress::Watching, 700_000)), Some(P::Reverted));
+    // Too late, somebody in between, or nothing to put back: a person.
+    assert_eq!(ended(&next(&scale(), P::Reverting, Sight::AsLeft, Progress::Watching, 600_001)), Some(P::Failed));
+    assert_eq!(ended(&next(&rollback(), P::Applied, Sight::Touched, failed.clone(), 0)), Some(P::Failed));
+    let mut kept = scale();
+    kept.inverse = Inverse::Empty;
+    assert_eq!(ended(&next(&kept, P::Applied, Sight::AsLeft, failed, 0)), Some(P::Failed));
+}
+
+#[test]
+fn a_finished_plan_stays_finished() {
+    use RemediationPhase as P;
+    for phase in [P::Verified, P::Reverted, P::Refused, P::Failed] {
+        for sight in [Sight::Planned, Sight::AsLeft, Sight::Touched, Sight::Restored, elsewhere(true)] {
+            assert_eq!(next(&scale(), phase, sight, Progress::Failed("x".into()), 0), Next::Done);
+        }
+    }
+}
+
+#[test]
+fn whoever_takes_over_late_still_looks_for_the_soak_time() {
+    let at = |watching_since: i64| deadline(&scale(), CREATED, CREATED.plus(5_000), CREATED.plus(watching_since), 60_000).since(CREATED);
+    assert_eq!(at(6_000), 65_000);
+    assert_eq!(at(300_000), 325_000);
+    // The time that a revert needs stays free.
+    assert_eq!(at(599_000), 540_000);
+}

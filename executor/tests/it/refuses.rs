@@ -1,0 +1,146 @@
+//! What may not be done is not done, and the director hears of it.
+
+use std::sync::atomic::Ordering;
+
+use assent_api::names::{PAUSE, SYSTEM_NAMESPACE};
+use assent_api::resources::{Blueprint, Pause, Roster, RosterSpec};
+use assent_tests::world::{SHOP, apply, get};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use serde_json::json;
+
+use crate::scene::{Case, Scene};
+
+const GATE: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/assent-gate";
+
+/// Waits for the refusal in the ledger, and checks that nothing else happened.
+async fn refused(scene: &Scene, case: &Case, words: &str) {
+    let entry = scene.record.until(&case.incident, "refused").await;
+    let reason = entry.body["reason"].as_str().unwrap();
+    assert!(reason.contains(words), "refused, but not for `{words}`: {reason}");
+    assert!(!scene.planned(case).await, "there is a plan");
+    untouched(scene, case).await;
+}
+
+async fn untouched(scene: &Scene, case: &Case) {
+    let (now, later) = scene.now(case).await;
+    assert_eq!((&now["spec"], later), (&case.before["spec"], 0));
+    assert_eq!(scene.audited(&case.incident).len(), 0, "no write was stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_authority_does_not_allow_is_refused_before_the_intent() {
+    let scene = Scene::start().await;
+    let _executor = scene.executor();
+
+    let paused = scene.scale("paused", 3).await;
+    let pause = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Pause", "metadata": {"name": PAUSE, "namespace": SYSTEM_NAMESPACE}, "spec": {"reason": "lunch"}});
+    apply(&scene.world.admin, &pause).await;
+    scene.decide(&paused).await;
+    refused(&scene, &paused, "assent[paused]").await;
+    assert_eq!(scene.record.kinds(&paused.incident), ["refused"], "no intent was recorded");
+    let pauses: Api<Pause> = Api::namespaced(scene.world.admin.clone(), SYSTEM_NAMESPACE);
+    pauses.delete(PAUSE, &DeleteParams::default()).await.unwrap();
+
+    let stale = scene.scale("stale", 3).await;
+    scene.world.deployment("stale", "registry.invalid/x:2").await;
+    scene.decide(&stale).await;
+    let entry = scene.record.until(&stale.incident, "refused").await;
+    assert!(entry.body["reason"].as_str().unwrap().contains("assent[stale]"));
+
+    let beyond = scene.scale("beyond", 6).await;
+    scene.decide(&beyond).await;
+    refused(&scene, &beyond, "assent[blueprint]").await;
+
+    let denied = scene.scale("denied", 3).await;
+    let guardrail = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Guardrail", "metadata": {"name": "no-third"}, "spec": {
+        "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"]}]},
+        "validations": [{"expression": "object.spec.replicas != 3", "message": "never three"}]}});
+    apply(&scene.world.admin, &guardrail).await;
+    scene.decide(&denied).await;
+    refused(&scene, &denied, "never three").await;
+
+    // Another mode is the director's matter: nothing is refused, nothing is done.
+    let asks = scene.scale("asks", 4).await;
+    let blueprints: Api<Blueprint> = Api::namespaced(scene.world.admin.clone(), SHOP);
+    let mode = json!({"spec": {"mode": "approve"}});
+    blueprints.patch("asks", &PatchParams::default(), &Patch::Merge(&mode)).await.unwrap();
+    scene.decide(&asks).await;
+    // A later decision that is refused shows that the one before it was looked at.
+    let marker = scene.scale("marker", 6).await;
+    scene.decide(&marker).await;
+    refused(&scene, &marker, "assent[blueprint]").await;
+    assert_eq!(scene.record.kinds(&asks.incident), Vec::<String>::new());
+    untouched(&scene, &asks).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_gate_the_executor_does_not_act() {
+    let mut scene = Scene::start().await;
+    scene.setting.apply_within_seconds = 5;
+    let _executor = scene.executor();
+
+    // A binding that an administrator took away, as for an upgrade.
+    let binding = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/assent-gate-protection";
+    let unbound = scene.scale("unbound", 3).await;
+    let saved = get(&scene.world.admin, binding).await.unwrap();
+    let delete = http::Request::delete(binding).body(Vec::new()).unwrap();
+    assent_tests::world::send(&scene.world.admin, delete).await.unwrap();
+    scene.decide(&unbound).await;
+    refused(&scene, &unbound, "is not bound").await;
+
+    // The configuration is another one than the roster pins.
+    let narrowed = scene.scale("narrowed", 3).await;
+    let patch = |rules: serde_json::Value| {
+        let body = json!([{"op": "replace", "path": "/webhooks/0/namespaceSelector", "value": rules}]).to_string().into_bytes();
+        http::Request::patch(GATE).header("content-type", "application/json-patch+json").body(body).unwrap()
+    };
+    // The policy forgets its binding a moment after it is gone.
+    let mut last = Err(String::new());
+    for _ in 0..100 {
+        last = assent_tests::world::send(&scene.world.admin, patch(json!({"matchLabels": {"never": "there"}}))).await;
+        if last.is_ok() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    last.unwrap();
+    let saved = json!({"apiVersion": saved["apiVersion"], "kind": saved["kind"], "metadata": {"name": "assent-gate-protection"}, "spec": saved["spec"]});
+    apply(&scene.world.admin, &saved).await;
+    scene.decide(&narrowed).await;
+    refused(&scene, &narrowed, "the roster pins").await;
+
+    // The roster pins it, so only the canary can tell that nobody judges the executor's writes any more.
+    let live = get(&scene.world.admin, GATE).await.unwrap();
+    scene.world.roster.gate = assent_api::gate::configuration_digest(&live).unwrap();
+    let rosters: Api<Roster> = Api::all(scene.world.admin.clone());
+    let spec = json!({"spec": RosterSpec::from(&scene.world.roster)});
+    rosters.patch("default", &PatchParams::default(), &Patch::Merge(&spec)).await.unwrap();
+    let open = scene.scale("open", 3).await;
+    scene.decide(&open).await;
+    refused(&scene, &open, "a write without proof was let through").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_gate_or_ledger_nothing_happens_in_time() {
+    let mut scene = Scene::start().await;
+    scene.setting.apply_within_seconds = 4;
+    let _executor = scene.executor();
+
+    let unrecorded = scene.scale("unrecorded", 3).await;
+    scene.record.down.store(true, Ordering::Relaxed);
+    scene.decide(&unrecorded).await;
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    assert!(!scene.planned(&unrecorded).await);
+    scene.record.down.store(false, Ordering::Relaxed);
+    refused(&scene, &unrecorded, "the ledger refused").await;
+    assert_eq!(scene.record.kinds(&unrecorded.incident), ["refused"]);
+
+    let unjudged = scene.scale("unjudged", 3).await;
+    // The decision passes the gate; then the gate is gone.
+    scene.record.mute("apply-intended");
+    scene.decide(&unjudged).await;
+    scene.record.until(&unjudged.incident, "apply-intended").await;
+    scene.world.kill_gate().await;
+    scene.record.unmute();
+    refused(&scene, &unjudged, "no verdict").await;
+}

@@ -1,0 +1,86 @@
+//! What did not help is put back, whatever stands against new actions by then; what somebody else changed is not.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use assent_api::names::{PAUSE, SYSTEM_NAMESPACE};
+use assent_api::resources::RemediationPhase;
+use assent_tests::world::{SHOP, apply, send};
+use serde_json::json;
+
+use crate::scene::Scene;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_that_does_not_help_is_put_back_even_in_a_pause() {
+    let mut scene = Scene::start().await;
+    scene.setting.verify_within_seconds = 6;
+    let _executor = scene.executor();
+    let case = scene.rollback("orders").await;
+    scene.network.ill.store(true, Ordering::Relaxed);
+    scene.decide(&case).await;
+    scene.until_phase(&case, RemediationPhase::Applied).await;
+    let pause = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Pause", "metadata": {"name": PAUSE, "namespace": SYSTEM_NAMESPACE}, "spec": {"reason": "test"}});
+    apply(&scene.world.admin, &pause).await;
+
+    scene.until_phase(&case, RemediationPhase::Reverting).await;
+    let failed = std::time::Instant::now();
+    let plan = scene.until_phase(&case, RemediationPhase::Reverted).await;
+    assert!(failed.elapsed() < Duration::from_secs(60));
+    let (now, later) = scene.now(&case).await;
+    assert_eq!(later, 2);
+    assert_eq!(now["spec"], case.before["spec"]);
+    assert_eq!(scene.record.kinds(&case.incident), ["apply-intended", "applied", "reverted"]);
+    let conditions = plan.status.unwrap().conditions;
+    let conditions: Vec<(&str, &str)> = conditions.iter().map(|c| (c.kind.as_str(), c.status.as_str())).collect();
+    assert_eq!(conditions, [("Applied", "True"), ("Verified", "False"), ("Reverted", "True")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_that_only_one_principal_confirms_is_no_health() {
+    let mut scene = Scene::start().await;
+    scene.setting.verify_within_seconds = 6;
+    let _executor = scene.executor();
+    let case = scene.scale("web", 3).await;
+    // The new replica never becomes ready, and the compute seat has no data: only sidecars say that all is well.
+    scene.kubelet.store(false, Ordering::Relaxed);
+    scene.compute.silent.store(true, Ordering::Relaxed);
+    scene.decide(&case).await;
+    scene.until_phase(&case, RemediationPhase::Reverted).await;
+    let (now, later) = scene.now(&case).await;
+    assert_eq!((&now["spec"]["replicas"], later), (&json!(2), 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hotfix_is_never_written_over() {
+    let mut scene = Scene::start().await;
+    scene.setting.verify_within_seconds = 8;
+    let _executor = scene.executor();
+    let case = scene.rollback("orders").await;
+    scene.network.ill.store(true, Ordering::Relaxed);
+    scene.decide(&case).await;
+    scene.until_phase(&case, RemediationPhase::Applied).await;
+    scene.world.deployment("orders", "registry.invalid/x:hotfix").await;
+    let plan = scene.until_phase(&case, RemediationPhase::Failed).await;
+    assert!(plan.status.unwrap().message.unwrap().contains("somebody changed the target"));
+    let (now, later) = scene.now(&case).await;
+    assert_eq!(later, 2);
+    assert_eq!(now.pointer("/spec/template/spec/containers/0/image"), Some(&json!("registry.invalid/x:hotfix")));
+    assert_eq!(scene.record.kinds(&case.incident).last().map(String::as_str), Some("failed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_that_stands_is_verified_though_somebody_scales() {
+    let mut scene = Scene::start().await;
+    scene.setting.soak_seconds = 4;
+    let _executor = scene.executor();
+    let case = scene.rollback("orders").await;
+    scene.decide(&case).await;
+    scene.until_phase(&case, RemediationPhase::Applied).await;
+    let path = format!("/apis/apps/v1/namespaces/{SHOP}/deployments/orders/scale");
+    let body = json!({"spec": {"replicas": 3}}).to_string().into_bytes();
+    let patch = http::Request::patch(path).header("content-type", "application/merge-patch+json").body(body).unwrap();
+    send(&scene.world.admin, patch).await.unwrap();
+    scene.until_phase(&case, RemediationPhase::Verified).await;
+    let (now, later) = scene.now(&case).await;
+    assert_eq!((&now["spec"]["replicas"], later), (&json!(3), 2));
+}

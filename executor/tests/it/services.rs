@@ -1,0 +1,151 @@
+//! What the executor talks to besides the API server: a ledger that keeps a true chain, and the live word of two seats.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use assent_api::names::SYSTEM_NAMESPACE;
+use assent_api::proto::ledger_server::{Ledger, LedgerServer};
+use assent_api::proto::seat_server::{Seat, SeatServer};
+use assent_api::proto::{AppendReply, AppendRequest, CastReply, CauseRequest, IndicatorReply, IndicatorRequest, RemedyRequest};
+use assent_core::ids::{IncidentUid, UnixMillis};
+use assent_core::ledger::{Entry, Head, follow, link};
+use assent_runtime::mtls::{self, PeerIdentity};
+use assent_runtime::workload::ClientAuth;
+use assent_runtime::workload::testing::Authority;
+use assent_runtime::{CancellationToken, Limits};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+/// The ledger's entries, and how it behaves.
+#[derive(Clone)]
+pub(crate) struct Record {
+    entries: Arc<Mutex<(Vec<Entry>, HashSet<String>)>>,
+    /// Kinds that are recorded without an answer, as if the answer were lost.
+    mute: Arc<Mutex<HashSet<String>>>,
+    pub(crate) down: Arc<AtomicBool>,
+    appended: watch::Sender<()>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { entries: Arc::default(), mute: Arc::default(), down: Arc::default(), appended: watch::Sender::new(()) }
+    }
+}
+
+impl Record {
+    /// Kinds of the entries of `incident`, in order.
+    pub(crate) fn kinds(&self, incident: &IncidentUid) -> Vec<String> {
+        self.of(incident).into_iter().map(|entry| entry.kind).collect()
+    }
+
+    pub(crate) fn of(&self, incident: &IncidentUid) -> Vec<Entry> {
+        self.entries.lock().unwrap().0.iter().filter(|entry| entry.incident == *incident).cloned().collect()
+    }
+
+    /// Waits until `incident` has an entry of `kind`.
+    pub(crate) async fn until(&self, incident: &IncidentUid, kind: &str) -> Entry {
+        let mut appended = self.appended.subscribe();
+        loop {
+            if let Some(entry) = self.of(incident).into_iter().find(|entry| entry.kind == kind) {
+                return entry;
+            }
+            let next = tokio::time::timeout(std::time::Duration::from_secs(60), appended.changed()).await;
+            next.unwrap_or_else(|_| panic!("no entry `{kind}` within a minute; there are {:?}", self.kinds(incident))).unwrap();
+        }
+    }
+
+    pub(crate) fn mute(&self, kind: &str) {
+        self.mute.lock().unwrap().insert(kind.to_owned());
+    }
+
+    pub(crate) fn unmute(&self) {
+        self.mute.lock().unwrap().clear();
+    }
+}
+
+#[tonic::async_trait]
+impl Ledger for Record {
+    async fn append(&self, request: Request<AppendRequest>) -> Result<Response<AppendReply>, Status> {
+        let caller = PeerIdentity::of(&request)?.name()?.clone();
+        if caller.account() != "assent-executor" {
+            return Err(Status::permission_denied("not the executor"));
+        }
+        if self.down.load(Ordering::Relaxed) {
+            return Err(Status::unavailable("no disk"));
+        }
+        let request = request.into_inner();
+        let reply = {
+            let mut guard = self.entries.lock().unwrap();
+            let (entries, keys) = &mut *guard;
+            if keys.insert(request.idempotency_key.clone()) {
+                let sequence = entries.len() as u64 + 1;
+                entries.push(Entry {
+                    sequence,
+                    at: UnixMillis(1),
+                    incident: IncidentUid::try_from(request.incident_uid).unwrap(),
+                    author: caller.to_string(),
+                    kind: request.kind.clone(),
+                    body: serde_json::from_slice(&request.body).unwrap(),
+                });
+            }
+            let head = entries.iter().try_fold(Head::empty(), |head, entry| follow(&head, entry)).unwrap();
+            let since = usize::try_from(request.since).unwrap();
+            let links = entries.get(since..).ok_or_else(|| Status::failed_precondition("ahead"))?;
+            AppendReply { sequence: head.sequence, head: head.hash.to_string(), links: links.iter().map(|entry| link(entry).unwrap().to_string()).collect() }
+        };
+        self.appended.send_replace(());
+        let muted = self.mute.lock().unwrap().contains(&request.kind);
+        if muted {
+            std::future::pending::<()>().await;
+        }
+        Ok(Response::new(reply))
+    }
+}
+
+/// One seat's live word.
+#[derive(Clone, Default)]
+pub(crate) struct Word {
+    pub(crate) ill: Arc<AtomicBool>,
+    pub(crate) silent: Arc<AtomicBool>,
+}
+
+#[tonic::async_trait]
+impl Seat for Word {
+    async fn cast_cause(&self, _: Request<CauseRequest>) -> Result<Response<CastReply>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn cast_remedy(&self, _: Request<RemedyRequest>) -> Result<Response<CastReply>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn indicator(&self, request: Request<IndicatorRequest>) -> Result<Response<IndicatorReply>, Status> {
+        assert_eq!(PeerIdentity::of(&request)?.name()?.account(), "assent-executor");
+        assert!(request.get_ref().since_ms > 0, "since the write");
+        let healthy = !self.ill.load(Ordering::Relaxed);
+        let summary = if healthy { "errors 0 of 100" } else { "errors 40 of 100" };
+        Ok(Response::new(IndicatorReply { live: !self.silent.load(Ordering::Relaxed), healthy, summary: summary.into(), ..IndicatorReply::default() }))
+    }
+}
+
+/// Serves `routes` as `account` of the control plane.
+pub(crate) async fn serve(authority: &Authority, account: &str, routes: Routes, stop: &CancellationToken) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let workload = authority.workload(SYSTEM_NAMESPACE, account);
+    let stop = stop.clone();
+    tokio::spawn(async move { mtls::serve(listener, &workload, ClientAuth::Required, Limits::default(), routes, stop).await });
+    address
+}
+
+pub(crate) fn ledger(record: &Record) -> Routes {
+    Routes::new(LedgerServer::new(record.clone()))
+}
+
+pub(crate) fn seat(word: &Word) -> Routes {
+    Routes::new(SeatServer::new(word.clone()))
+}

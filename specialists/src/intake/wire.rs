@@ -1,0 +1,131 @@
+//! Wire messages as the observations that `core` knows: bounded, with peers named as workloads.
+
+use std::net::{IpAddr, SocketAddr};
+
+use assent_api::proto;
+use assent_core::ids::UnixMillis;
+use assent_core::seats::histogram::Histogram;
+use assent_core::seats::{compute, database, network};
+use assent_core::target::Service;
+
+use super::Observation;
+use crate::pods::Pods;
+
+/// Flows of each kind in a message; a sidecar sends at most as many keys.
+const MAX_FLOWS: usize = 1024;
+
+impl Observation<network::View> for proto::NetworkObservation {
+    fn window(&self) -> Option<proto::Window> {
+        self.window
+    }
+
+    fn enter(self, view: &mut network::View, speaker: &Service, window: &proto::Window, pods: &Pods, now: UnixMillis) {
+        let requests = self.http.iter().take(MAX_FLOWS).map(|flow| network::Requests {
+            inbound: inbound(flow.direction),
+            peer: peer(pods, flow.direction, &flow.peer, &flow.destination),
+            counts: network::Counts {
+                requests: flow.requests,
+                success: flow.success.saturating_add(flow.redirect).saturating_add(flow.client_error),
+                server_error: flow.server_error,
+                no_response: flow.no_response,
+                stalled: u64::from(flow.stalled),
+                latency: histogram(flow.latency_us.as_ref()),
+            },
+        });
+        let connections = self.tcp.iter().take(MAX_FLOWS).map(|flow| {
+            let port = port(&flow.destination);
+            network::Connections {
+                inbound: inbound(flow.direction),
+                peer: peer(pods, flow.direction, &flow.peer, &flow.destination),
+                port,
+                counts: network::Link {
+                    port,
+                    opened: flow.opened,
+                    connect_failed: flow.connect_failed,
+                    sent: flow.bytes_sent,
+                    received: flow.bytes_received,
+                    retransmits: flow.retransmits,
+                    rtt_us: u64::from(flow.rtt_us),
+                },
+            }
+        });
+        let observation = network::Observation {
+            speaker: speaker.clone(),
+            start: UnixMillis(window.start_ms),
+            length_ms: window.length_ms,
+            requests: requests.collect(),
+            connections: connections.collect(),
+        };
+        view.observe(&observation, now);
+    }
+}
+
+impl Observation<database::View> for proto::DatabaseObservation {
+    fn window(&self) -> Option<proto::Window> {
+        self.window
+    }
+
+    fn enter(self, view: &mut database::View, speaker: &Service, window: &proto::Window, pods: &Pods, now: UnixMillis) {
+        let flows = self.flows.iter().take(MAX_FLOWS).map(|flow| database::Flow {
+            inbound: inbound(flow.direction),
+            peer: peer(pods, flow.direction, &flow.peer, &flow.destination),
+            counts: database::Exchanges {
+                opened: flow.opened,
+                connect_failed: flow.connect_failed,
+                exchanges: flow.exchanges,
+                stalled: u64::from(flow.stalled),
+                resets: flow.resets,
+                turnaround: histogram(flow.turnaround_us.as_ref()),
+            },
+        });
+        let observation = database::Observation {
+            speaker: speaker.clone(),
+            start: UnixMillis(window.start_ms),
+            length_ms: window.length_ms,
+            flows: flows.collect(),
+        };
+        view.observe(&observation, now);
+    }
+}
+
+impl Observation<compute::View> for proto::ComputeObservation {
+    fn window(&self) -> Option<proto::Window> {
+        self.window
+    }
+
+    /// The seat judges by kubelets: a sidecar sees its own container and its node, and neither is the application.
+    fn enter(self, _: &mut compute::View, _: &Service, _: &proto::Window, _: &Pods, _: UnixMillis) {}
+}
+
+fn inbound(direction: i32) -> bool {
+    proto::Direction::try_from(direction) == Ok(proto::Direction::Inbound)
+}
+
+/// The workload at the other end. Only an outbound destination says where it is.
+fn peer(pods: &Pods, direction: i32, identity: &str, destination: &str) -> Option<Service> {
+    pods.peer(identity, if inbound(direction) { None } else { address(destination) })
+}
+
+fn address(destination: &str) -> Option<IpAddr> {
+    destination.parse::<SocketAddr>().ok().map(|address| address.ip())
+}
+
+fn port(destination: &str) -> u16 {
+    destination.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0)
+}
+
+fn histogram(wire: Option<&proto::Histogram>) -> Histogram {
+    wire.map(|histogram| Histogram::new(&histogram.buckets, histogram.sum)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_read_as_sidecars_write_them() {
+        assert_eq!((port("10.0.0.1:5432"), port(":8080"), port("[::1]:80"), port("other")), (5432, 8080, 80, 0));
+        assert_eq!(address("[fd00::1]:80"), Some("fd00::1".parse().unwrap()));
+        assert_eq!((address(":8080"), address("other")), (None, None));
+    }
+}

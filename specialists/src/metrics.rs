@@ -1,0 +1,70 @@
+//! What a seat counts. Labels are fixed words; nothing is labelled by pod, workload or error text.
+
+use assent_runtime::metrics::metrics::counter::Counter;
+use assent_runtime::metrics::metrics::family::Family;
+use assent_runtime::metrics::metrics::gauge::Gauge;
+use assent_runtime::metrics::registry::Registry;
+
+type Outcome = [(&'static str, &'static str); 1];
+
+/// The counters of one seat. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metrics {
+    windows: Family<Outcome, Counter>,
+    streams_refused: Counter,
+    ballots: Family<Outcome, Counter>,
+    anomalies: Family<Outcome, Counter>,
+    kubelet_rounds: Family<Outcome, Counter>,
+    pods: Gauge,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register("windows", "Windows from sidecars by outcome", metrics.windows.clone());
+        registry.register("streams_refused", "Streams whose speaker was not proven", metrics.streams_refused.clone());
+        registry.register("ballots", "Ballots by outcome", metrics.ballots.clone());
+        registry.register("anomalies", "Anomalies reported by outcome", metrics.anomalies.clone());
+        registry.register("kubelet_readings", "Readings of kubelets by outcome", metrics.kubelet_rounds.clone());
+        registry.register("pods", "Pods that are known", metrics.pods.clone());
+        metrics
+    }
+
+    fn count(family: &Family<Outcome, Counter>, outcome: &'static str) {
+        family.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn window_taken(&self) {
+        Self::count(&self.windows, "taken");
+    }
+
+    pub(crate) fn window_repeated(&self) {
+        Self::count(&self.windows, "repeated");
+    }
+
+    pub(crate) fn window_unowned(&self) {
+        Self::count(&self.windows, "unowned");
+    }
+
+    pub(crate) fn stream_refused(&self) {
+        self.streams_refused.inc();
+    }
+
+    pub(crate) fn ballot(&self, outcome: &'static str) {
+        Self::count(&self.ballots, outcome);
+    }
+
+    pub(crate) fn anomaly(&self, delivered: bool) {
+        Self::count(&self.anomalies, if delivered { "delivered" } else { "undelivered" });
+    }
+
+    pub(crate) fn kubelet(&self, read: bool) {
+        Self::count(&self.kubelet_rounds, if read { "read" } else { "failed" });
+    }
+
+    pub(crate) fn pods(&self, known: usize) {
+        self.pods.set(i64::try_from(known).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,163 @@
+//! The demo: a real node, Assent and a small shop on it, one fault, one incident from fault to verified repair, then a thief.
+#![expect(clippy::print_stdout, reason = "its output is the demo")]
+
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use assent_api::names::EXECUTOR_USER;
+use assent_cluster::Node;
+use assent_tests::shop::{Fault, cause, customers};
+use assent_tests::world::impersonated;
+use assent_tests::{images, install, seats, story};
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+/// Name of the demo's node.
+const NODE: &str = "demo";
+/// How long the seats learn what is normal before the shop is broken.
+const LEARNING: Duration = Duration::from_secs(45);
+
+/// Shows one incident on a real local Kubernetes, from fault to verified repair.
+#[derive(Parser)]
+#[command(name = "demo")]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum Command {
+    /// Bring everything up, break the shop, watch the repair, play the thief (the default).
+    Up,
+    /// Remove everything that `up` left.
+    Down,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Args::parse().command.unwrap_or(Command::Up) {
+        Command::Up => up().await,
+        Command::Down => {
+            let was = assent_cluster::cleanup(NODE).await?;
+            println!("{}", if was { "demo: the node is gone" } else { "demo: there was nothing to remove" });
+            Ok(())
+        }
+    }
+}
+
+async fn up() -> anyhow::Result<()> {
+    let started = Instant::now();
+    let bar = progress_bar();
+    let say = |line: &str| if bar.is_hidden() { println!("  {line}") } else { bar.set_message(line.to_owned()) };
+    say("building binaries and images (minutes the first time, seconds afterwards)");
+    let images = tokio::task::spawn_blocking(images::build).await??;
+    assent_cluster::cleanup(NODE).await?;
+    say("starting etcd, API server, scheduler, kubelet, containerd, DNS");
+    let node = assent_cluster::up(NODE).await?;
+    install::load(&node, &images, &say).await?;
+    install::assent(&node, &say).await?;
+    install::shop(&node, &say).await?;
+    bar.finish_and_clear();
+    println!("A Kubernetes node, Assent and a shop (storefront → orders → PostgreSQL, cache) are up after {} s.", started.elapsed().as_secs());
+    learn(&node).await?;
+    let resolved = incident(&node).await?;
+    thief(&node).await?;
+    record(&node, &resolved.0)?;
+    println!();
+    println!("Look around:  export KUBECONFIG={}", node.kubeconfig_path().display());
+    println!("              kubectl get incidents,ballots,decisions,remediations -n assent-system");
+    println!("              kubectl assent audit {} --audit-log {}", resolved.0, node.audit_log().display());
+    println!("Remove it:    make demo-down");
+    println!("demo: incident {} resolved in {} s", resolved.0, resolved.1);
+    Ok(())
+}
+
+fn progress_bar() -> ProgressBar {
+    if !std::io::stdout().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{spinner} [{elapsed}] {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    bar.set_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+async fn learn(node: &Node) -> anyhow::Result<()> {
+    println!("The seats watch for {} s to learn what is normal …", LEARNING.as_secs());
+    // The baseline is a matter of time, not of an event: so many windows must have passed.
+    tokio::time::sleep(LEARNING).await;
+    println!("Customers now: {}", customers(node).await?);
+    Ok(())
+}
+
+async fn incident(node: &Node) -> anyhow::Result<(String, u64)> {
+    let client = node.client().await?;
+    let known = story::known(&client).await?;
+    println!();
+    println!("The fault: a new revision of `orders` that answers most requests with errors (kubectl set env … SHOP_BUG=errors).");
+    let broken = Instant::now();
+    cause(node, Fault::BadRollout).await?;
+    let ending = story::follow(&client, &known, broken, Duration::from_secs(240), &|at, line| println!("{at:6.1} s  {line}")).await?;
+    let uid = ending.incident.name_any();
+    if ending.phase != "Resolved" {
+        bail!("incident {uid} ended {}: {}", ending.phase, ending.incident.status.and_then(|status| status.outcome).unwrap_or_default());
+    }
+    println!("Customers now: {}", customers(node).await?);
+    let seconds = |at: Option<f64>| at.map_or("-".to_owned(), |at| format!("{at:.0} s"));
+    let times = &ending.timeline;
+    println!("fault → incident {} → decision {} → write {} → resolved {}", seconds(times.incident), seconds(times.decision), seconds(times.write), seconds(times.closed));
+    Ok((uid, ending.timeline.closed.map_or(0, |at| at.round() as u64)))
+}
+
+/// A stolen executor credential, without a proof.
+async fn thief(node: &Node) -> anyhow::Result<()> {
+    println!();
+    println!("The thief: somebody holds the executor's credential and has no proof.");
+    let token = node.kubectl(&["-n", "assent-system", "create", "token", "assent-executor"]).await?;
+    let stolen = node.client_with_token(token.trim()).await?;
+    let incident = seats::incident();
+    let path = "/apis/apps/v1/namespaces/shop/deployments/orders";
+    let admin = node.client().await?;
+    let mut scale = assent_tests::world::get(&admin, &format!("{path}/scale")).await.map_err(anyhow::Error::msg)?;
+    scale["spec"]["replicas"] = json!(0);
+    scale["metadata"]["resourceVersion"] = Value::Null;
+    let mut workload = assent_tests::world::get(&admin, path).await.map_err(anyhow::Error::msg)?;
+    workload["spec"]["template"]["spec"]["containers"][0]["image"] = json!("localhost/evil:1");
+    workload["metadata"]["resourceVersion"] = Value::Null;
+    let manager = "?fieldManager=assent-executor";
+    let attempts = [
+        ("scale to zero", "PUT", format!("{path}/scale{manager}"), scale),
+        ("another image", "PUT", format!("{path}{manager}"), workload),
+        ("patch", "PATCH", format!("{path}{manager}"), json!({"spec": {"replicas": 0}})),
+        ("delete", "DELETE", path.to_owned(), Value::Null),
+    ];
+    for (what, method, path, body) in attempts {
+        match impersonated(&stolen, &[incident.as_str()], method, &path, &body).await {
+            Ok(_) => bail!("the thief's `{what}` was let through as {EXECUTOR_USER}"),
+            Err(reason) => println!("  {what:<14} refused: {reason}"),
+        }
+    }
+    Ok(())
+}
+
+/// The whole story from ledger and audit log.
+fn record(node: &Node, uid: &str) -> anyhow::Result<()> {
+    println!();
+    let plugin = std::env::current_exe()?.with_file_name("kubectl-assent");
+    for arguments in [vec!["audit", uid, "--audit-log"], vec!["verify", uid]] {
+        let mut command = std::process::Command::new(&plugin);
+        command.env("KUBECONFIG", node.kubeconfig_path()).args(&arguments);
+        if arguments.contains(&"--audit-log") {
+            command.arg(node.audit_log());
+        }
+        let status = command.status().with_context(|| format!("run {}", plugin.display()))?;
+        if !status.success() {
+            bail!("kubectl assent {} failed: {status}", arguments.join(" "));
+        }
+    }
+    Ok(())
+}

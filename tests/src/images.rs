@@ -1,0 +1,100 @@
+//! The images of the demo and the node tests: our binaries as cargo builds them, and two Debian servers.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use assent_cluster::image::{Builder, Image};
+
+/// Tag of our own images.
+pub const TAG: &str = "dev";
+/// Binaries that go into images.
+const BINARIES: [&str; 10] = [
+    "assent-identity",
+    "assent-discovery",
+    "assent-gate",
+    "assent-injector",
+    "assent-director",
+    "assent-executor",
+    "assent-specialists",
+    "assent-sidecar",
+    "assent-redirect",
+    "assent-shop",
+];
+
+/// Builds our binaries with cargo and all images from them.
+///
+/// # Errors
+/// If cargo, a package download or the packing fails.
+pub fn build() -> anyhow::Result<Vec<Image>> {
+    let folder = binaries()?;
+    let mut images = Vec::new();
+    for name in BINARIES.iter().filter(|name| !matches!(**name, "assent-redirect" | "assent-shop")) {
+        let mut image = Builder::new(name, TAG).binary(folder.join(name), &format!("/{name}"));
+        if *name == "assent-sidecar" {
+            image = image.binary(folder.join("assent-redirect"), "/assent-redirect").package("nftables");
+        }
+        images.push(image.build_blocking()?);
+    }
+    images.push(Builder::new("assent-shop", "v1").binary(folder.join("assent-shop"), "/assent-shop").build_blocking()?);
+    images.push(
+        Builder::new("assent-postgres", "15")
+            .package("postgresql-15")
+            .package("dash")
+            // Clients set a time zone.
+            .package("tzdata")
+            .without("/usr/lib/postgresql/15/lib/bitcode")
+            .without("/usr/lib/postgresql/15/lib/llvmjit")
+            .without("/usr/share/doc")
+            .without("/usr/share/locale")
+            .without("/usr/share/postgresql/15/man")
+            // initdb looks its own user up.
+            .account("postgres", 1002)
+            .directory("/data", 0o777, 0)
+            .directory("/tmp", 0o1777, 0)
+            .build_blocking()?,
+    );
+    images.push(Builder::new("assent-redis", "7").package("redis-server").package("redis-tools").without("/usr/share/doc").directory("/tmp", 0o1777, 0).build_blocking()?);
+    Ok(images)
+}
+
+/// The folder with freshly built and stripped binaries.
+fn binaries() -> anyhow::Result<PathBuf> {
+    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    // The whole workspace, as tests build it: a selection would unify features otherwise and compile every dependency again.
+    cargo.current_dir(root()).args(["build", "--quiet", "--workspace", "--bins"]);
+    run(&mut cargo)?;
+    let stripped = assent_cluster::cache_dir().join("stripped");
+    std::fs::create_dir_all(&stripped)?;
+    for name in BINARIES {
+        let (from, to) = (target().join("debug").join(name), stripped.join(name));
+        let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
+        let fresh = matches!((modified(&from), modified(&to)), (Ok(source), Ok(copy)) if copy > source);
+        if !fresh {
+            // A debug binary is mostly symbols; an image carries none.
+            run(Command::new("strip").arg("--strip-all").arg("-o").arg(&to).arg(&from))?;
+        }
+    }
+    Ok(stripped)
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("start {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} failed: {status}");
+    }
+    Ok(())
+}
+
+/// The checkout.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn target() -> PathBuf {
+    // This very program lies below the target folder that cargo uses.
+    let own = std::env::current_exe().unwrap_or_default();
+    let found = own.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "debug")).and_then(Path::parent);
+    found.map_or_else(|| root().join("target"), Path::to_path_buf)
+}
