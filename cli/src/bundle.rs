@@ -20,6 +20,8 @@ manifests![
     "base/policies/executor-limits.yaml",
     "base/policies/gate-protection.yaml",
     "base/policies/kustomization.yaml",
+    "base/protection/binding.yaml",
+    "base/protection/kustomization.yaml",
     "base/identity/kustomization.yaml",
     "base/identity/network.yaml",
     "base/identity/rbac.yaml",

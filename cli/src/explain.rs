@@ -34,26 +34,67 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
 }
 
 const ALL: [Rule; 32] = [
-    Rule::NoRoster, Rule::IncidentExtra, Rule::Account, Rule::NoPlan, Rule::PlanName, Rule::Payload, Rule::Immutable, Rule::Cluster, Rule::Incident, Rule::Epoch,
-    Rule::BallotIdentity, Rule::Quorum, Rule::Support, Rule::Principals, Rule::Veto, Rule::Confidence, Rule::Tally, Rule::Expired, Rule::Clock, Rule::Stale,
-    Rule::Difference, Rule::Resource, Rule::ForbiddenTarget, Rule::Paused, Rule::Blueprint, Rule::Guardrail, Rule::Authority, Rule::Ledger, Rule::Revert,
-    Rule::GateConfiguration, Rule::Unavailable, Rule::Request,
+    Rule::NoRoster,
+    Rule::IncidentExtra,
+    Rule::Account,
+    Rule::NoPlan,
+    Rule::PlanName,
+    Rule::Payload,
+    Rule::Immutable,
+    Rule::Cluster,
+    Rule::Incident,
+    Rule::Epoch,
+    Rule::BallotIdentity,
+    Rule::Quorum,
+    Rule::Support,
+    Rule::Principals,
+    Rule::Veto,
+    Rule::Confidence,
+    Rule::Tally,
+    Rule::Expired,
+    Rule::Clock,
+    Rule::Stale,
+    Rule::Difference,
+    Rule::Resource,
+    Rule::ForbiddenTarget,
+    Rule::Paused,
+    Rule::Blueprint,
+    Rule::Guardrail,
+    Rule::Authority,
+    Rule::Ledger,
+    Rule::Revert,
+    Rule::GateConfiguration,
+    Rule::Unavailable,
+    Rule::Request,
 ];
 
 /// What it means, and what to do.
 fn text(rule: Rule) -> (&'static str, &'static str) {
     match rule {
         Rule::NoRoster => ("Nobody said who votes, so nobody can have voted.", "Apply the Roster `default` that `kubectl assent init` wrote."),
-        Rule::IncidentExtra => ("A write of the executor must name exactly one incident, so that the audit log can tell its story.", "Look who acts as `assent:executor`: `kubectl assent check`."),
+        Rule::IncidentExtra => (
+            "A write of the executor must name exactly one incident, so that the audit log can tell its story.",
+            "Look who acts as `assent:executor`: `kubectl assent check`.",
+        ),
         Rule::Account => ("This account has no part in what it tried.", "If a person should do this, do it as yourself."),
-        Rule::NoPlan => ("A write needs a plan that was admitted for it.", "Nothing to do when the executor's canary is refused so: that is the gate standing."),
-        Rule::PlanName => ("A plan's name is the digest of what it does, so one action can be planned once.", "A plan that is named otherwise was not made by the executor."),
+        Rule::NoPlan => {
+            ("A write needs a plan that was admitted for it.", "Nothing to do when the executor's canary is refused so: that is the gate standing.")
+        }
+        Rule::PlanName => {
+            ("A plan's name is the digest of what it does, so one action can be planned once.", "A plan that is named otherwise was not made by the executor.")
+        }
         Rule::Payload => ("Typed fields are for people; what counts is the signed text, and the two must agree.", "Compare with `kubectl assent verify UID`."),
-        Rule::Immutable => ("Ballots, decisions and plans never change, and stay until a day after the last possible revert.", "Wait; the director removes them when they may go."),
+        Rule::Immutable => (
+            "Ballots, decisions and plans never change, and stay until a day after the last possible revert.",
+            "Wait; the director removes them when they may go.",
+        ),
         Rule::Cluster => ("A vote or plan for another cluster means nothing here.", "Was something copied between clusters?"),
         Rule::Incident => ("A vote or plan for another incident, or on another context, means nothing here.", "Seats vote anew when the context changes."),
         Rule::Epoch => ("An incident has at most three epochs, and only the newest counts.", "After the third, a person decides."),
-        Rule::BallotIdentity => ("A ballot must be created and signed by the seat that it names.", "Look at the ballot's creator in the audit log: `kubectl assent audit UID --audit-log FILE`."),
+        Rule::BallotIdentity => (
+            "A ballot must be created and signed by the seat that it names.",
+            "Look at the ballot's creator in the audit log: `kubectl assent audit UID --audit-log FILE`.",
+        ),
         Rule::Quorum => ("Too few seats voted on live data.", "See which seats abstained and why: `kubectl assent audit UID`."),
         Rule::Support => ("Too few seats support the same cause and remedy.", "The seats disagree: a person decides; the dissent is in the Decision."),
         Rule::Principals => ("Acting needs evidence of two principals, one of them not a sidecar.", "One kind of witness is not enough, whoever it is."),
@@ -61,16 +102,29 @@ fn text(rule: Rule) -> (&'static str, &'static str) {
         Rule::Confidence => ("The most probable cause is not probable enough, or the runner-up too close.", "More evidence, or a person."),
         Rule::Tally => ("Counting the ballots again does not give this decision.", "`kubectl assent verify UID` shows the count."),
         Rule::Expired => ("A vote holds 15 minutes, a plan at most five.", "Nothing: the next epoch votes on fresh data."),
-        Rule::Clock => ("The gate's clock and the API server's differ too much for expiry to mean anything.", "Mend the clock of the node that the gate runs on."),
+        Rule::Clock => {
+            ("The gate's clock and the API server's differ too much for expiry to mean anything.", "Mend the clock of the node that the gate runs on.")
+        }
         Rule::Stale => ("The target is not as the seats judged it.", "Nothing: somebody else changed it; the next epoch judges it anew."),
-        Rule::Difference => ("The write changes something that the voted action does not permit.", "Look for another mutating webhook, or a controller, that changes the same object."),
+        Rule::Difference => (
+            "The write changes something that the voted action does not permit.",
+            "Look for another mutating webhook, or a controller, that changes the same object.",
+        ),
         Rule::Resource => ("An action writes one resource with one verb; this was another.", "Nothing: the catalogue of actions is closed."),
         Rule::ForbiddenTarget => ("System namespaces, and workloads that the action does not model, are never targets.", "A person acts."),
         Rule::Paused => ("A pause is in force.", "`kubectl assent resume` when its reason is over."),
-        Rule::Blueprint => ("Without a Blueprint that allows the action, Assent only observes.", "Write one beside the workload, in mode `autonomous`, that names the action."),
+        Rule::Blueprint => {
+            ("Without a Blueprint that allows the action, Assent only observes.", "Write one beside the workload, in mode `autonomous`, that names the action.")
+        }
         Rule::Guardrail => ("A guardrail denies it, whatever the vote.", "Its message says why; people change guardrails."),
-        Rule::Authority => ("Roster, Blueprint or guardrails changed after the vote; a loosened rule holds for later incidents only.", "Nothing: the next epoch votes under what is in force now."),
-        Rule::Ledger => ("Each plan names the ledger, which must extend the one that the last plan named.", "A ledger that was replaced or shortened: compare a backup with `kubectl assent verify UID`."),
+        Rule::Authority => (
+            "Roster, Blueprint or guardrails changed after the vote; a loosened rule holds for later incidents only.",
+            "Nothing: the next epoch votes under what is in force now.",
+        ),
+        Rule::Ledger => (
+            "Each plan names the ledger, which must extend the one that the last plan named.",
+            "A ledger that was replaced or shortened: compare a backup with `kubectl assent verify UID`.",
+        ),
         Rule::Revert => ("A revert is owed once, while the target is as the action left it.", "If somebody mended the target meanwhile, their change stays."),
         Rule::GateConfiguration => ("What the gate is built on was changed.", "`kubectl assent check` says what; people restore it."),
         Rule::Unavailable => ("What decides could not be read, and no verdict is no action.", "Nothing, if it passes; else look at the gate's log."),

@@ -68,7 +68,10 @@ pub fn write(args: &InitArgs) -> anyhow::Result<()> {
     let occupied = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
     let known = dir.join(MARKER).is_file();
     if occupied && !args.force {
-        bail!("`{}` exists and is not empty: choose another directory, or pass --force to refresh the overlay in it (its keys and roster are kept)", dir.display());
+        bail!(
+            "`{}` exists and is not empty: choose another directory, or pass --force to refresh the overlay in it (its keys and roster are kept)",
+            dir.display()
+        );
     }
     if occupied && !known {
         bail!("`{}` is not an overlay that `init` wrote (it has no {MARKER}): choose another directory", dir.display());

@@ -68,8 +68,12 @@ impl LedgerArgs {
 impl Bundle {
     /// Reads everything of `incident` from the cluster; the ledger from a file if one is named.
     pub(crate) async fn read(client: &Client, incident: &IncidentUid, ledger: &LedgerArgs) -> anyhow::Result<Self> {
-        let ((ledger, head), ballots, decisions, remediations) =
-            tokio::try_join!(ledger.read(Some(client)), list::<Ballot>(client, incident), list::<Decision>(client, incident), list::<Remediation>(client, incident))?;
+        let ((ledger, head), ballots, decisions, remediations) = tokio::try_join!(
+            ledger.read(Some(client)),
+            list::<Ballot>(client, incident),
+            list::<Decision>(client, incident),
+            list::<Remediation>(client, incident)
+        )?;
         Ok(Self { incident: incident.clone(), ledger, head, ballots, decisions, remediations, live: true })
     }
 

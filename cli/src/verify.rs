@@ -150,7 +150,11 @@ fn count(bundle: &Bundle, story: &[&Entry], entry: &Entry) -> Vec<Check> {
         };
         match cast(&stored, &roster) {
             Ok(cast) => {
-                checks.push(check(true, format!("ballot {}", stored.name_any()), format!("signed by seat `{}`, with a certificate of the roster's roots", cast.ballot.seat)));
+                checks.push(check(
+                    true,
+                    format!("ballot {}", stored.name_any()),
+                    format!("signed by seat `{}`, with a certificate of the roster's roots", cast.ballot.seat),
+                ));
                 casts.push(cast);
             }
             Err(refusal) => checks.push(check(false, format!("ballot {}", stored.name_any()), refusal.reason)),
@@ -167,7 +171,9 @@ fn count(bundle: &Bundle, story: &[&Entry], entry: &Entry) -> Vec<Check> {
 fn recount(bundle: &Bundle, decision: &str, outcome: &Outcome, casts: &[CastBallot]) -> Check {
     let what = format!("decision {decision}");
     let says = match &outcome.verdict {
-        Verdict::Act { proposal, supporters } => format!("{} ballots decide for {} on {}, supported by {}", casts.len(), proposal.action.act().describe(), proposal.target, supporters.join(", ")),
+        Verdict::Act { proposal, supporters } => {
+            format!("{} ballots decide for {} on {}, supported by {}", casts.len(), proposal.action.act().describe(), proposal.target, supporters.join(", "))
+        }
         Verdict::Hold { rule, reason } => format!("{} ballots decide for nothing [{}]: {reason}", casts.len(), rule.code()),
     };
     let stored = bundle.decisions.iter().find(|stored| stored.name_any() == decision);
@@ -190,7 +196,9 @@ fn same(stored: &Decision, outcome: &Outcome) -> bool {
 
 fn roster(bundle: &Bundle, digest: &str) -> Option<Roster> {
     let entries = bundle.ledger.iter().filter(|entry| entry.kind == "roster");
-    entries.filter_map(|entry| serde_json::from_value::<Roster>(entry.body.clone()).ok()).find(|roster| roster.digest().is_ok_and(|found| found.as_str() == digest))
+    entries
+        .filter_map(|entry| serde_json::from_value::<Roster>(entry.body.clone()).ok())
+        .find(|roster| roster.digest().is_ok_and(|found| found.as_str() == digest))
 }
 
 /// The ballot of this digest on record, as an object that says what its signed payload says.
@@ -241,8 +249,12 @@ fn plan(bundle: &Bundle, stored: &Remediation, story: &[&Entry]) -> Vec<Check> {
     let at = format!("it names the ledger at entry {}, {:.16}…", plan.ledger.head.sequence, plan.ledger.head.hash.as_str());
     vec![
         check(proven.is_ok(), &what, proven.unwrap_or_else(|reason| reason)),
-        check(pinned == Some(Ok(plan.ledger.head.clone())), format!("{what} ledger"), at),
-        check(intended, format!("{what} intent"), intent.map_or("no intent is on record".to_owned(), |entry| format!("entry {}, before anything was written", entry.sequence))),
+        check(pinned == Some(Ok(plan.ledger.head)), format!("{what} ledger"), at),
+        check(
+            intended,
+            format!("{what} intent"),
+            intent.map_or("no intent is on record".to_owned(), |entry| format!("entry {}, before anything was written", entry.sequence)),
+        ),
     ]
 }
 

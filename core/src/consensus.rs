@@ -11,7 +11,7 @@ mod tally;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Risk;
-use crate::ballot::{Edge, Proposal};
+use crate::ballot::{Edge, Principal, Proposal};
 use crate::canonical::{self, Digest};
 use crate::ids::{Domain, Millionths};
 use crate::refusal::Rule;
@@ -50,6 +50,8 @@ pub struct Seat {
     pub domain: Domain,
     /// Its service account in `assent-system`.
     pub account: String,
+    /// Whose figures it may judge by. Evidence that it says comes from anybody else does not count towards the principals.
+    pub principals: Vec<Principal>,
 }
 
 /// How ballots become a probability, and how sure is sure enough.
@@ -94,6 +96,16 @@ impl Roster {
     #[must_use]
     pub fn seat(&self, name: &str) -> Option<&Seat> {
         self.seats.iter().find(|seat| seat.name == name)
+    }
+}
+
+/// Whose figures the shipped seat of a domain judges by.
+#[must_use]
+pub fn shipped_principals(domain: Domain) -> Vec<Principal> {
+    match domain {
+        Domain::Network | Domain::Database => vec![Principal::Sidecar],
+        Domain::Compute => vec![Principal::Kubelet, Principal::ApiServer],
+        Domain::Application => vec![Principal::ApiServer],
     }
 }
 

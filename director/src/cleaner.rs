@@ -95,3 +95,6 @@ where
         Err(error) => Err(kubernetes("delete an old object")(error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

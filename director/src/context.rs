@@ -118,7 +118,9 @@ fn workload(object: &Value, replica_sets: &[Value], configurations: &BTreeMap<St
 fn revisions(owner: &str, replica_sets: &[Value]) -> Vec<Revision> {
     let owned = |set: &&Value| {
         let owners = set.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-        owners.is_some_and(|owners| owners.iter().any(|of| of.get("uid").and_then(Value::as_str) == Some(owner) && of.get("controller") == Some(&Value::Bool(true))))
+        owners.is_some_and(|owners| {
+            owners.iter().any(|of| of.get("uid").and_then(Value::as_str) == Some(owner) && of.get("controller") == Some(&Value::Bool(true)))
+        })
     };
     let mut revisions: Vec<Revision> = replica_sets.iter().filter(owned).filter_map(revision).collect();
     revisions.sort_by_key(|revision| std::cmp::Reverse(revision.number));

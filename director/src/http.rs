@@ -38,7 +38,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router) {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let service = TowerToHyperService::new(router.clone());
         connections.spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD).serve_connection(TokioIo::new(stream), service);
+            let connection =
+                hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEAD).serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 tracing::debug!(error = %error, "connection ended");
             }

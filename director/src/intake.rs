@@ -111,7 +111,14 @@ async fn receive(source: AlertSource, State(intake): State<Intake>, Path(secret)
     let body = match tokio::time::timeout(DELIVERY, to_bytes(body, BODY)).await {
         Ok(Ok(body)) => body,
         // The only limit here is ours; a connection that broke reads no answer.
-        Ok(Err(_)) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "body", &format!("is larger than {BODY} bytes"), "send fewer alerts at once (Alertmanager: `max_alerts`)"),
+        Ok(Err(_)) => {
+            return refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body",
+                &format!("is larger than {BODY} bytes"),
+                "send fewer alerts at once (Alertmanager: `max_alerts`)",
+            );
+        }
         Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "body", &format!("did not arrive within {} s", DELIVERY.as_secs()), "send it again"),
     };
     let parsed = match source {

@@ -171,9 +171,7 @@ pub async fn direct(
     tasks.spawn_forever("intake", http::serve(ports.intake, intake.router()));
     tasks.spawn_forever("export", http::serve(ports.ledger, export::router(store.clone())));
     let (routes, identity, stop) = (rpc::routes(director.clone()), director.workload.clone(), tasks.token());
-    tasks.spawn("rpc", async move {
-        mtls::serve(ports.rpc, &identity, ClientAuth::Required, Limits::default(), routes, stop).await.map_err(Into::into)
-    });
+    tasks.spawn("rpc", async move { mtls::serve(ports.rpc, &identity, ClientAuth::Required, Limits::default(), routes, stop).await.map_err(Into::into) });
     tasks.spawn("effects", conduct::run(director.clone(), tasks.token()));
     let (ticking, stop) = (director.clone(), tasks.token());
     tasks.spawn("tick", async move { stop.run_until_cancelled(conduct::tick(ticking)).await.unwrap_or(Ok(())) });

@@ -205,6 +205,10 @@ impl Journey<'_> {
 
     /// The outcome goes to the ledger first: a plan that counts as finished is never looked at again.
     async fn finish(&mut self, phase: RemediationPhase, message: &str) {
+        // Another executor may have carried it further than we know.
+        if self.status.refresh().await {
+            return;
+        }
         tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, phase = ?phase, reason = message, "finished");
         let mut backoff = Backoff::default();
         while let Err(refusal) = self.record(phase, message).await {

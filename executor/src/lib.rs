@@ -100,17 +100,25 @@ impl Args {
 /// If it cannot start, or a part of it ends by itself.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     telemetry::init(&args.log)?;
-    let times = args.times()?;
     let mut tasks = Tasks::new(shutdown::signals()?);
+    let (workload, renewal) = Workload::open(&args.workload).await?;
+    tasks.spawn_forever("identity", renewal.run());
+    serve(args, workload, tasks).await
+}
+
+/// As [`run`], with an identity that somebody else renews and tasks whose token the caller holds.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(args: Args, workload: Workload, mut tasks: Tasks) -> anyhow::Result<()> {
+    let times = args.times()?;
     let readiness = Readiness::default();
     let (identity, lists) = (readiness.guard("identity"), readiness.guard("first lists"));
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let admin = Admin::bind(&args.admin, readiness.clone(), registry).await?;
     tasks.spawn("admin", admin.serve(tasks.token()));
-    let (workload, renewal) = Workload::open(&args.workload).await?;
-    tasks.spawn_forever("identity", renewal.run());
-    workload.ready().await?;
+    tasks.token().run_until_cancelled(workload.ready()).await.transpose()?;
     drop(identity);
     let live = Live::new(assent_runtime::kube::client(&args.kube).await?);
     let ledger = Ledger::new(&workload, &args.director)?;

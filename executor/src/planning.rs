@@ -79,6 +79,16 @@ impl Planner {
         if let Some(stored) = self.stored(&name).await? {
             return Ok(stored);
         }
+        match self.make(decided, &name).await {
+            // Another executor may have stored the plan, and even carried it out, while we judged it.
+            Err(NoPlan::Refused(refusal)) => self.stored(&name).await?.ok_or(NoPlan::Refused(refusal)),
+            made => made,
+        }
+    }
+
+    async fn make(&self, decided: &Decided, name: &str) -> Result<Remediation, NoPlan> {
+        let Decided { incident, epoch, proposal } = decided;
+        let target = &proposal.target;
         self.concerns_us(incident, target).await?;
         let (mut facts, guardrails) = self.live.facts(incident, target).await?;
         let roster = facts.roster.clone().map_err(|reason| verbatim(Rule::NoRoster, &reason))?;
@@ -97,7 +107,7 @@ impl Planner {
             "plan": name, "action": proposal.action.act().describe(), "target": target.to_string(), "epoch": epoch,
             "targetUid": target.uid, "targetGeneration": target.generation,
         });
-        plan.ledger = self.ledger.append(&Entry { incident, kind: "apply-intended", plan: &name, body }, since).await?;
+        plan.ledger = self.ledger.append(&Entry { incident, kind: "apply-intended", plan: name, body }, since).await?;
         // … and once with it.
         proof::judge_plan(&facts, &plan)?;
         self.dry_run(&plan, &change).await?;
@@ -123,8 +133,9 @@ impl Planner {
         }
         match self.live.blueprint(target).await? {
             Some(blueprint) if blueprint.mode != Mode::Autonomous => Err(NoPlan::Left(format!("Blueprint `{}` is in mode {:?}", blueprint.pin.name, blueprint.mode))),
-            // Without one nothing may be done; the proof says so in its own words.
-            _ => Ok(()),
+            // Without one Assent only observes.
+            None => Err(NoPlan::Left(format!("no Blueprint speaks of {target}"))),
+            Some(_) => Ok(()),
         }
     }
 
@@ -270,4 +281,24 @@ fn no_blueprint() -> BlueprintPin {
 
 fn stale(reason: &str) -> Refusal {
     Refusal::new(Rule::Stale, reason, "the object with the uid, generation and spec that the seats judged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_of_deployments_go_into_paths() {
+        let judge = |kind: &str, namespace: &str, name: &str| {
+            let text = |text: &str| text.to_owned();
+            let spec = Digest::of_bytes(b"");
+            plain_names(&Target { api_version: text("apps/v1"), kind: text(kind), namespace: text(namespace), name: text(name), uid: text("u"), generation: 1, spec })
+        };
+        assert_eq!(judge("Deployment", "shop", "orders.v2-a"), Ok(()));
+        assert!(judge("StatefulSet", "shop", "orders").is_err());
+        for bad in ["", "..", "a/b", "a?dryRun=All", "a%2fb", "Orders", "a b", &"a".repeat(254)] {
+            assert!(judge("Deployment", "shop", bad).is_err(), "{bad}");
+            assert!(judge("Deployment", bad, "orders").is_err(), "{bad}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! The status of one Remediation: where it stands, for people, for the director and for whoever takes over. Written with the
-//! executor's own account, again and again until it is stored.
+//! executor's own account until it is stored, and never over what another executor wrote in between.
 
 use assent_api::names;
 use assent_api::resources::{Condition, Remediation, RemediationPhase, RemediationStatus};
@@ -19,6 +19,7 @@ pub(crate) struct Status {
     api: Api<Remediation>,
     name: String,
     generation: Option<i64>,
+    version: Option<String>,
     current: RemediationStatus,
 }
 
@@ -30,8 +31,30 @@ impl Status {
             api: Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE),
             name: stored.name_any(),
             generation: stored.metadata.generation,
+            version: stored.resource_version(),
             current: stored.status.clone().unwrap_or_default(),
         }
+    }
+
+    /// Reads it again; true if somebody changed it since.
+    pub(crate) async fn refresh(&mut self) -> bool {
+        let mut backoff = Backoff::default();
+        let stored = loop {
+            match self.api.get_opt(&self.name).await {
+                Ok(stored) => break stored,
+                Err(error) => tracing::warn!(plan.id = self.name, error = %error, "cannot read the status"),
+            }
+            backoff.wait().await;
+        };
+        let Some(stored) = stored else {
+            tracing::error!(plan.id = self.name, "the plan was deleted while it was carried out");
+            self.current.phase = Some(RemediationPhase::Failed);
+            return true;
+        };
+        let changed = stored.status.clone().unwrap_or_default() != self.current;
+        self.version = stored.resource_version();
+        self.current = stored.status.unwrap_or_default();
+        changed
     }
 
     pub(crate) fn phase(&self) -> RemediationPhase {
@@ -57,9 +80,10 @@ impl Status {
 
     async fn write(&mut self, phase: RemediationPhase, message: &str, at: UnixMillis) {
         let message: String = message.chars().take(MAX_MESSAGE).collect();
-        self.current.phase = Some(phase);
-        self.current.message = Some(message.clone());
-        self.current.observed_generation = self.generation;
+        let mut wanted = self.current.clone();
+        wanted.phase = Some(phase);
+        wanted.message = Some(message.clone());
+        wanted.observed_generation = self.generation;
         for (kind, status) in conditions(phase) {
             let condition = Condition {
                 kind: kind.into(),
@@ -69,18 +93,26 @@ impl Status {
                 last_transition_time: time(at),
                 observed_generation: self.generation,
             };
-            condition.set_in(&mut self.current.conditions);
+            condition.set_in(&mut wanted.conditions);
         }
-        let patch = json!({"status": self.current});
+        let patch = json!({"metadata": {"resourceVersion": self.version}, "status": wanted});
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
         let mut backoff = Backoff::default();
         // Without a stored status nobody knows where the plan stands, so there is nothing else to do meanwhile.
-        while let Err(error) = self.api.patch_status(&self.name, &params, &Patch::Merge(&patch)).await {
-            if matches!(&error, kube::Error::Api(status) if status.code == 404) {
-                tracing::error!(plan.id = self.name, "the plan was deleted while it was carried out");
-                return;
+        loop {
+            match self.api.patch_status(&self.name, &params, &Patch::Merge(&patch)).await {
+                Ok(stored) => {
+                    self.version = stored.resource_version();
+                    self.current = wanted;
+                    return;
+                }
+                // Whoever wrote it knows as much as we do: look again.
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                    self.refresh().await;
+                    return;
+                }
+                Err(error) => tracing::warn!(plan.id = self.name, error = %error, "the status is not stored yet"),
             }
-            tracing::warn!(plan.id = self.name, error = %error, "the status is not stored yet");
             backoff.wait().await;
         }
     }

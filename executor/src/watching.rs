@@ -53,7 +53,7 @@ impl Executor {
     }
 }
 
-/// Watches until it is dropped; `listed` is called once both first lists are complete.
+/// Watches until it is dropped or a task of it ends abnormally; `listed` is called once both first lists are complete.
 pub(crate) async fn run(executor: Arc<Executor>, listed: impl FnOnce()) {
     let client = executor.planner.live.client().clone();
     let decisions: Api<Decision> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
@@ -77,7 +77,11 @@ pub(crate) async fn run(executor: Arc<Executor>, listed: impl FnOnce()) {
                 Ok(Event::Init | Event::Delete(_)) => {}
                 Err(error) => tracing::warn!(error = %error, "the watch of decisions was interrupted"),
             },
-            Some(ended) = work.tasks.join_next() => work.ended(ended),
+            Some(ended) = work.tasks.join_next() => match ended {
+                Ok(name) => work.ended(name),
+                // The process ends with it, and the next one takes its plan up again.
+                Err(error) => return tracing::error!(error = %error, "a plan's task ended abnormally"),
+            },
         }
         if let Some((_, true, true)) = starting
             && let Some((listed, ..)) = starting.take()
@@ -142,14 +146,9 @@ impl Work {
         });
     }
 
-    fn ended(&mut self, ended: Result<String, tokio::task::JoinError>) {
+    fn ended(&mut self, name: String) {
         let now = own_clock();
-        match ended {
-            Ok(name) => {
-                self.taken.insert(name, Some(now));
-            }
-            Err(error) => tracing::error!(error = %error, "a task ended abnormally; the next start takes its plan up again"),
-        }
+        self.taken.insert(name, Some(now));
         self.taken.retain(|_, ended| ended.is_none_or(|ended| now.since(ended) <= FRESH_MS));
     }
 }

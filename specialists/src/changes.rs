@@ -27,7 +27,7 @@ use crate::pods::Pods;
 use crate::watching::{Change, follow};
 
 /// Between two looks at configuration and images.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(3);
 /// ConfigMaps that are read at the same time.
 const AT_ONCE: usize = 4;
 const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -81,10 +81,12 @@ impl Changes {
         loop {
             self.configurations(client).await;
             self.images();
-            self.held.update(|view| {
+            let healthy = self.held.update(|view| {
                 view.synced();
                 view.tick(now());
+                view.healthy_templates()
             });
+            self.metrics.healthy_templates(healthy);
             looks.tick().await;
         }
     }

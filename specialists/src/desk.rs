@@ -55,11 +55,7 @@ impl<V: Seat + 'static> SeatService for Desk<V> {
         let deadline = UnixMillis(deadline_ms);
         self.held.update(|view| view.incident_began(context.since.max(now().plus(-OLDEST_ONSET_MS))));
         self.held.informed(&context, epoch, deadline.plus(-WRITE_MS)).await;
-        let opinion = if now() > deadline {
-            late(Round::Cause)
-        } else {
-            self.held.read(|view| view.cause(&Asked { context: &context, epoch, now: now() }))
-        };
+        let opinion = if now() > deadline { late(Round::Cause) } else { self.held.read(|view| view.cause(&Asked { context: &context, epoch, now: now() })) };
         self.cast(&question, opinion).await
     }
 

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use assent_core::seats::compute::{self, Throttling, View};
 use assent_core::seats::Seat as _;
+use assent_core::seats::compute::{self, Throttling, View};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::{WatchStreamExt as _, watcher};

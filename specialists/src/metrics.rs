@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     anomalies: Family<Outcome, Counter>,
     kubelet_rounds: Family<Outcome, Counter>,
     pods: Gauge,
+    healthy_templates: Gauge,
 }
 
 // === impl Metrics ===
@@ -29,6 +30,7 @@ impl Metrics {
         registry.register("anomalies", "Anomalies reported by outcome", metrics.anomalies.clone());
         registry.register("kubelet_readings", "Readings of kubelets by outcome", metrics.kubelet_rounds.clone());
         registry.register("pods", "Pods that are known", metrics.pods.clone());
+        registry.register("healthy_templates", "Pod templates that could be gone back to", metrics.healthy_templates.clone());
         metrics
     }
 
@@ -66,5 +68,9 @@ impl Metrics {
 
     pub(crate) fn pods(&self, known: usize) {
         self.pods.set(i64::try_from(known).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn healthy_templates(&self, known: usize) {
+        self.healthy_templates.set(i64::try_from(known).unwrap_or(i64::MAX));
     }
 }

@@ -26,8 +26,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const REPORT: Duration = Duration::from_secs(5);
 /// A service must be well for so long before it is reported again.
 const REARM_MS: i64 = 30_000;
-/// Trouble that lasts is reported again after so long: the director may have lost the first report with its disk.
-const REPEAT_MS: i64 = 5 * 60 * 1000;
+/// Trouble that lasts is reported again after so long: the director may have taken the first report for the echo of an
+/// incident that just ended, or lost it with its disk. It knows repeats.
+const REPEAT_MS: i64 = 45_000;
 const MAX_ALARMS: usize = 256;
 
 /// Which services were reported, and when they were last seen ill.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::install::SHOP;
 
 /// One way to break the shop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Fault {
     /// A new revision of `orders` answers most requests with errors.
     BadRollout,

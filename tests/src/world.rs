@@ -66,7 +66,7 @@ impl World {
             apply(&admin, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
         }
         established(&admin).await;
-        for object in shipped(&["gate/rbac.yaml", "executor/rbac.yaml", "director/rbac.yaml", "specialists/rbac.yaml", "policies"]) {
+        for object in shipped(&["gate/rbac.yaml", "executor/rbac.yaml", "director/rbac.yaml", "specialists/rbac.yaml", "policies", "protection"]) {
             apply(&admin, &object).await;
         }
         let files = tempfile::tempdir().unwrap();
@@ -79,7 +79,7 @@ impl World {
         let live = get(&admin, "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/assent-gate").await.unwrap();
         let authority = Authority::new();
         let roster = Roster {
-            seats: seats::SEATS.iter().map(|(name, domain)| Seat { name: (*name).into(), domain: *domain, account: accounts::seat(name) }).collect(),
+            seats: seats::SEATS.iter().map(|(name, domain)| Seat { name: (*name).into(), domain: *domain, account: accounts::seat(name), principals: assent_core::consensus::shipped_principals(*domain) }).collect(),
             quorum: 3,
             supporters: 2,
             tally: TallyConfiguration::shipped(),

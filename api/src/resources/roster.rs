@@ -1,5 +1,6 @@
 //! `Roster`: who votes, how votes are counted, whom to trust, and what the gate must look like. Only people change it.
 
+use assent_core::ballot::Principal;
 use assent_core::canonical::Digest;
 use assent_core::consensus;
 use assent_core::ids::{Domain, Millionths};
@@ -52,6 +53,9 @@ pub struct SeatSpec {
     /// Service account in `assent-system`.
     #[schemars(length(max = 63))]
     pub account: String,
+    /// Whose figures it may judge by: `sidecar`, `kubelet`, `apiServer`.
+    #[schemars(with = "Vec<PrincipalName>", length(min = 1, max = 3))]
+    pub principals: Vec<Principal>,
 }
 
 /// See `core::consensus::TallyConfiguration`; shares are millionths.
@@ -97,6 +101,16 @@ enum DomainName {
     Application,
 }
 
+/// The principals as the schema spells them.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum PrincipalName {
+    Sidecar,
+    Kubelet,
+    ApiServer,
+}
+
 // === impl RosterSpec ===
 
 impl TryFrom<&RosterSpec> for consensus::Roster {
@@ -108,7 +122,7 @@ impl TryFrom<&RosterSpec> for consensus::Roster {
             return Err("`supporters` must be at least 2: no single seat can act".into());
         }
         Ok(Self {
-            seats: spec.seats.iter().map(|s| consensus::Seat { name: s.name.clone(), domain: s.domain, account: s.account.clone() }).collect(),
+            seats: spec.seats.iter().map(|s| consensus::Seat { name: s.name.clone(), domain: s.domain, account: s.account.clone(), principals: s.principals.clone() }).collect(),
             quorum: spec.quorum,
             supporters: spec.supporters,
             tally: consensus::TallyConfiguration {
@@ -128,7 +142,7 @@ impl TryFrom<&RosterSpec> for consensus::Roster {
 impl From<&consensus::Roster> for RosterSpec {
     fn from(roster: &consensus::Roster) -> Self {
         Self {
-            seats: roster.seats.iter().map(|s| SeatSpec { name: s.name.clone(), domain: s.domain, account: s.account.clone() }).collect(),
+            seats: roster.seats.iter().map(|s| SeatSpec { name: s.name.clone(), domain: s.domain, account: s.account.clone(), principals: s.principals.clone() }).collect(),
             quorum: roster.quorum,
             supporters: roster.supporters,
             tally: TallySpec {

@@ -122,20 +122,15 @@ pub fn read(mut input: impl BufRead) -> std::io::Result<Log> {
         }
         match serde_json::from_slice::<Value>(&line).ok().and_then(|value| event(&value)) {
             None => log.unreadable += 1,
-            Some(Kind::Finished(id, event)) => {
+            Some(Some((id, event))) => {
                 log.since = Some(log.since.map_or(event.at, |since| since.min(event.at)));
                 if relevant(&event) && seen.insert(id) {
                     log.events.push(event);
                 }
             }
-            Some(Kind::Unfinished) => {}
+            Some(None) => {}
         }
     }
-}
-
-enum Kind {
-    Finished(String, Event),
-    Unfinished,
 }
 
 fn skip_line(input: &mut impl BufRead) -> std::io::Result<()> {
@@ -160,13 +155,14 @@ fn relevant(event: &Event) -> bool {
     !reads && (event.by_executor() || event.group == GROUP || event.user == account)
 }
 
-fn event(value: &Value) -> Option<Kind> {
+/// The request with its audit id; nothing inside when it is not finished, nothing at all when this is no event.
+fn event(value: &Value) -> Option<Option<(String, Event)>> {
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     if value.get("kind")?.as_str()? != "Event" {
         return None;
     }
     if value.get("stage")?.as_str()? != "ResponseComplete" {
-        return Some(Kind::Unfinished);
+        return Some(None);
     }
     let at: jiff::Timestamp = value.get("requestReceivedTimestamp")?.as_str()?.parse().ok()?;
     let resource = match (text("/objectRef/resource"), text("/objectRef/subresource")) {
@@ -189,7 +185,7 @@ fn event(value: &Value) -> Option<Kind> {
         code: value.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or_default(),
         dry_run: text("/requestURI").contains("dryRun="),
     };
-    Some(Kind::Finished(text("/auditID"), event))
+    Some(Some((text("/auditID"), event)))
 }
 
 #[cfg(test)]

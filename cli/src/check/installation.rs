@@ -32,7 +32,8 @@ pub(super) async fn findings(client: &Client) -> anyhow::Result<Vec<Finding>> {
 async fn gate(client: &Client) -> anyhow::Result<Vec<Finding>> {
     let wrong = |text: String| finding("gate", Level::Wrong, text);
     let mut findings = Vec::new();
-    let configuration = Api::<ValidatingWebhookConfiguration>::all(client.clone()).get_opt(GATE_CONFIGURATION).await.context("read the gate's configuration")?;
+    let configuration =
+        Api::<ValidatingWebhookConfiguration>::all(client.clone()).get_opt(GATE_CONFIGURATION).await.context("read the gate's configuration")?;
     let roster = Api::<Roster>::all(client.clone()).get_opt(ROSTER).await.context("read the Roster")?;
     findings.push(match (&configuration, &roster) {
         (None, _) => wrong(format!("there is no ValidatingWebhookConfiguration `{GATE_CONFIGURATION}`: nothing judges writes")),

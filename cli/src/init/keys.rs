@@ -74,12 +74,12 @@ impl Keys {
         let trust = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(TRUST_CONFIG_MAP), "data": {TRUST_KEY: workload.roots},
         });
-        yaml(&[secret(ISSUER, "assent.dev/issuer", &issuer), webhook_secret(GATE, &self.gate), trust])
+        yaml(&[secret(ISSUER, "assent.dev/issuer", &issuer), webhook_secret(GATE, &self.gate), webhook_secret(INJECTOR, &self.injector), trust])
     }
 
     /// What the second stage needs.
     pub(super) fn rest(&self) -> anyhow::Result<String> {
-        yaml(&[webhook_secret(INJECTOR, &self.injector), secret(INTAKE, "Opaque", &json!({"token": self.intake}))])
+        yaml(&[secret(INTAKE, "Opaque", &json!({"token": self.intake}))])
     }
 }
 

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::keys::{Keys, documents, metadata, yaml};
 use crate::{bundle, crds};
 
-const GATE_IMAGES: [&str; 2] = ["assent-identity", "assent-gate"];
-const OTHER_IMAGES: [&str; 5] = ["assent-discovery", "assent-injector", "assent-director", "assent-executor", "assent-specialists"];
+const GATE_IMAGES: [&str; 3] = ["assent-identity", "assent-gate", "assent-injector"];
+const OTHER_IMAGES: [&str; 4] = ["assent-discovery", "assent-director", "assent-executor", "assent-specialists"];
 
 /// What to install.
 #[derive(Clone, Debug, clap::Args)]
@@ -66,7 +66,7 @@ pub(super) fn files(settings: &Settings, now: Timestamp, before: impl Fn(&str) -
     files.push(File { path: "gate/secrets.yaml".into(), text: keys.gate_stage()?, secret: true });
     files.push(File { path: "secrets.yaml".into(), text: keys.rest()?, secret: true });
     files.push(open("gate/kustomization.yaml", gate_stage(settings, &keys)?));
-    files.push(open("kustomization.yaml", second_stage(settings, &keys)?));
+    files.push(open("kustomization.yaml", second_stage(settings)?));
     files.push(open("roster.yaml", roster(&keys, before("roster.yaml")?.as_deref())?));
     if !settings.ephemeral_ledger {
         files.push(open("ledger.yaml", ledger(&settings.ledger_size)?));
@@ -87,21 +87,26 @@ pub fn gate_digest() -> anyhow::Result<Digest> {
     Ok(assent_api::gate::configuration_digest(&configuration("base/gate/configuration.yaml")?)?)
 }
 
+/// What stands in the API server's path, and what it needs.
 fn gate_stage(settings: &Settings, keys: &Keys) -> anyhow::Result<String> {
-    let mut patches = vec![trust(GATE_CONFIGURATION, "base/gate/configuration.yaml", "ValidatingWebhookConfiguration", keys.gate_bundle())?];
+    let sidecar = format!("{}/assent-sidecar:{}", settings.registry, settings.tag);
+    let mut patches = vec![
+        trust(GATE_CONFIGURATION, "base/gate/configuration.yaml", "ValidatingWebhookConfiguration", keys.gate_bundle())?,
+        trust(INJECTOR_CONFIGURATION, "base/injector/configuration.yaml", "MutatingWebhookConfiguration", keys.injector_bundle())?,
+        merge(&deployment("assent-injector", json!({"containers": [{"name": "injector", "env": [{"name": "ASSENT_SIDECAR_IMAGE", "value": sidecar}]}]})))?,
+    ];
     if !settings.api_server.is_empty() {
         patches.push(patch("NetworkPolicy", "assent-common", &json!([{"op": "replace", "path": "/spec/egress/1/to", "value": ranges(settings)}]))?);
     }
-    kustomization(&["../crds", "../base/namespace", "../base/identity", "../base/gate", "../base/policies", "secrets.yaml"], &patches, &GATE_IMAGES, settings)
+    let resources = ["../crds", "../base/namespace", "../base/identity", "../base/gate", "../base/injector", "../base/policies", "secrets.yaml"];
+    kustomization(&resources, &patches, &GATE_IMAGES, settings)
 }
 
-fn second_stage(settings: &Settings, keys: &Keys) -> anyhow::Result<String> {
-    let image = |name: &str| format!("{}/{name}:{}", settings.registry, settings.tag);
-    let mut resources = vec!["gate", "base/discovery", "base/injector", "base/director", "base/executor", "base/specialists", "secrets.yaml", "roster.yaml"];
-    let mut patches = vec![
-        trust(INJECTOR_CONFIGURATION, "base/injector/configuration.yaml", "MutatingWebhookConfiguration", keys.injector_bundle())?,
-        merge(&deployment("assent-injector", json!({"containers": [{"name": "injector", "env": [{"name": "ASSENT_SIDECAR_IMAGE", "value": image("assent-sidecar")}]}]})))?,
-    ];
+/// The rest, whose objects must pass the gate; and last, what keeps the configurations as they are.
+fn second_stage(settings: &Settings) -> anyhow::Result<String> {
+    let mut resources =
+        vec!["gate", "base/discovery", "base/director", "base/executor", "base/specialists", "base/protection", "secrets.yaml", "roster.yaml"];
+    let mut patches = Vec::new();
     if !settings.ephemeral_ledger {
         resources.push("ledger.yaml");
         let volume = json!({"name": "store", "emptyDir": null, "persistentVolumeClaim": {"claimName": "assent-director"}});
@@ -124,7 +129,8 @@ fn ranges(settings: &Settings) -> Vec<Value> {
 }
 
 fn kustomization(resources: &[&str], patches: &[Value], images: &[&str], settings: &Settings) -> anyhow::Result<String> {
-    let images: Vec<Value> = images.iter().map(|name| json!({"name": name, "newName": format!("{}/{name}", settings.registry), "newTag": settings.tag})).collect();
+    let images: Vec<Value> =
+        images.iter().map(|name| json!({"name": name, "newName": format!("{}/{name}", settings.registry), "newTag": settings.tag})).collect();
     yaml(&[json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": resources, "patches": patches, "images": images,
     })])
@@ -135,7 +141,8 @@ fn kustomization(resources: &[&str], patches: &[Value], images: &[&str], setting
 fn trust(name: &str, file: &str, kind: &str, certificate: &str) -> anyhow::Result<Value> {
     let count = configuration(file)?["webhooks"].as_array().map_or(0, Vec::len);
     let bundle = BASE64.encode(certificate);
-    let operations: Vec<Value> = (0..count).map(|index| json!({"op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle})).collect();
+    let operations: Vec<Value> =
+        (0..count).map(|index| json!({"op": "add", "path": format!("/webhooks/{index}/clientConfig/caBundle"), "value": bundle})).collect();
     patch(kind, name, &Value::Array(operations))
 }
 
@@ -172,9 +179,17 @@ fn roster(keys: &Keys, before: Option<&str>) -> anyhow::Result<String> {
         keys.trust_roots().clone_into(&mut roster.spec.trust_roots);
         return yaml(&[serde_json::to_value(roster).context("write the roster")?]);
     }
-    let seat = |name: &str, domain| Seat { name: name.into(), domain, account: assent_api::names::accounts::seat(name) };
-    let seats = vec![seat("network", Domain::Network), seat("compute", Domain::Compute), seat("database", Domain::Database), seat("change", Domain::Application)];
-    let spec = RosterSpec::from(&consensus::Roster { seats, quorum: 3, supporters: 2, tally: TallyConfiguration::shipped(), trust_roots: keys.trust_roots().into(), gate });
+    let seat = |name: &str, domain| Seat { name: name.into(), domain, account: assent_api::names::accounts::seat(name), principals: consensus::shipped_principals(domain) };
+    let seats =
+        vec![seat("network", Domain::Network), seat("compute", Domain::Compute), seat("database", Domain::Database), seat("change", Domain::Application)];
+    let spec = RosterSpec::from(&consensus::Roster {
+        seats,
+        quorum: 3,
+        supporters: 2,
+        tally: TallyConfiguration::shipped(),
+        trust_roots: keys.trust_roots().into(),
+        gate,
+    });
     let text = yaml(&[serde_json::to_value(Roster::new(ROSTER, spec)).context("write the roster")?])?;
     Ok(format!("# Who votes, how votes are counted, whom to trust, and what the gate must look like. Only people change it.\n{text}"))
 }

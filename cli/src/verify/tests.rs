@@ -12,7 +12,9 @@ use assent_core::ids::{Domain, Millionths};
 use assent_core::ledger::Head;
 use assent_core::plan::{BlueprintPin, LedgerPin};
 use assent_core::target::{Service, Target};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SigningKey as _};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SigningKey as _,
+};
 use serde_json::json;
 
 use super::*;
@@ -106,7 +108,7 @@ impl Record {
 
 fn bundle() -> Bundle {
     let root = authority();
-    let seats = SEATS.iter().map(|(name, domain, _)| Seat { name: (*name).into(), domain: *domain, account: names::accounts::seat(name) }).collect();
+    let seats = SEATS.iter().map(|(name, domain, _)| Seat { name: (*name).into(), domain: *domain, account: names::accounts::seat(name), principals: assent_core::consensus::shipped_principals(*domain) }).collect();
     let roster = Roster { seats, quorum: 3, supporters: 2, tally: TallyConfiguration::shipped(), trust_roots: root.pem(), gate: Digest::of_bytes(b"gate") };
     let digest = roster.digest().unwrap();
     let vote = |seat: &str, opinion| ballot::Ballot {
@@ -180,7 +182,15 @@ fn bundle() -> Bundle {
     plan.ledger.head = record.head();
     let head = Some(record.head());
     record.append("assent-executor.x", "applied", json!({"plan": plan.name().unwrap()}));
-    Bundle { incident: uid(), head, ledger: record.entries, ballots, decisions: vec![decision], remediations: vec![Remediation::of(&plan).unwrap()], live: true }
+    Bundle {
+        incident: uid(),
+        head,
+        ledger: record.entries,
+        ballots,
+        decisions: vec![decision],
+        remediations: vec![Remediation::of(&plan).unwrap()],
+        live: true,
+    }
 }
 
 /// The first words of every check that does not hold.
@@ -202,7 +212,8 @@ fn a_true_record_holds_and_survives_being_saved() {
 
 #[test]
 fn every_lie_is_found() {
-    let lies: [(&str, &str, fn(&mut Bundle)); 9] = [
+    type Lie = fn(&mut Bundle);
+    let lies: [(&str, &str, Lie); 9] = [
         ("an entry is rewritten", "head", |b| b.ledger[0].body = json!({"detail": "another"})),
         ("an entry is cut out", "ledger", |b| drop(b.ledger.remove(0))),
         ("the ledger is shortened", "head", |b| b.ledger.truncate(5)),
@@ -240,7 +251,9 @@ fn a_veto_that_was_left_out_is_found_and_a_late_ballot_is_not_held_against_anybo
     let count = |bundle: &Bundle| bundle.ledger.iter().position(|entry| entry.kind == "tally").unwrap();
     let at = count(&withheld);
     let digest = withheld.ledger[at].body["ballots"].as_array_mut().unwrap().remove(0);
-    withheld.ledger.retain(|entry| !(entry.kind == "ballot" && Digest::of_bytes(entry.body["signed"]["payload"].as_str().unwrap().as_bytes()).as_str() == digest));
+    withheld
+        .ledger
+        .retain(|entry| !(entry.kind == "ballot" && Digest::of_bytes(entry.body["signed"]["payload"].as_str().unwrap().as_bytes()).as_str() == digest));
     assert!(failures(&withheld).iter().any(|failure| failure.starts_with("ballots in the cluster: were there")), "{:#?}", failures(&withheld));
 
     for stored in &mut withheld.ballots {

@@ -23,7 +23,7 @@ async fn wrong(client: &Client) -> Result<Vec<String>> {
 #[tokio::test]
 async fn check_names_whoever_could_put_on_a_mask_and_whatever_was_weakened() -> Result<()> {
     let cluster = api_only("check").await?;
-    apply(&cluster, &["crds", "base/namespace", "base/policies", "base/identity", "base/executor", "base/specialists"]).await?;
+    apply(&cluster, &["crds", "base/namespace", "base/policies", "base/protection", "base/identity", "base/executor", "base/specialists"]).await?;
     let admin = cluster.client().await?;
     let before = wrong(&admin).await?;
     ensure!(before.len() == 2 && before.iter().all(|finding| finding.starts_with("gate:")), "only the gate is missing: {before:#?}");
@@ -61,7 +61,8 @@ fn entry(sequence: u64, author: &str, kind: &str, body: Value) -> Result<Entry> 
 /// The executor as it runs: its own account's token, impersonating its user for one incident.
 async fn executor(cluster: &Cluster, impersonate: bool) -> Result<Client> {
     let token = cluster.kubectl(&["create", "token", "assent-executor", "-n", "assent-system"]).await?;
-    let mut config = Config::from_custom_kubeconfig(Kubeconfig::from_yaml(&cluster.kubeconfig_with_token(token.trim()))?, &KubeConfigOptions::default()).await?;
+    let mut config =
+        Config::from_custom_kubeconfig(Kubeconfig::from_yaml(&cluster.kubeconfig_with_token(token.trim()))?, &KubeConfigOptions::default()).await?;
     if impersonate {
         config.auth_info.impersonate = Some("assent:executor".into());
         config.auth_info.impersonate_user_extra = Some([("assent.dev/incident-uid".to_owned(), vec![INCIDENT.to_owned()])].into());

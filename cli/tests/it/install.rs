@@ -10,8 +10,14 @@ use serde_json::{Value, json};
 use crate::world::{INCIDENT, apply, manifests, objects, parse, refused, until_ok};
 
 fn init(directory: &std::path::Path, force: bool) -> Result<()> {
-    let settings =
-        Settings { registry: "registry.local/assent".into(), tag: "t1".into(), api_server: vec!["10.9.8.7/32".into()], ledger_size: "1Gi".into(), ephemeral_ledger: false, kubelet_insecure: true };
+    let settings = Settings {
+        registry: "registry.local/assent".into(),
+        tag: "t1".into(),
+        api_server: vec!["10.9.8.7/32".into()],
+        ledger_size: "1Gi".into(),
+        ephemeral_ledger: false,
+        kubelet_insecure: true,
+    };
     assent_cli::init::write(&InitArgs { directory: directory.to_owned(), force, settings })
 }
 
@@ -82,17 +88,19 @@ async fn an_overlay_installs_the_gate_first_and_then_what_must_pass_it() -> Resu
     pauses.create(&PostParams::default(), &serde_json::from_value(pause)?).await.context("a pause needs no gate")?;
     refused(pauses.delete("all", &DeleteParams::default()).await.map(|_| ()), "kinds.gate.assent.dev")?;
 
-    // The rest is accepted by the server. For that the gate is taken out of the way as an administrator would.
-    cluster.kubectl(&["delete", "validatingadmissionpolicybinding", "assent-gate-protection"]).await?;
-    until_ok(async || cluster.kubectl(&["delete", "validatingwebhookconfiguration", "assent-gate", "--ignore-not-found"]).await).await?;
+    // The rest is accepted by the server. For that the gate is taken out of the way, which nothing protects yet.
+    cluster.kubectl(&["delete", "validatingwebhookconfiguration", "assent-gate"]).await?;
     std::fs::write(
         directory.path().join("kustomization.yaml"),
         "resources: [assent]\npatches: [{target: {kind: ValidatingWebhookConfiguration}, patch: '{\"$patch\": \"delete\", \"apiVersion\": \"admissionregistration.k8s.io/v1\", \"kind\": \"ValidatingWebhookConfiguration\", \"metadata\": {\"name\": \"assent-gate\"}}'}]\n",
     )?;
     let without_gate = directory.path().display().to_string();
     until_ok(async || cluster.kubectl(&["apply", "-k", &without_gate]).await).await?;
+    cluster.kubectl(&["get", "validatingadmissionpolicybinding", "assent-gate-protection"]).await?;
     pods_are_restricted(&cluster).await?;
-    let images = cluster.kubectl(&["get", "deployments", "-n", "assent-system", "-o", "jsonpath={..image}{' '}{..env[?(@.name=='ASSENT_SIDECAR_IMAGE')].value}"]).await?;
+    let images = cluster
+        .kubectl(&["get", "deployments", "-n", "assent-system", "-o", "jsonpath={..image}{' '}{..env[?(@.name=='ASSENT_SIDECAR_IMAGE')].value}"])
+        .await?;
     ensure!(images.split_whitespace().all(|image| image.starts_with("registry.local/assent/assent-") && image.ends_with(":t1")), "{images}");
     let claim = cluster.kubectl(&["get", "deployment", "assent-director", "-n", "assent-system", "-o", "jsonpath={..volumes[?(@.name=='store')]}"]).await?;
     ensure!(claim.contains("persistentVolumeClaim") && !claim.contains("emptyDir"), "{claim}");

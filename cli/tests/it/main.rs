@@ -1,5 +1,6 @@
 //! The manifests and the plugin against a real API server. Each test starts one of its own, without nodes: nothing runs, but
 //! everything is admitted, authorised, defaulted and audited as in any cluster.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests stop at the first surprise")]
 
 mod explains;
 mod install;

@@ -47,7 +47,7 @@ async fn a_ballot_is_created_by_its_own_seat_and_never_changes() -> Result<()> {
 #[tokio::test]
 async fn nobody_deletes_or_edits_our_webhook_configurations_but_for_their_ca() -> Result<()> {
     let cluster = api_only("protection").await?;
-    apply(&cluster, &["base/namespace", "base/policies"]).await?;
+    apply(&cluster, &["base/namespace", "base/policies", "base/protection"]).await?;
     for file in ["base/gate/configuration.yaml", "base/injector/configuration.yaml"] {
         cluster.kubectl(&["apply", "-f", &manifests().join(file).display().to_string()]).await?;
     }
@@ -124,12 +124,9 @@ async fn the_executors_user_stays_within_its_limits_without_the_gate() -> Result
     for (namespace, name) in [("assent-system", "own"), ("kube-public", "theirs")] {
         refused(write(&deployments(&one, namespace), name, "/spec/template/metadata/labels/a", json!("b"), false).await, "never targets")?;
     }
-    for (path, value) in [
-        ("/spec/replicas", json!(3)),
-        ("/spec/paused", json!(true)),
-        ("/spec/strategy", json!({"type": "Recreate"})),
-        ("/spec/minReadySeconds", json!(7)),
-    ] {
+    for (path, value) in
+        [("/spec/replicas", json!(3)), ("/spec/paused", json!(true)), ("/spec/strategy", json!({"type": "Recreate"})), ("/spec/minReadySeconds", json!(7))]
+    {
         refused(write(&shop, "orders", path, value, false).await, "only `spec.template`").context(path)?;
     }
     for (path, value) in [

@@ -5,15 +5,23 @@ use assent_cluster::{Cluster, api_only};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::world::{apply, manifests};
+use crate::world::{apply, client_as, manifests, objects, refused};
 
 const ACCOUNTS: [&str; 10] = [
-    "assent-identity", "assent-discovery", "assent-injector", "assent-gate", "assent-director", "assent-executor",
-    "assent-seat-network", "assent-seat-compute", "assent-seat-database", "assent-seat-change",
+    "assent-identity",
+    "assent-discovery",
+    "assent-injector",
+    "assent-gate",
+    "assent-director",
+    "assent-executor",
+    "assent-seat-network",
+    "assent-seat-compute",
+    "assent-seat-database",
+    "assent-seat-change",
 ];
 
 /// group, resource, sub-resource, verb, namespace, name
@@ -75,7 +83,12 @@ async fn accounts_hold_what_their_part_needs_and_nothing_that_threatens() -> Res
         questions.push((account(name), ("", "configmaps", "", "patch", "shop", "assent-trust"), name == "assent-identity"));
     }
     // First votes are blind.
-    questions.extend(ACCOUNTS.iter().filter(|name| name.starts_with("assent-seat-")).map(|name| (account(name), ("assent.dev", "ballots", "", "list", "assent-system", ""), false)));
+    questions.extend(
+        ACCOUNTS
+            .iter()
+            .filter(|name| name.starts_with("assent-seat-"))
+            .map(|name| (account(name), ("assent.dev", "ballots", "", "list", "assent-system", ""), false)),
+    );
     // The user holds the write verbs, and no others.
     for right in NEVER {
         let held = matches!(right, ("apps", "deployments", "" | "scale", "update", ..));
@@ -94,6 +107,24 @@ async fn accounts_hold_what_their_part_needs_and_nothing_that_threatens() -> Res
     Ok(())
 }
 
+/// Server-side apply asks for `create` with a name, so one name can be granted; a review cannot show that.
+#[tokio::test]
+async fn identity_publishes_its_one_config_map_and_no_other() -> Result<()> {
+    let cluster = api_only("publish").await?;
+    apply(&cluster, &["base/namespace", "base/identity"]).await?;
+    let client = client_as(&cluster, "system:serviceaccount:assent-system:assent-identity", &[]).await?;
+    let maps = objects(client, Some("default"), "", "v1", "ConfigMap");
+    let publish = async |name: &str| {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"ca-bundle.pem": "x"}});
+        maps.patch(name, &PatchParams::apply("assent-identity").force(), &Patch::Apply(map)).await
+    };
+    publish("assent-trust").await.context("its own")?;
+    publish("assent-trust").await.context("again")?;
+    refused(publish("another").await, "cannot patch resource")?;
+    maps.list(&ListParams::default().fields("metadata.name=assent-trust")).await.context("its own, in a list")?;
+    refused(maps.list(&ListParams::default()).await, "cannot list resource")
+}
+
 async fn allowed(cluster: &Cluster, user: &str, (group, resource, subresource, verb, namespace, name): Right) -> Result<bool> {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let mut groups = vec!["system:authenticated".to_owned()];
@@ -110,7 +141,12 @@ async fn allowed(cluster: &Cluster, user: &str, (group, resource, subresource, v
         ..ResourceAttributes::default()
     };
     let review = SubjectAccessReview {
-        spec: SubjectAccessReviewSpec { user: Some(user.into()), groups: Some(groups), resource_attributes: Some(attributes), ..SubjectAccessReviewSpec::default() },
+        spec: SubjectAccessReviewSpec {
+            user: Some(user.into()),
+            groups: Some(groups),
+            resource_attributes: Some(attributes),
+            ..SubjectAccessReviewSpec::default()
+        },
         ..SubjectAccessReview::default()
     };
     let answer = Api::<SubjectAccessReview>::all(cluster.client().await?).create(&PostParams::default(), &review).await?;

@@ -235,8 +235,9 @@ fn judge(
         let informed = vote.causes.iter().all(|cause| seen.contains(cause));
         if stance.verdict == StanceVerdict::Support && informed && !stance.evidence.is_empty() && cause.supporters.iter().any(|s| s == seat) {
             supporters.push((*seat).to_owned());
-            principals.extend(stance.evidence.iter().map(|e| e.principal));
-            principals.extend(evidence_for(cause, cause_cast, seat).map(|e| e.principal));
+            let said = stance.evidence.iter().chain(evidence_for(cause, cause_cast, seat)).map(|e| e.principal);
+            let may = |principal: &Principal| roster.seat(seat).is_some_and(|s| s.principals.contains(principal));
+            principals.extend(said.filter(may));
         }
     }
     let needed = usize::try_from(roster.supporters).unwrap_or(usize::MAX);

@@ -32,10 +32,20 @@ pub struct Known {
 
 /// Where a firing alert for `service` belongs: to the incident that is returned, or to a new one. `again` is whether this
 /// very alert was received before.
+///
+/// While an incident is open in a namespace, or its echo lasts, the other services there alert because of it more likely than
+/// not (callers fail with what they call). Trouble of their own is reported again when it is over.
 #[must_use]
 pub fn route(service: &Service, known: &[Known], again: bool, now: UnixMillis) -> Option<IncidentUid> {
     let about = |incident: &&Known| incident.service == *service || incident.target.as_ref() == Some(service);
-    let open = known.iter().filter(about).filter(|incident| !incident.phase.is_final()).min_by_key(|incident| &incident.uid);
+    let nearby = |incident: &&Known| incident.service.namespace == service.namespace;
+    let going_on = |incident: &&Known| !incident.phase.is_final();
+    let open = known.iter().filter(about).filter(going_on).min_by_key(|incident| &incident.uid);
+    let open = open.or_else(|| known.iter().filter(nearby).filter(going_on).min_by_key(|incident| &incident.uid));
+    let settling = || {
+        let over = |incident: &&Known| incident.phase == Phase::Resolved && now.since(incident.changed_at) < SETTLING_MS;
+        known.iter().filter(nearby).filter(over).max_by_key(|incident| (incident.changed_at, &incident.uid))
+    };
     let echo = || {
         let last = known.iter().filter(about).max_by_key(|incident| (incident.changed_at, &incident.uid))?;
         let quiet = match (last.phase, again) {
@@ -45,7 +55,7 @@ pub fn route(service: &Service, known: &[Known], again: bool, now: UnixMillis) -
         };
         (now.since(last.changed_at) < quiet).then_some(last)
     };
-    open.or_else(echo).map(|incident| incident.uid.clone())
+    open.or_else(echo).or_else(settling).map(|incident| incident.uid.clone())
 }
 
 #[cfg(test)]
@@ -64,8 +74,10 @@ mod tests {
     #[test]
     fn an_alert_joins_the_open_incident_of_its_service_or_of_what_is_acted_on() {
         let acting = known(1, "web", Some("orders"), Phase::Remediating, 0);
-        for (alerting, joins) in [("web", true), ("orders", true), ("stock", false)] {
-            assert_eq!(route(&service(alerting), std::slice::from_ref(&acting), false, UnixMillis(9_000_000)).is_some(), joins, "{alerting}");
+        let other = known(0, "stock", None, Phase::Open, 0);
+        for (alerting, joins) in [("web", &acting), ("orders", &acting), ("stock", &other), ("callers", &other)] {
+            let all = [acting.clone(), other.clone()];
+            assert_eq!(route(&service(alerting), &all, false, UnixMillis(9_000_000)).as_ref(), Some(&joins.uid), "{alerting}");
         }
         let elsewhere = Service { namespace: "other".into(), name: "web".into() };
         assert_eq!(route(&elsewhere, &[acting], false, UnixMillis(1)), None, "a service is its namespace too");

@@ -222,10 +222,10 @@ impl View {
         names.into_iter().take(MAX_CONFIGURATIONS).collect()
     }
 
-    /// Workloads that are held.
+    /// Templates that were seen healthy and could be gone back to.
     #[must_use]
-    pub fn workloads(&self) -> usize {
-        self.workloads.len()
+    pub fn healthy_templates(&self) -> usize {
+        self.memory.len()
     }
 
     /// The ConfigMaps that `template` refers to as they are now, sorted; one that is missing is left out.

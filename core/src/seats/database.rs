@@ -123,12 +123,6 @@ impl View {
             }
         }
     }
-
-    /// Calls to databases with any figures at all.
-    #[must_use]
-    pub fn calls(&self) -> usize {
-        self.calls.len()
-    }
 }
 
 impl Seat for View {

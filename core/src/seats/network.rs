@@ -203,12 +203,6 @@ impl View {
         }
     }
 
-    /// Services with any figures at all.
-    #[must_use]
-    pub fn services(&self) -> usize {
-        self.told_by_callee.len()
-    }
-
     fn edges(&self) -> BTreeSet<Edge> {
         self.edges.keys().cloned().collect()
     }

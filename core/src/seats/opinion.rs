@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::{Put, digest_of};
 use crate::ballot::{
-    CastBallot, CauseVote, Edge, Evidence, EvidenceClass, Hypothesis, MAX_ITEMS, MAX_TEXT, Opinion, Principal, Proposal, RemedyVote, Round,
-    Stance, StanceVerdict,
+    CastBallot, CauseVote, Edge, Evidence, EvidenceClass, Hypothesis, MAX_ITEMS, MAX_TEXT, Opinion, Principal, Proposal, RemedyVote, Round, Stance,
+    StanceVerdict,
 };
 use crate::canonical::Digest;
 use crate::ids::{Millionths, UnixMillis};
+use crate::target::is_system_namespace;
 
 /// From here on a seat says that it holds a cause for likely; the tally counts supporters from the same line.
 const LIKELY: Millionths = Millionths::new(500_000);
@@ -107,6 +108,7 @@ pub(super) fn stances(own: &str, causes: &[CastBallot], judge: impl Fn(&Put<'_>)
 
 fn stance(digest: &Digest, put: &Put<'_>, position: Position) -> Stance {
     let position = match position.verdict {
+        _ if is_system_namespace(&put.proposal.target.namespace) => Position::veto("system namespaces are never targets", position.evidence),
         StanceVerdict::Support if put.held.is_none() || position.evidence.is_empty() => {
             Position::no_objection("not the cause as this seat sees it, and no harm to its domain")
         }

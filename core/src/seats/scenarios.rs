@@ -45,8 +45,7 @@ fn run(case: &Case) -> Outcome {
     let alert = context("orders", at(ONSET));
     // The change view has a clock of its own: shifting the context for it is shifting its past.
     let shifted = Shifted { seat: &change, shift };
-    let seats: [(&dyn Seat, UnixMillis); 4] =
-        [(&case.mesh.0, case.mesh.1), (&compute, compute_now), (&database, database_now), (&shifted, case.mesh.1)];
+    let seats: [(&dyn Seat, UnixMillis); 4] = [(&case.mesh.0, case.mesh.1), (&compute, compute_now), (&database, database_now), (&shifted, case.mesh.1)];
     deliberate(&seats, &alert).0
 }
 

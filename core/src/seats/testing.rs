@@ -53,7 +53,7 @@ pub(super) fn context(alert: &str, since: UnixMillis) -> Context {
 
 pub(super) fn roster() -> Roster {
     Roster {
-        seats: super::SEATS.iter().map(|s| RosterSeat { name: s.name.into(), domain: s.domain, account: format!("assent-seat-{}", s.name) }).collect(),
+        seats: super::SEATS.iter().map(|s| RosterSeat { name: s.name.into(), domain: s.domain, account: format!("assent-seat-{}", s.name), principals: crate::consensus::shipped_principals(s.domain) }).collect(),
         quorum: 3,
         supporters: 2,
         tally: TallyConfiguration::shipped(),
@@ -144,8 +144,7 @@ pub(super) fn link(peer: &str, port: u16, counts: network::Link) -> network::Con
     network::Connections { inbound: false, peer: Some(service(peer)), port, counts }
 }
 
-pub(super) const CHATTY: network::Link =
-    network::Link { port: 0, opened: 0, connect_failed: 0, sent: 4_000, received: 9_000, retransmits: 0, rtt_us: 300 };
+pub(super) const CHATTY: network::Link = network::Link { port: 0, opened: 0, connect_failed: 0, sent: 4_000, received: 9_000, retransmits: 0, rtt_us: 300 };
 
 /// One window of the shop as its sidecars tell it; `postgres` is the leg from orders to postgres.
 pub(super) fn mesh(view: &mut network::View, window: i64, storefront: Beat, orders: Beat, postgres: network::Link) {
@@ -154,10 +153,12 @@ pub(super) fn mesh(view: &mut network::View, window: i64, storefront: Beat, orde
         let observation = network::Observation { speaker: service(speaker), start: at(window), length_ms: 2_000, requests, connections };
         view.observe(&observation, at(window + 1));
     };
-    tell(view, "storefront", vec![requests(true, "load", storefront), requests(false, "orders", orders)], vec![
-        link("orders", 8080, CHATTY),
-        link("redis", 6379, CHATTY),
-    ]);
+    tell(
+        view,
+        "storefront",
+        vec![requests(true, "load", storefront), requests(false, "orders", orders)],
+        vec![link("orders", 8080, CHATTY), link("redis", 6379, CHATTY)],
+    );
     tell(view, "orders", vec![requests(true, "storefront", orders)], vec![link("postgres", 5432, postgres)]);
     tell(view, "postgres", vec![], vec![]);
 }

@@ -28,7 +28,8 @@ fn one(group: &str, at: &str, alert: &Value) -> Result<Arrival, Problem> {
     };
     let fingerprint = fields::text(alert, at, "fingerprint")?;
     let starts = fields::text(alert, at, "startsAt")?;
-    let since: jiff::Timestamp = starts.parse().map_err(|_| Problem::new(&format!("{at}.startsAt"), "is no RFC 3339 time", "keep the alert's own `startsAt`"))?;
+    let since: jiff::Timestamp =
+        starts.parse().map_err(|_| Problem::new(&format!("{at}.startsAt"), "is no RFC 3339 time", "keep the alert's own `startsAt`"))?;
     let labels = alert.get("labels").filter(|labels| labels.is_object());
     let labels = labels.ok_or_else(|| Problem::new(&format!("{at}.labels"), "is missing or no object", "keep the alert's own `labels`"))?;
     let name = fields::optional(labels, "alertname");

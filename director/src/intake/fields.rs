@@ -33,9 +33,8 @@ impl Problem {
 /// The body as a JSON object.
 pub(super) fn object(body: &[u8]) -> Result<Value, Problem> {
     let fix = "send the sender's stock JSON body";
-    let value: Value = serde_json::from_slice(body).map_err(|error| {
-        Problem::new(&format!("line {} column {}", error.line(), error.column()), &format!("is not JSON ({:?})", error.classify()), fix)
-    })?;
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|error| Problem::new(&format!("line {} column {}", error.line(), error.column()), &format!("is not JSON ({:?})", error.classify()), fix))?;
     if value.is_object() { Ok(value) } else { Err(Problem::new("", "the body is no JSON object", fix)) }
 }
 

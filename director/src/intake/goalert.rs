@@ -41,8 +41,14 @@ pub(super) fn parse(body: &[u8], now: UnixMillis) -> Result<(Vec<Arrival>, Vec<N
             let code = fields::text(&message, "", "Code")?;
             Ok((Vec::new(), vec![notice("verification", &format!("GoAlert wants this contact method verified with code {code:.16}"))]))
         }
-        kind @ ("Test" | "ScheduleOnCallUsers" | "AlertStatusBundle") => Ok((Vec::new(), vec![notice(kind, &format!("GoAlert sent a message of type {kind}"))])),
-        other => Err(Problem::new("Type", &format!("`{other:.40}` is no message type of GoAlert's webhook"), "point GoAlert's webhook here without changing its body")),
+        kind @ ("Test" | "ScheduleOnCallUsers" | "AlertStatusBundle") => {
+            Ok((Vec::new(), vec![notice(kind, &format!("GoAlert sent a message of type {kind}"))]))
+        }
+        other => Err(Problem::new(
+            "Type",
+            &format!("`{other:.40}` is no message type of GoAlert's webhook"),
+            "point GoAlert's webhook here without changing its body",
+        )),
     }
 }
 

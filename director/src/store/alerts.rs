@@ -138,7 +138,15 @@ impl Store {
         Ok(uid)
     }
 
-    async fn note(&self, transaction: &mut Transaction<'static, Sqlite>, author: &str, uid: &IncidentUid, kind: &str, alert: &Alert, at: UnixMillis) -> Result<(), Error> {
+    async fn note(
+        &self,
+        transaction: &mut Transaction<'static, Sqlite>,
+        author: &str,
+        uid: &IncidentUid,
+        kind: &str,
+        alert: &Alert,
+        at: UnixMillis,
+    ) -> Result<(), Error> {
         if self.broken().is_some() {
             return Ok(());
         }
@@ -190,13 +198,12 @@ async fn assign(transaction: &mut Transaction<'static, Sqlite>, alert: &Alert, u
 async fn known(transaction: &mut Transaction<'static, Sqlite>, service: &Service) -> Result<Vec<Known>, Error> {
     let service = service.to_string();
     // Open ones and the newest of the others are all that routing looks at.
-    let rows: Vec<(String, i64, Option<String>)> = sqlx::query_as(
-        "SELECT state, changed_at, outcome FROM incidents WHERE service = ?1 OR target = ?1 ORDER BY over, changed_at DESC LIMIT 16",
-    )
-    .bind(service)
-    .fetch_all(&mut **transaction)
-    .await
-    .map_err(doing("list incidents of a service"))?;
+    let rows: Vec<(String, i64, Option<String>)> =
+        sqlx::query_as("SELECT state, changed_at, outcome FROM incidents WHERE service = ?1 OR target = ?1 ORDER BY over, changed_at DESC LIMIT 16")
+            .bind(service)
+            .fetch_all(&mut **transaction)
+            .await
+            .map_err(doing("list incidents of a service"))?;
     rows.into_iter()
         .map(|(state, changed_at, outcome)| {
             let incident: Incident = read("incident", &state)?;

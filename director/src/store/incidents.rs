@@ -95,7 +95,14 @@ impl Store {
     }
 
     /// Ends the incidents that wait for `uid`.
-    async fn end_covered(&self, transaction: &mut Transaction<'static, Sqlite>, author: &str, uid: &IncidentUid, end: &Event, at: UnixMillis) -> Result<(), Error> {
+    async fn end_covered(
+        &self,
+        transaction: &mut Transaction<'static, Sqlite>,
+        author: &str,
+        uid: &IncidentUid,
+        end: &Event,
+        at: UnixMillis,
+    ) -> Result<(), Error> {
         let rows = sqlx::query_scalar("SELECT uid FROM incidents WHERE over = 0 AND json_extract(state, '$.coveredBy') = ?")
             .bind(uid.to_string())
             .fetch_all(&mut **transaction)

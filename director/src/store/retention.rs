@@ -19,8 +19,7 @@ impl Store {
     /// Forgets one incident with its alerts and effects; its ledger entries stay.
     pub(crate) async fn forget(&self, uid: &IncidentUid) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
-        for statement in
-            ["DELETE FROM alerts WHERE incident = ?", "DELETE FROM outbox WHERE incident = ?", "DELETE FROM incidents WHERE uid = ? AND over = 1"]
+        for statement in ["DELETE FROM alerts WHERE incident = ?", "DELETE FROM outbox WHERE incident = ?", "DELETE FROM incidents WHERE uid = ? AND over = 1"]
         {
             sqlx::query(statement).bind(uid.to_string()).execute(&mut *transaction).await.map_err(doing("forget an incident"))?;
         }

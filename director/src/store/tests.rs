@@ -17,7 +17,8 @@ const US: &str = "director";
 
 fn arrival(key: &str, name: &str) -> Arrival {
     let service = Some(Service { namespace: "shop".into(), name: name.into() });
-    let alert = Alert { source: AlertSource::Seat, key: key.into(), service, symptom: Symptom::Errors, resolved: false, since: UnixMillis(1), summary: "s".into() };
+    let alert =
+        Alert { source: AlertSource::Seat, key: key.into(), service, symptom: Symptom::Errors, resolved: false, since: UnixMillis(1), summary: "s".into() };
     Arrival { alert, subject: String::new() }
 }
 
@@ -76,7 +77,10 @@ async fn alerts_of_one_service_are_one_incident_and_of_two_services_two() {
     let store = open(&directory).await;
     let orders = opened(&store, "a", "orders").await;
     let received = store.receive(US, &[arrival("a", "orders"), arrival("b", "orders"), arrival("c", "stock")], &[]).await.unwrap();
-    assert!(matches!(received.as_slice(), [Received::Known(Some(known)), Received::Joined(joined), Received::Opened(_)] if *known == orders && *joined == orders), "{received:?}");
+    assert!(
+        matches!(received.as_slice(), [Received::Known(Some(known)), Received::Joined(joined), Received::Opened(_)] if *known == orders && *joined == orders),
+        "{received:?}"
+    );
     assert_eq!(store.alerts(&orders).await.unwrap().len(), 2);
 }
 

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Long enough for a slow machine, short enough to notice a hang.
@@ -61,7 +62,7 @@ impl Bench {
         let cluster = api_only(name).await.unwrap();
         let admin = cluster.client().await.unwrap();
         let authority = Arc::new(Authority::new());
-        let seat = |(name, domain): &(&str, Domain)| Seat { name: (*name).into(), domain: *domain, account: names::accounts::seat(name) };
+        let seat = |(name, domain): &(&str, Domain)| Seat { name: (*name).into(), domain: *domain, account: names::accounts::seat(name), principals: assent_core::consensus::shipped_principals(*domain) };
         let roster = consensus::Roster {
             seats: SEATS.iter().map(seat).collect(),
             quorum: 3,
@@ -137,21 +138,27 @@ impl Bench {
 
     /// A director that is ready.
     pub(crate) async fn direct(&self, seats: &[(String, SocketAddr)]) -> Running {
+        let (running, is_ready) = self.contend(self.args(seats)).await;
+        if within(is_ready).await.is_err() {
+            panic!("the director did not start: {:?}", running.task.await);
+        }
+        running
+    }
+
+    /// A director that may have to wait for another one; the receiver hears when it is ready.
+    pub(crate) async fn contend(&self, args: Args) -> (Running, oneshot::Receiver<()>) {
         let client = self.cluster.client_with_token(&self.director_token().await).await.unwrap();
         let workload = self.authority.workload(names::SYSTEM_NAMESPACE, names::accounts::DIRECTOR);
-        let args = self.args(seats);
         let ports = Ports::bind(&args).await.unwrap();
         let addresses = ports.addresses().unwrap();
         let token = CancellationToken::new();
-        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let (ready, is_ready) = oneshot::channel();
         let stop = token.clone();
-        let task = tokio::spawn(async move {
-            assent_director::direct(args, client, workload, Metrics::default(), ports, stop, move || ready.send(()).unwrap()).await
-        });
-        if within(is_ready).await.is_err() {
-            panic!("the director did not start: {:?}", task.await);
-        }
-        Running { addresses, token, task }
+        let task =
+            tokio::spawn(
+                async move { assent_director::direct(args, client, workload, Metrics::default(), ports, stop, move || ready.send(()).unwrap()).await },
+            );
+        (Running { addresses, token, task }, is_ready)
     }
 
     /// Waits until the incident's status is in `phase`.

@@ -108,7 +108,14 @@ fn sign(workload: &Workload, payload_type: &str, payload: String) -> Signed {
 
 fn evidence(principal: Principal) -> Evidence {
     let window = (UnixMillis(1), UnixMillis(2));
-    Evidence { class: EvidenceClass::Change, principal, digest: Digest::of_bytes(b"figures"), from: window.0, to: window.1, summary: "revision 1 is new".into() }
+    Evidence {
+        class: EvidenceClass::Change,
+        principal,
+        digest: Digest::of_bytes(b"figures"),
+        from: window.0,
+        to: window.1,
+        summary: "revision 1 is new".into(),
+    }
 }
 
 #[tonic::async_trait]

@@ -28,13 +28,8 @@ async fn append(bench: &Bench, director: SocketAddr, caller: &str, incident: &st
     let workload = bench.authority.workload(names::SYSTEM_NAMESPACE, caller);
     let expected = workload.own_name().sibling(names::SYSTEM_NAMESPACE, accounts::DIRECTOR).unwrap();
     let channel = mtls::channel(&workload, &director.to_string(), &expected).unwrap();
-    let request = AppendRequest {
-        incident_uid: incident.into(),
-        idempotency_key: key.into(),
-        kind: "apply-intended".into(),
-        body: br#"{"plan":"rem"}"#.to_vec(),
-        since,
-    };
+    let request =
+        AppendRequest { incident_uid: incident.into(), idempotency_key: key.into(), kind: "apply-intended".into(), body: br#"{"plan":"rem"}"#.to_vec(), since };
     let reply = within(LedgerClient::new(channel).append(request)).await?.into_inner();
     let digest = |text: String| Digest::try_from(text).unwrap();
     Ok((Head { sequence: reply.sequence, hash: digest(reply.head) }, reply.links.into_iter().map(digest).collect()))
@@ -67,7 +62,12 @@ fn kinds(entries: &[assent_core::ledger::Entry]) -> Vec<&str> {
 #[tokio::test]
 async fn from_a_seats_anomaly_to_resolved() {
     let bench = Bench::start("story").await;
-    let says_what = [("network", Says::Healthy), ("compute", Says::Blames(Principal::Kubelet)), ("change", Says::Blames(Principal::ApiServer)), ("database", Says::Abstains)];
+    let says_what = [
+        ("network", Says::Healthy),
+        ("compute", Says::Blames(Principal::Kubelet)),
+        ("change", Says::Blames(Principal::ApiServer)),
+        ("database", Says::Abstains),
+    ];
     let seats = seats::start(&bench, &says_what).await;
     let director = bench.direct(&seats.addresses).await;
     let grpc = director.addresses[1];
@@ -123,7 +123,20 @@ async fn from_a_seats_anomaly_to_resolved() {
     let incident = IncidentUid::try_from(uid.clone()).unwrap();
     let (of_incident, _) = director.ledger(Some(&incident)).await;
     let story = kinds(&of_incident);
-    for kind in ["alert-received", "incident-opened", "alert-joined", "seats-asked", "roster", "trust-bundle", "tally", "decided", "handed-to-executor", "apply-intended", "applied", "resolved"] {
+    for kind in [
+        "alert-received",
+        "incident-opened",
+        "alert-joined",
+        "seats-asked",
+        "roster",
+        "trust-bundle",
+        "tally",
+        "decided",
+        "handed-to-executor",
+        "apply-intended",
+        "applied",
+        "resolved",
+    ] {
         assert!(story.contains(&kind), "{kind} in {story:?}");
     }
     assert_eq!(story.iter().filter(|kind| **kind == "ballot").count(), 8);
@@ -227,7 +240,12 @@ async fn the_seats_are_shown_what_the_api_server_holds() {
 #[tokio::test]
 async fn a_veto_and_a_missing_blueprint_end_with_a_person_and_without_a_plan() {
     let bench = Bench::start("holds").await;
-    let blames = [("network", Says::Healthy), ("compute", Says::Blames(Principal::Kubelet)), ("change", Says::Blames(Principal::ApiServer)), ("database", Says::Abstains)];
+    let blames = [
+        ("network", Says::Healthy),
+        ("compute", Says::Blames(Principal::Kubelet)),
+        ("change", Says::Blames(Principal::ApiServer)),
+        ("database", Says::Abstains),
+    ];
     let vetoes = [blames[0], blames[1], blames[2], ("database", Says::Vetoes(Principal::Sidecar))];
 
     let seats = seats::start(&bench, &vetoes).await;

@@ -3,19 +3,22 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use assent_api::names::{self, accounts};
 use assent_api::resources::{Ballot, Decision, decision_name};
 use assent_core::ballot::Principal;
 use assent_core::ledger::verify;
-use assent_director::{Metrics, Ports};
+use assent_director::{Args, Metrics, Ports};
 use assent_runtime::CancellationToken;
 use assent_runtime::kube::{KubeArgs, client};
 use assent_runtime::workload::testing::Authority;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
 use kube::api::ListParams;
 use serde_json::Value;
 
-use crate::bench::{self, Bench, SECRET, firing, post};
+use crate::bench::{self, Bench, SECRET, firing, post, within};
 use crate::seats::{self, Says};
 
 /// Set in the process that is the director, to the directory that it shares with the test.
@@ -94,7 +97,8 @@ async fn killed_after_its_answer_it_keeps_its_word() {
 #[tokio::test]
 async fn restarted_while_the_seats_vote_it_counts_what_they_stored() {
     let bench = Bench::start("resumed").await;
-    let says = [("network", Says::Healthy), ("compute", Says::Blames(Principal::Kubelet)), ("change", Says::Blames(Principal::ApiServer)), ("database", Says::Waits)];
+    let says =
+        [("network", Says::Healthy), ("compute", Says::Blames(Principal::Kubelet)), ("change", Says::Blames(Principal::ApiServer)), ("database", Says::Waits)];
     let seats = seats::start(&bench, &says).await;
     let director = bench.direct(&seats.addresses).await;
     let uid = seats::report(&bench, director.addresses[1], "assent-seat-network", &seats::anomaly(&bench, "network").await).await.unwrap();
@@ -119,7 +123,8 @@ async fn restarted_while_the_seats_vote_it_counts_what_they_stored() {
 #[tokio::test]
 async fn with_an_edited_ledger_it_only_tells_people() {
     let bench = Bench::start("edited").await;
-    let says = [("network", Says::Healthy), ("compute", Says::Blames(Principal::Kubelet)), ("change", Says::Blames(Principal::ApiServer)), ("database", Says::Waits)];
+    let says =
+        [("network", Says::Healthy), ("compute", Says::Blames(Principal::Kubelet)), ("change", Says::Blames(Principal::ApiServer)), ("database", Says::Waits)];
     let seats = seats::start(&bench, &says).await;
     let director = bench.direct(&seats.addresses).await;
     let anomaly = seats::anomaly(&bench, "network").await;
@@ -140,4 +145,23 @@ async fn with_an_edited_ledger_it_only_tells_people() {
     bench.reaches(&other, "Escalated").await;
     assert!(bench.ours::<Decision>().list(&ListParams::default()).await.unwrap().items.is_empty());
     director.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_director_waits_until_the_first_gives_the_lease_up() {
+    let bench = Bench::start("lease").await;
+    let first = bench.direct(&[]).await;
+    let args = Args { instance: "second".into(), store: bench.directory().join("other-store"), ..bench.args(&[]) };
+    let (second, mut is_ready) = bench.contend(args).await;
+    // Two of its turns at the lease; a wait, since what must not happen makes no event.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert!(is_ready.try_recv().is_err(), "both are at work");
+    let leases: Api<Lease> = bench.ours();
+    let holder = async || leases.get("assent-director").await.unwrap().spec.unwrap().holder_identity;
+    assert_eq!(holder().await.as_deref(), Some("assent-director"));
+    first.stop().await;
+    within(is_ready).await.unwrap();
+    assert_eq!(holder().await.as_deref(), Some("second"));
+    second.stop().await;
+    assert_eq!(holder().await, None);
 }

@@ -121,26 +121,29 @@ async fn without_its_gate_the_executor_does_not_act() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_gate_or_ledger_nothing_happens_in_time() {
+async fn without_a_ledger_nothing_happens_until_it_would_be_pointless() {
     let mut scene = Scene::start().await;
-    scene.setting.apply_within_seconds = 4;
+    scene.setting.apply_within_seconds = 3;
     let _executor = scene.executor();
-
-    let unrecorded = scene.scale("unrecorded", 3).await;
+    let case = scene.scale("unrecorded", 3).await;
     scene.record.down.store(true, Ordering::Relaxed);
-    scene.decide(&unrecorded).await;
-    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
-    assert!(!scene.planned(&unrecorded).await);
+    scene.decide(&case).await;
+    scene.record.until_denied("apply-intended").await;
+    scene.record.until_denied("refused").await;
+    assert!(!scene.planned(&case).await);
     scene.record.down.store(false, Ordering::Relaxed);
-    refused(&scene, &unrecorded, "the ledger refused").await;
-    assert_eq!(scene.record.kinds(&unrecorded.incident), ["refused"]);
+    refused(&scene, &case, "the ledger refused").await;
+    assert_eq!(scene.record.kinds(&case.incident), ["refused"]);
+}
 
-    let unjudged = scene.scale("unjudged", 3).await;
-    // The decision passes the gate; then the gate is gone.
-    scene.record.mute("apply-intended");
-    scene.decide(&unjudged).await;
-    scene.record.until(&unjudged.incident, "apply-intended").await;
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_gate_that_answers_nothing_happens() {
+    let mut scene = Scene::start().await;
+    scene.setting.apply_within_seconds = 3;
+    let case = scene.scale("unjudged", 3).await;
+    scene.decide(&case).await;
     scene.world.kill_gate().await;
-    scene.record.unmute();
-    refused(&scene, &unjudged, "no verdict").await;
+    let _executor = scene.executor();
+    refused(&scene, &case, "no verdict").await;
+    assert_eq!(scene.record.kinds(&case.incident), ["refused"], "no intent was recorded");
 }

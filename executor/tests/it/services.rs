@@ -27,12 +27,14 @@ pub(crate) struct Record {
     /// Kinds that are recorded without an answer, as if the answer were lost.
     mute: Arc<Mutex<HashSet<String>>>,
     pub(crate) down: Arc<AtomicBool>,
+    /// Kinds that were asked for while it was down.
+    denied: Arc<Mutex<HashSet<String>>>,
     appended: watch::Sender<()>,
 }
 
 impl Default for Record {
     fn default() -> Self {
-        Self { entries: Arc::default(), mute: Arc::default(), down: Arc::default(), appended: watch::Sender::new(()) }
+        Self { entries: Arc::default(), mute: Arc::default(), down: Arc::default(), denied: Arc::default(), appended: watch::Sender::new(()) }
     }
 }
 
@@ -58,6 +60,15 @@ impl Record {
         }
     }
 
+    /// Waits until an entry of `kind` was asked for in vain.
+    pub(crate) async fn until_denied(&self, kind: &str) {
+        let mut appended = self.appended.subscribe();
+        while !self.denied.lock().unwrap().contains(kind) {
+            let next = tokio::time::timeout(std::time::Duration::from_secs(60), appended.changed()).await;
+            next.unwrap_or_else(|_| panic!("nobody asked for `{kind}` within a minute")).unwrap();
+        }
+    }
+
     pub(crate) fn mute(&self, kind: &str) {
         self.mute.lock().unwrap().insert(kind.to_owned());
     }
@@ -75,6 +86,8 @@ impl Ledger for Record {
             return Err(Status::permission_denied("not the executor"));
         }
         if self.down.load(Ordering::Relaxed) {
+            self.denied.lock().unwrap().insert(request.get_ref().kind.clone());
+            self.appended.send_replace(());
             return Err(Status::unavailable("no disk"));
         }
         let request = request.into_inner();

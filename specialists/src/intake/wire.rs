@@ -78,12 +78,8 @@ impl Observation<database::View> for proto::DatabaseObservation {
                 turnaround: histogram(flow.turnaround_us.as_ref()),
             },
         });
-        let observation = database::Observation {
-            speaker: speaker.clone(),
-            start: UnixMillis(window.start_ms),
-            length_ms: window.length_ms,
-            flows: flows.collect(),
-        };
+        let observation =
+            database::Observation { speaker: speaker.clone(), start: UnixMillis(window.start_ms), length_ms: window.length_ms, flows: flows.collect() };
         view.observe(&observation, now);
     }
 }

@@ -57,8 +57,7 @@ impl Pod {
         let status = pod.status.clone().unwrap_or_default();
         let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
         let application: Vec<&core::Container> = spec.containers.iter().filter(|container| container.name != SIDECAR).collect();
-        let statuses: Vec<&core::ContainerStatus> =
-            status.container_statuses.iter().flatten().filter(|container| container.name != SIDECAR).collect();
+        let statuses: Vec<&core::ContainerStatus> = status.container_statuses.iter().flatten().filter(|container| container.name != SIDECAR).collect();
         let sidecars = spec.init_containers.iter().flatten().filter(|container| container.restart_policy.as_deref() == Some("Always"));
         let limit = |resource: &str| -> Option<u64> {
             let limits = application.iter().map(|container| milli(container.resources.as_ref()?.limits.as_ref()?.get(resource)?));
@@ -81,7 +80,12 @@ impl Pod {
             running: status.phase.as_deref() == Some("Running"),
             finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             started_at: running.map(time).max(),
-            request_milli: spec.containers.iter().chain(sidecars).filter_map(|container| milli(container.resources.as_ref()?.requests.as_ref()?.get("cpu")?)).sum(),
+            request_milli: spec
+                .containers
+                .iter()
+                .chain(sidecars)
+                .filter_map(|container| milli(container.resources.as_ref()?.requests.as_ref()?.get("cpu")?))
+                .sum(),
             limit_milli: limit("cpu"),
             memory_limit: limit("memory").map(|limit| limit / 1000),
             restarts: statuses.iter().map(|container| u32::try_from(container.restart_count).unwrap_or(0)).sum(),

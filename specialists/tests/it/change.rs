@@ -1,7 +1,5 @@
 //! The change seat: it watches a template become healthy and another roll out, and knows the way back.
 
-use std::time::Duration;
-
 use assent_api::names::accounts;
 use assent_api::proto::IndicatorRequest;
 use assent_core::action::{Action, template_without_hash};
@@ -30,8 +28,12 @@ async fn it_knows_the_way_back_to_what_it_saw_healthy() {
         }
     };
     until("the first version", || generation(1)).await;
-    // The seat looks at images and settles every five seconds; its memory is not to be asked for, so it is given time.
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    let metrics = format!("http://{}/metrics", seat.admin);
+    let remembers = || async {
+        let page = reqwest::get(&metrics).await.ok()?.text().await.ok()?;
+        page.contains("assent_seat_healthy_templates 1").then_some(())
+    };
+    until("the memory of the first version", remembers).await;
 
     let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "env": [{"name": "VERSION", "value": "2"}]}]}}}});
     deployments.patch("orders", &PatchParams::default(), &Patch::Strategic(patch)).await.unwrap();

@@ -9,9 +9,9 @@ use assent_api::proto::IndicatorRequest;
 use assent_core::action::Action;
 use assent_core::ballot::{Opinion, Principal};
 use assent_core::ids::Domain;
+use k8s_openapi::api::core::v1::{Binding, Node};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
-use k8s_openapi::api::core::v1::{Binding, Node};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -166,11 +166,8 @@ async fn it_reads_the_kubelet_and_proposes_to_scale() {
     let mut elsewhere = context.clone();
     elsewhere.incident = "01890a5d-ac96-774b-bcce-b302099a8058".to_owned().try_into().unwrap();
     let asking = world.ask(&blind, accounts::DIRECTOR);
-    let request = assent_api::proto::CauseRequest {
-        context: assent_core::canonical::text(&elsewhere).unwrap().into_bytes(),
-        epoch: 1,
-        deadline_ms: now() + 5_000,
-    };
+    let request =
+        assent_api::proto::CauseRequest { context: assent_core::canonical::text(&elsewhere).unwrap().into_bytes(), epoch: 1, deadline_ms: now() + 5_000 };
     let name = until("the blind seat", || {
         let (mut asking, request) = (asking.clone(), request.clone());
         async move { asking.cast_cause(request).await.ok() }

@@ -122,7 +122,11 @@ async fn it_sees_reports_votes_and_sees_the_recovery() {
     assert_eq!(world.cause(&seat, &context, 1).await.0.digest, cause.digest);
     let mut other = context.clone();
     other.gathered_at = other.gathered_at.plus(1);
-    let request = |context: &assent_core::incident::Context| CauseRequest { context: canonical::text(context).unwrap().into_bytes(), epoch: 1, deadline_ms: now() + 5_000 };
+    let request = |context: &assent_core::incident::Context| CauseRequest {
+        context: canonical::text(context).unwrap().into_bytes(),
+        epoch: 1,
+        deadline_ms: now() + 5_000,
+    };
     let conflicting = world.ask(&seat, accounts::DIRECTOR).cast_cause(request(&other)).await.unwrap_err();
     assert_eq!(conflicting.code(), Code::FailedPrecondition);
 

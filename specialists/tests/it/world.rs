@@ -50,6 +50,7 @@ pub(crate) struct World {
 /// A running seat.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
     name: &'static str,
 }
 
@@ -102,7 +103,7 @@ impl World {
         cluster.kubectl(&["apply", "-f", rbac]).await.unwrap();
         let authority = Authority::new();
         let roster = Roster {
-            seats: SEATS.iter().map(|seat| Seat { name: seat.name.into(), domain: seat.domain, account: names::accounts::seat(seat.name) }).collect(),
+            seats: SEATS.iter().map(|seat| Seat { name: seat.name.into(), domain: seat.domain, account: names::accounts::seat(seat.name), principals: assent_core::consensus::shipped_principals(seat.domain) }).collect(),
             quorum: 3,
             supporters: 2,
             tally: TallyConfiguration::shipped(),
@@ -136,7 +137,10 @@ impl World {
         let client = self.cluster.client_as(&names::account_user(&account), &groups).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut arguments = vec!["assent-specialists", "--seat", name, "--admin-address", "127.0.0.1:0", "--workload-namespace", "assent-system"];
+        // The admin port is bound by the seat itself, so a free one is found first.
+        let admin = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let admin_text = admin.to_string();
+        let mut arguments = vec!["assent-specialists", "--seat", name, "--admin-address", &admin_text, "--workload-namespace", "assent-system"];
         arguments.extend(["--workload-service-account", account.as_str()]);
         arguments.extend(flags);
         let parts = Parts { listener, workload: self.account(&account), client };
@@ -146,7 +150,7 @@ impl World {
                 panic!("{name}: {error:#}");
             }
         }));
-        Running { address, name }
+        Running { address, admin, name }
     }
 
     pub(crate) fn account(&self, account: &str) -> Workload {

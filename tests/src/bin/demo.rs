@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use assent_api::names::EXECUTOR_USER;
 use assent_cluster::Node;
-use assent_tests::shop::{Fault, cause, customers};
+use assent_tests::shop::{Fault, calm, cause, customers};
 use assent_tests::world::impersonated;
 use assent_tests::{images, install, seats, story};
 use clap::{Parser, Subcommand};
@@ -32,6 +32,12 @@ struct Args {
 enum Command {
     /// Bring everything up, break the shop, watch the repair, play the thief (the default).
     Up,
+    /// Break the shop of a running demo in another way, and watch.
+    Break {
+        /// How.
+        #[arg(value_enum)]
+        fault: Fault,
+    },
     /// Remove everything that `up` left.
     Down,
 }
@@ -40,6 +46,12 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     match Args::parse().command.unwrap_or(Command::Up) {
         Command::Up => up().await,
+        Command::Break { fault } => {
+            let node = assent_cluster::attach(NODE).await?;
+            let ending = watch(&node, fault).await;
+            calm(&node, fault).await?;
+            ending.map(|_| ())
+        }
         Command::Down => {
             let was = assent_cluster::cleanup(NODE).await?;
             println!("{}", if was { "demo: the node is gone" } else { "demo: there was nothing to remove" });
@@ -95,22 +107,27 @@ async fn learn(node: &Node) -> anyhow::Result<()> {
 }
 
 async fn incident(node: &Node) -> anyhow::Result<(String, u64)> {
-    let client = node.client().await?;
-    let known = story::known(&client).await?;
     println!();
     println!("The fault: a new revision of `orders` that answers most requests with errors (kubectl set env … SHOP_BUG=errors).");
-    let broken = Instant::now();
-    cause(node, Fault::BadRollout).await?;
-    let ending = story::follow(&client, &known, broken, Duration::from_secs(240), &|at, line| println!("{at:6.1} s  {line}")).await?;
+    let ending = watch(node, Fault::BadRollout).await?;
     let uid = ending.incident.name_any();
     if ending.phase != "Resolved" {
         bail!("incident {uid} ended {}: {}", ending.phase, ending.incident.status.and_then(|status| status.outcome).unwrap_or_default());
     }
+    Ok((uid, ending.timeline.closed.map_or(0, |at| at.round() as u64)))
+}
+
+async fn watch(node: &Node, fault: Fault) -> anyhow::Result<story::Ending> {
+    let client = node.client().await?;
+    let known = story::known(&client).await?;
+    let broken = Instant::now();
+    cause(node, fault).await?;
+    let ending = story::follow(&client, &known, broken, Duration::from_secs(300), &|at, line| println!("{at:6.1} s  {line}")).await?;
     println!("Customers now: {}", customers(node).await?);
     let seconds = |at: Option<f64>| at.map_or("-".to_owned(), |at| format!("{at:.0} s"));
     let times = &ending.timeline;
     println!("fault → incident {} → decision {} → write {} → resolved {}", seconds(times.incident), seconds(times.decision), seconds(times.write), seconds(times.closed));
-    Ok((uid, ending.timeline.closed.map_or(0, |at| at.round() as u64)))
+    Ok(ending)
 }
 
 /// A stolen executor credential, without a proof.

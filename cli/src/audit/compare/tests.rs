@@ -12,7 +12,14 @@ fn uid() -> IncidentUid {
 }
 
 fn entry(sequence: u64, author: &str, kind: &str, body: Value) -> Entry {
-    Entry { sequence, at: UnixMillis(100_000 + i64::try_from(sequence).unwrap() * 1000), incident: uid(), author: format!("{author}.assent-system.x"), kind: kind.into(), body }
+    Entry {
+        sequence,
+        at: UnixMillis(100_000 + i64::try_from(sequence).unwrap() * 1000),
+        incident: uid(),
+        author: format!("{author}.assent-system.x"),
+        kind: kind.into(),
+        body,
+    }
 }
 
 fn story() -> Vec<Entry> {
@@ -52,7 +59,11 @@ fn log() -> Log {
         name: format!("{UID}-1-cause-change"),
         ..write(102_000)
     };
-    Log { events: vec![ballot, Event { code: 403, ..write(103_000) }, Event { dry_run: true, ..write(103_100) }, write(103_500)], since: Some(UnixMillis(90_000)), unreadable: 0 }
+    Log {
+        events: vec![ballot, Event { code: 403, ..write(103_000) }, Event { dry_run: true, ..write(103_100) }, write(103_500)],
+        since: Some(UnixMillis(90_000)),
+        unreadable: 0,
+    }
 }
 
 fn differences(story: &[Entry], log: &Log) -> Vec<String> {
@@ -66,7 +77,8 @@ fn an_honest_story_is_told_the_same_twice() {
 
 #[test]
 fn every_difference_is_named() {
-    let cases: [(&str, fn(&mut Vec<Entry>, &mut Log)); 11] = [
+    type Change = fn(&mut Vec<Entry>, &mut Log);
+    let cases: [(&str, Change); 11] = [
         ("no such write", |_, log| drop(log.events.pop())),
         ("was reverted", |story, _| story.push(entry(5, "assent-executor", "reverted", json!({"plan": "rem-1"})))),
         ("no intent for it", |story, _| story.truncate(2)),

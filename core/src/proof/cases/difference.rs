@@ -135,7 +135,7 @@ fn our_own_entry_may_grow_and_nobody_elses_may_appear() {
     status["subresource"] = json!("status");
     refused(judge(json!([kubectl, status])), Rule::Difference);
     // Times do not count.
-    let mut later = kubectl.clone();
+    let mut later = kubectl;
     later["time"] = json!("2026-01-01T00:00:00Z");
     assert_eq!(judge(json!([later, ours])), Ok(()));
 }

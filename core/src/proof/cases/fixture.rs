@@ -41,7 +41,7 @@ pub(super) fn other_incident() -> IncidentUid {
 
 pub(super) fn roster() -> Roster {
     Roster {
-        seats: SEATS.iter().map(|(name, domain, _)| Seat { name: (*name).into(), domain: *domain, account: format!("assent-seat-{name}") }).collect(),
+        seats: SEATS.iter().map(|(name, domain, _)| Seat { name: (*name).into(), domain: *domain, account: format!("assent-seat-{name}"), principals: crate::consensus::shipped_principals(*domain) }).collect(),
         quorum: 3,
         supporters: 2,
         tally: TallyConfiguration::shipped(),

@@ -1,12 +1,13 @@
 //! A plan at its creation.
 
-use super::fixture::{Fixture, PLANNED, VOTED, abstain, blueprint, other_incident, recast, roster};
+use super::fixture::{Fixture, PLANNED, VOTED, abstain, blueprint, evidence, other_incident, recast, roster};
 use super::*;
 use crate::action::Inverse;
-use crate::ballot::{Opinion, Principal, Round, StanceVerdict};
-use crate::ids::Millionths;
+use crate::ballot::{Hypothesis, Opinion, Principal, Round, StanceVerdict};
+use crate::ids::{Domain, Millionths};
 use crate::incident::Mode;
 use crate::ledger::Head;
+use crate::target::Service;
 
 /// Judges the plan of a scale after both were spoiled.
 fn judge(spoil: impl Fn(&mut Facts, &mut Plan)) -> Result<(), Refusal> {
@@ -124,6 +125,8 @@ fn the_tally_is_run_again() {
         for seat in ["network", "change"] {
             f.spoil(seat, |b| if let Opinion::Cause(vote) = &mut b.opinion { vote.hypotheses[0].probability = Millionths::new(500_000) });
         }
+        // A rival that the margin does not leave behind.
+        f.spoil("compute", |b| if let Opinion::Cause(vote) = &mut b.opinion { vote.hypotheses = vec![suspicion()] });
         informed(f);
     };
     refused(judge_votes(unsure), Rule::Confidence);
@@ -136,6 +139,19 @@ fn the_tally_is_run_again() {
         informed(f);
     };
     refused(judge_votes(sidecars_only), Rule::Principals);
+}
+
+/// What the compute seat might hold instead.
+fn suspicion() -> Hypothesis {
+    Hypothesis {
+        service: Service { namespace: "shop".into(), name: "orders".into() },
+        domain: Domain::Compute,
+        fault: "cpu-saturation".into(),
+        probability: Millionths::new(700_000),
+        evidence: vec![evidence(Principal::Kubelet)],
+        path: vec![],
+        remedies: vec![],
+    }
 }
 
 /// The seats judge the remedies on the cause ballots as they now are.

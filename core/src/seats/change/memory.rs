@@ -45,6 +45,10 @@ impl Memory {
         self.healthy.remove(service);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.healthy.values().map(BTreeMap::len).sum()
+    }
+
     /// What is known of `template` when it was healthy.
     pub(super) fn healthy(&self, service: &Service, template: &Digest) -> Option<&Healthy> {
         self.healthy.get(service)?.get(template)

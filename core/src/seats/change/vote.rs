@@ -60,8 +60,12 @@ impl View {
         // The first revision of all is a birth, and a restart changes nothing.
         let before = revisions.get(index + 1)?;
         let changed = before.template.shape != revision.template.shape;
-        (changed && shortly_before(revision.rolled_out_at, since))
-            .then_some(Suspicion { service, revision: Some(revision), configuration: None, at: revision.rolled_out_at })
+        (changed && shortly_before(revision.rolled_out_at, since)).then_some(Suspicion {
+            service,
+            revision: Some(revision),
+            configuration: None,
+            at: revision.rolled_out_at,
+        })
     }
 
     /// The newest edit of a ConfigMap that `service` refers to, if it lies shortly before `since`.
@@ -127,7 +131,9 @@ impl View {
         let Some(current) = self.workloads.get(&service) else {
             return Position::no_objection("not a workload that this seat follows");
         };
-        let grounds = |digest: &Digest| vec![evidence(CHANGE, &(&service, current.generation, digest), (since, asked.now), &format!("generation {}", current.generation))];
+        let grounds = |digest: &Digest| {
+            vec![evidence(CHANGE, &(&service, current.generation, digest), (since, asked.now), &format!("generation {}", current.generation))]
+        };
         if (current.uid.as_str(), current.generation) != (target.uid.as_str(), target.generation) {
             return Position::veto("somebody has changed it since it was judged", grounds(&current.template.digest));
         }

@@ -151,16 +151,19 @@ fn fault(state: &PodState, used: &Use, usual: Option<Baseline>, usual_throttled:
     let steady = usual.is_some_and(|usual| usual.median >= STEADY_MILLI && usual.scale <= usual.median / 2);
     let gone = usual.is_some_and(|usual| used.milli.saturating_mul(100) <= usual.median.saturating_mul(VANISHED));
     // Most of the sample must lie after the onset, or the time before hides what is missing.
-    let after = used.to.since(since) >= used.to.since(used.from) * 9 / 10;
-    (warm && steady && gone && after).then_some(Fault::Vanished)
+    (warm && steady && gone && mostly_after(used, since)).then_some(Fault::Vanished)
+}
+
+fn mostly_after(used: &Use, since: UnixMillis) -> bool {
+    used.to.since(since) >= used.to.since(used.from).saturating_mul(9) / 10
 }
 
 // === impl Judged ===
 
 impl Judged {
-    /// Whether some sample lies mostly after `since`.
+    /// Whether some sample lies nearly all after `since`.
     pub(super) fn speaks_of_after(&self, since: UnixMillis) -> bool {
-        self.pods.iter().any(|(used, _)| used.to.since(since).saturating_mul(2) >= used.to.since(used.from))
+        self.pods.iter().any(|(used, _)| mostly_after(used, since))
     }
 
     pub(super) fn summary(&self) -> String {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::action::{Action, Restart, Scale};
 use crate::ballot::{EvidenceClass, Proposal, StanceVerdict};
-use crate::incident::Symptom;
+use crate::incident::{Context, Symptom};
 use crate::seats::testing::*;
 
 const FAILING: Beat = Beat { requests: 40, errors: 24, unanswered: 0, mean_us: 8_000 };
@@ -32,6 +32,20 @@ fn the_deepest_service_whose_own_answers_are_bad_is_named() {
 #[test]
 fn requests_taken_and_not_answered_are_a_stalled_process() {
     check(FAILING, SILENT, Link { sent: 0, received: 0, ..CHATTY }, &["orders application stalled 80", "storefront application errors 20"]);
+}
+
+#[test]
+fn requests_that_are_usually_held_open_are_no_stall() {
+    let held = |unanswered| Beat { requests: 40 + unanswered, errors: 0, unanswered, mean_us: 8_000 };
+    for (now, fault) in [(30, "healthy"), (32, "healthy"), (60, "orders application stalled 80")] {
+        let mut view = View::new(settings());
+        for window in 0..ONSET + 4 {
+            mesh(&mut view, window, USUAL, held(if window < ONSET { 30 } else { now }), CHATTY);
+        }
+        let context = context("orders", at(ONSET));
+        let asked = Asked { context: &context, epoch: 1, now: at(ONSET + 4).plus(1_000) };
+        assert_eq!(said(&view.cause(&asked)), [fault], "{now}");
+    }
 }
 
 #[test]
@@ -193,5 +207,3 @@ fn hostile_counts_and_names_are_bounded() {
     let opinion = view.cause(&Asked { context: &Context { service: service("s1"), ..context }, epoch: 1, now: at(8) });
     cast("network", opinion);
 }
-
-use crate::incident::Context;

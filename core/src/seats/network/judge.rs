@@ -46,6 +46,8 @@ pub(super) struct Usual {
     pub(super) errors: Baseline,
     /// Mean, microseconds.
     pub(super) latency: Baseline,
+    /// Some services hold requests open on purpose.
+    pub(super) unanswered: Baseline,
 }
 
 /// The newest windows of a service together.
@@ -135,6 +137,7 @@ impl View {
             requests: learn(windows.iter().map(|w| signed(w.requests)).collect(), 1)?,
             errors: learn(windows.iter().map(|w| error_share(w)).collect(), 10_000)?,
             latency: learn(windows.iter().filter_map(|w| w.latency.mean_us()).collect(), 2_000)?,
+            unanswered: learn(windows.iter().map(|w| signed(w.unanswered())).collect(), 1)?,
         })
     }
 
@@ -217,10 +220,14 @@ impl Usual {
             && mean.saturating_sub(self.latency.median) >= LATENCY_ABOVE_US
             && self.latency.above(mean) >= SPREADS;
         let loaded = answered.saturating_mul(10) >= usual_requests.saturating_mul(3);
-        let stalled = unanswered >= 2 && unanswered.saturating_mul(10) >= self.requests.median;
+        let more = unanswered.saturating_sub(self.unanswered.median);
+        let stalled = more >= 2 && more.saturating_mul(10) >= self.requests.median && self.unanswered.above(unanswered) >= 2;
+        // Half as much again is asked of it: what it cannot answer it has no time for. A stuck process is asked no more than
+        // usual.
+        let swamped = (stalled || late) && answered > 0 && signed(window.requests).saturating_mul(2) >= usual_requests.saturating_mul(3);
         if errors && signed(window.server_error) >= unanswered {
             Some(Fault::Errors)
-        } else if late && loaded && window.answered() >= FEW {
+        } else if swamped || late && loaded && window.answered() >= FEW {
             Some(Fault::Saturation)
         } else if stalled {
             Some(Fault::Stalled)

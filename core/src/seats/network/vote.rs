@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use super::View;
 use super::judge::{Fault, Judged, signed};
 use super::links::{Links, Trouble, Troubled};
-use super::View;
 use crate::action::Action;
 use crate::ballot::{Edge, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Round};
 use crate::ids::{Domain, Millionths, UnixMillis};
@@ -64,8 +64,9 @@ impl View {
 
     fn own_fault(&self, asked: &Asked<'_>, suspect: &Suspect<'_>, suspects: &[Suspect<'_>], links: &Links, edges: &BTreeSet<Edge>) -> Hypothesis {
         let service = suspect.service;
-        let explained = paths::callees(edges, service)
-            .any(|callee| suspects.iter().any(|other| other.service == callee) || links.silent().any(|t| t.edge.caller == *service && t.edge.callee == *callee));
+        let explained = paths::callees(edges, service).any(|callee| {
+            suspects.iter().any(|other| other.service == callee) || links.silent().any(|t| t.edge.caller == *service && t.edge.callee == *callee)
+        });
         let connections = links.troubled.iter().any(|t| t.trouble != Trouble::Silent && (t.edge.callee == *service || t.edge.caller == *service));
         let (domain, fault) = match suspect.fault {
             Fault::Errors => (Domain::Application, "errors"),
