@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down cluster cluster-down test lint fmt bench setup crds install-plugin
+.PHONY: help demo demo-down cluster cluster-down test lint fmt setup crds install-plugin
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,9 +28,6 @@ lint: ## Check formatting, and lints as errors
 
 fmt: ## Format everything
 	cargo fmt --all
-
-bench: ## Measure what the sidecar costs
-	cargo bench --workspace
 
 crds: ## Write the custom resource definitions from the types
 	UPDATE_EXPECT=1 cargo test -q -p assent-cli --test it committed_definitions

@@ -240,4 +240,3 @@ impl Journey<'_> {
         ledger.append(&Entry { incident: &self.plan.incident, kind, plan: &self.name, body }, since).await.map(|_| ())
     }
 }
-

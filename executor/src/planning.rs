@@ -132,7 +132,9 @@ impl Planner {
             return Err(NoPlan::Left(format!("the incident is {phase}")));
         }
         match self.live.blueprint(target).await? {
-            Some(blueprint) if blueprint.mode != Mode::Autonomous => Err(NoPlan::Left(format!("Blueprint `{}` is in mode {:?}", blueprint.pin.name, blueprint.mode))),
+            Some(blueprint) if blueprint.mode != Mode::Autonomous => {
+                Err(NoPlan::Left(format!("Blueprint `{}` is in mode {:?}", blueprint.pin.name, blueprint.mode)))
+            }
             // Without one Assent only observes.
             None => Err(NoPlan::Left(format!("no Blueprint speaks of {target}"))),
             Some(_) => Ok(()),
@@ -267,7 +269,8 @@ fn denial(guardrails: &Set, plan: &Plan, change: &Change) -> Result<Option<Refus
 
 /// Names go into paths, so they must be names and nothing else.
 fn plain_names(target: &Target) -> Result<(), Refusal> {
-    let plain = |name: &str| !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+    let plain =
+        |name: &str| !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
     let modelled = (target.api_version.as_str(), target.kind.as_str()) == ("apps/v1", "Deployment");
     if !modelled || !plain(&target.namespace) || !plain(&target.name) || target.name.starts_with('.') || target.namespace.starts_with('.') {
         return Err(Refusal::new(Rule::ForbiddenTarget, format!("`{:.80}` is no target", target.to_string()), "a Deployment of apps/v1"));
@@ -292,7 +295,15 @@ mod tests {
         let judge = |kind: &str, namespace: &str, name: &str| {
             let text = |text: &str| text.to_owned();
             let spec = Digest::of_bytes(b"");
-            plain_names(&Target { api_version: text("apps/v1"), kind: text(kind), namespace: text(namespace), name: text(name), uid: text("u"), generation: 1, spec })
+            plain_names(&Target {
+                api_version: text("apps/v1"),
+                kind: text(kind),
+                namespace: text(namespace),
+                name: text(name),
+                uid: text("u"),
+                generation: 1,
+                spec,
+            })
         };
         assert_eq!(judge("Deployment", "shop", "orders.v2-a"), Ok(()));
         assert!(judge("StatefulSet", "shop", "orders").is_err());

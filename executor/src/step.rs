@@ -91,8 +91,12 @@ fn planned(plan: &Plan, seen: &Seen) -> Next {
 fn applied(plan: &Plan, seen: &Seen) -> Next {
     match (&seen.sight, &seen.progress) {
         (Sight::AsLeft | Sight::Touched, Progress::Watching) => Next::Watch,
-        (Sight::AsLeft | Sight::Touched, Progress::Verified) => Next::Finish(RemediationPhase::Verified, "well for the soak time by two independent signals".into()),
-        (Sight::AsLeft, Progress::Failed(why)) if plan.inverse == Inverse::Empty => fail(format!("{why}; the desired state was kept, so there is nothing to put back")),
+        (Sight::AsLeft | Sight::Touched, Progress::Verified) => {
+            Next::Finish(RemediationPhase::Verified, "well for the soak time by two independent signals".into())
+        }
+        (Sight::AsLeft, Progress::Failed(why)) if plan.inverse == Inverse::Empty => {
+            fail(format!("{why}; the desired state was kept, so there is nothing to put back"))
+        }
         (Sight::AsLeft, Progress::Failed(why)) => Next::NoteReverting(why.clone()),
         (Sight::Touched, Progress::Failed(why)) => fail(format!("{why}; not put back, because somebody changed the target since")),
         (Sight::Planned, _) => fail("the plan counts as applied, and the target is as it was before".into()),

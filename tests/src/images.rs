@@ -61,8 +61,8 @@ pub fn build() -> anyhow::Result<Vec<Image>> {
 /// The folder with freshly built and stripped binaries.
 fn binaries() -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-    // The whole workspace, as tests build it: a selection would unify features otherwise and compile every dependency again.
-    cargo.current_dir(root()).args(["build", "--quiet", "--workspace", "--bins"]);
+    // The whole workspace with its tests: any selection would unify features otherwise and compile every dependency again.
+    cargo.current_dir(root()).args(["build", "--quiet", "--workspace", "--all-targets"]);
     run(&mut cargo)?;
     let stripped = assent_cluster::cache_dir().join("stripped");
     std::fs::create_dir_all(&stripped)?;
@@ -90,6 +90,12 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
 #[must_use]
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// One of our programs as cargo built it.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    target().join("debug").join(name)
 }
 
 fn target() -> PathBuf {

@@ -5,6 +5,7 @@
 pub mod images;
 pub mod install;
 pub mod mutator;
+pub mod privileges;
 pub mod seats;
 pub mod shop;
 pub mod story;

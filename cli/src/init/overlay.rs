@@ -104,8 +104,7 @@ fn gate_stage(settings: &Settings, keys: &Keys) -> anyhow::Result<String> {
 
 /// The rest, whose objects must pass the gate; and last, what keeps the configurations as they are.
 fn second_stage(settings: &Settings) -> anyhow::Result<String> {
-    let mut resources =
-        vec!["gate", "base/discovery", "base/director", "base/executor", "base/specialists", "base/protection", "secrets.yaml", "roster.yaml"];
+    let mut resources = vec!["gate", "base/discovery", "base/director", "base/executor", "base/specialists", "base/protection", "secrets.yaml", "roster.yaml"];
     let mut patches = Vec::new();
     if !settings.ephemeral_ledger {
         resources.push("ledger.yaml");
@@ -179,7 +178,12 @@ fn roster(keys: &Keys, before: Option<&str>) -> anyhow::Result<String> {
         keys.trust_roots().clone_into(&mut roster.spec.trust_roots);
         return yaml(&[serde_json::to_value(roster).context("write the roster")?]);
     }
-    let seat = |name: &str, domain| Seat { name: name.into(), domain, account: assent_api::names::accounts::seat(name), principals: consensus::shipped_principals(domain) };
+    let seat = |name: &str, domain| Seat {
+        name: name.into(),
+        domain,
+        account: assent_api::names::accounts::seat(name),
+        principals: consensus::shipped_principals(domain),
+    };
     let seats =
         vec![seat("network", Domain::Network), seat("compute", Domain::Compute), seat("database", Domain::Database), seat("change", Domain::Application)];
     let spec = RosterSpec::from(&consensus::Roster {

@@ -108,7 +108,15 @@ impl Record {
 
 fn bundle() -> Bundle {
     let root = authority();
-    let seats = SEATS.iter().map(|(name, domain, _)| Seat { name: (*name).into(), domain: *domain, account: names::accounts::seat(name), principals: assent_core::consensus::shipped_principals(*domain) }).collect();
+    let seats = SEATS
+        .iter()
+        .map(|(name, domain, _)| Seat {
+            name: (*name).into(),
+            domain: *domain,
+            account: names::accounts::seat(name),
+            principals: assent_core::consensus::shipped_principals(*domain),
+        })
+        .collect();
     let roster = Roster { seats, quorum: 3, supporters: 2, tally: TallyConfiguration::shipped(), trust_roots: root.pem(), gate: Digest::of_bytes(b"gate") };
     let digest = roster.digest().unwrap();
     let vote = |seat: &str, opinion| ballot::Ballot {

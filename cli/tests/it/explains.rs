@@ -97,15 +97,17 @@ async fn the_api_servers_own_log_tells_the_ledgers_story_or_shows_the_lie() -> R
         entry(1, "assent-director", "incident-opened", json!({"detail": "shop/orders"}))?,
         entry(2, "assent-executor", "apply-intended", json!({"plan": "rem-1", "target": "Deployment shop/orders"}))?,
     ];
+    // The executor's user cannot even read.
+    let admin = objects(cluster.client().await?, Some("shop"), "apps", "v1", "Deployment");
     let as_user = objects(executor(&cluster, true).await?, Some("shop"), "apps", "v1", "Deployment");
-    update(&as_user, "orders", "localhost/app:2").await.context("the executor's write")?;
+    update(&admin, &as_user, "orders", "localhost/app:2").await.context("the executor's write")?;
     story.push(entry(3, "assent-executor", "applied", json!({"plan": "rem-1"}))?);
     ensure!(told(&story, &log(&cluster)?)?.is_empty(), "{:#?}", told(&story, &log(&cluster)?)?);
 
     // A write that nobody intended, and one by somebody who borrowed the user.
-    update(&as_user, "storefront", "localhost/app:3").await?;
+    update(&admin, &as_user, "storefront", "localhost/app:3").await?;
     let thief = objects(crate::world::client_as(&cluster, "assent:executor", &[INCIDENT]).await?, Some("shop"), "apps", "v1", "Deployment");
-    update(&thief, "orders", "localhost/app:4").await?;
+    update(&admin, &thief, "orders", "localhost/app:4").await?;
     let found = told(&story, &log(&cluster)?)?.join("\n");
     ensure!(found.contains("saw update deployments shop/storefront and the ledger has no intent"), "{found}");
     ensure!(found.contains("`assent:cluster-admin` wrote deployments shop/orders as `assent:executor`"), "{found}");
@@ -118,9 +120,9 @@ async fn the_api_servers_own_log_tells_the_ledgers_story_or_shows_the_lie() -> R
 }
 
 /// Puts another image into the template; once more where the deployment controller was faster.
-async fn update(api: &kube::Api<kube::core::DynamicObject>, name: &str, image: &str) -> Result<()> {
+async fn update(reader: &kube::Api<kube::core::DynamicObject>, api: &kube::Api<kube::core::DynamicObject>, name: &str, image: &str) -> Result<()> {
     loop {
-        let mut object = api.get(name).await?;
+        let mut object = reader.get(name).await?;
         object.data["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
         match api.replace(name, &Default::default(), &object).await {
             Err(kube::Error::Api(status)) if status.code == 409 => {}

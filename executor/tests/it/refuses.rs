@@ -33,7 +33,8 @@ async fn what_authority_does_not_allow_is_refused_before_the_intent() {
     let _executor = scene.executor();
 
     let paused = scene.scale("paused", 3).await;
-    let pause = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Pause", "metadata": {"name": PAUSE, "namespace": SYSTEM_NAMESPACE}, "spec": {"reason": "lunch"}});
+    let pause =
+        json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Pause", "metadata": {"name": PAUSE, "namespace": SYSTEM_NAMESPACE}, "spec": {"reason": "lunch"}});
     apply(&scene.world.admin, &pause).await;
     scene.decide(&paused).await;
     refused(&scene, &paused, "assent[paused]").await;

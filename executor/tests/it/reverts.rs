@@ -19,7 +19,8 @@ async fn a_rollback_that_does_not_help_is_put_back_even_in_a_pause() {
     scene.network.ill.store(true, Ordering::Relaxed);
     scene.decide(&case).await;
     scene.until_phase(&case, RemediationPhase::Applied).await;
-    let pause = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Pause", "metadata": {"name": PAUSE, "namespace": SYSTEM_NAMESPACE}, "spec": {"reason": "test"}});
+    let pause =
+        json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Pause", "metadata": {"name": PAUSE, "namespace": SYSTEM_NAMESPACE}, "spec": {"reason": "test"}});
     apply(&scene.world.admin, &pause).await;
 
     scene.until_phase(&case, RemediationPhase::Reverting).await;

@@ -102,7 +102,8 @@ impl Scene {
 
     pub(crate) async fn restart(&self, name: &str) -> Case {
         self.world.deployment(name, "registry.invalid/x:1").await;
-        let act = |workload: &Value| Proposal { action: Action::RestartWorkload(Restart { marker: "incident.1".into() }), target: Target::of(workload).unwrap() };
+        let act =
+            |workload: &Value| Proposal { action: Action::RestartWorkload(Restart { marker: "incident.1".into() }), target: Target::of(workload).unwrap() };
         self.vote(name, act).await
     }
 
@@ -199,7 +200,6 @@ pub(crate) fn complete(deployment: &Value) -> bool {
         && ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"].iter().all(|field| status[field] == *wanted)
 }
 
-
 /// A kubelet that does nothing but say that pods are ready.
 async fn run_pods(admin: Client, on: Arc<AtomicBool>) {
     let api: Api<Pod> = Api::namespaced(admin, SHOP);
@@ -210,7 +210,10 @@ async fn run_pods(admin: Client, on: Arc<AtomicBool>) {
             continue;
         }
         let Ok(pods) = api.list(&ListParams::default()).await else { continue };
-        let waiting = pods.items.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Pending"));
+        let waiting = pods
+            .items
+            .into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none() && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Pending"));
         futures::stream::iter(waiting)
             .for_each_concurrent(8, |pod| {
                 let api = api.clone();

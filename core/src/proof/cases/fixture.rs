@@ -41,7 +41,15 @@ pub(super) fn other_incident() -> IncidentUid {
 
 pub(super) fn roster() -> Roster {
     Roster {
-        seats: SEATS.iter().map(|(name, domain, _)| Seat { name: (*name).into(), domain: *domain, account: format!("assent-seat-{name}"), principals: crate::consensus::shipped_principals(*domain) }).collect(),
+        seats: SEATS
+            .iter()
+            .map(|(name, domain, _)| Seat {
+                name: (*name).into(),
+                domain: *domain,
+                account: format!("assent-seat-{name}"),
+                principals: crate::consensus::shipped_principals(*domain),
+            })
+            .collect(),
         quorum: 3,
         supporters: 2,
         tally: TallyConfiguration::shipped(),
@@ -88,7 +96,14 @@ fn scale_of(workload: &Value) -> Value {
 }
 
 pub(super) fn evidence(principal: Principal) -> Evidence {
-    Evidence { class: EvidenceClass::Requests, principal, digest: Digest::of_bytes(b"figures"), from: UnixMillis(1), to: UnixMillis(2), summary: "figures".into() }
+    Evidence {
+        class: EvidenceClass::Requests,
+        principal,
+        digest: Digest::of_bytes(b"figures"),
+        from: UnixMillis(1),
+        to: UnixMillis(2),
+        summary: "figures".into(),
+    }
 }
 
 pub(super) fn cast(seat: &str, opinion: Opinion) -> CastBallot {

@@ -103,7 +103,14 @@ fn the_ballots_are_of_this_vote_and_fresh() {
     refused(judge(|_, plan| plan.epoch = 0), Rule::Epoch);
     refused(judge(|_, plan| plan.epoch = 4), Rule::Epoch);
     // The seats have voted again since.
-    refused(judge(|facts, _| for cast in facts.ballots.iter_mut().flatten().take(1) { cast.ballot.epoch = 2; }), Rule::Epoch);
+    refused(
+        judge(|facts, _| {
+            for cast in facts.ballots.iter_mut().flatten().take(1) {
+                cast.ballot.epoch = 2;
+            }
+        }),
+        Rule::Epoch,
+    );
 }
 
 #[test]
@@ -119,14 +126,28 @@ fn the_tally_is_run_again() {
     assert_eq!(judge_votes(silence(&["database"])), Ok(()));
     refused(judge_votes(silence(&["database", "compute"])), Rule::Quorum);
     refused(judge_votes(silence(&["network"])), Rule::Support);
-    let veto = |f: &mut Fixture| f.spoil("database", |b| if let Opinion::Remedy(vote) = &mut b.opinion { vote.stances[0].verdict = StanceVerdict::Veto });
+    let veto = |f: &mut Fixture| {
+        f.spoil("database", |b| {
+            if let Opinion::Remedy(vote) = &mut b.opinion {
+                vote.stances[0].verdict = StanceVerdict::Veto
+            }
+        })
+    };
     refused(judge_votes(veto), Rule::Veto);
     let unsure = |f: &mut Fixture| {
         for seat in ["network", "change"] {
-            f.spoil(seat, |b| if let Opinion::Cause(vote) = &mut b.opinion { vote.hypotheses[0].probability = Millionths::new(500_000) });
+            f.spoil(seat, |b| {
+                if let Opinion::Cause(vote) = &mut b.opinion {
+                    vote.hypotheses[0].probability = Millionths::new(500_000)
+                }
+            });
         }
         // A rival that the margin does not leave behind.
-        f.spoil("compute", |b| if let Opinion::Cause(vote) = &mut b.opinion { vote.hypotheses = vec![suspicion()] });
+        f.spoil("compute", |b| {
+            if let Opinion::Cause(vote) = &mut b.opinion {
+                vote.hypotheses = vec![suspicion()]
+            }
+        });
         informed(f);
     };
     refused(judge_votes(unsure), Rule::Confidence);
@@ -159,7 +180,11 @@ fn informed(fixture: &mut Fixture) {
     let mut causes: Vec<Digest> = fixture.ballots.iter().filter(|c| c.ballot.round() == Round::Cause).map(|c| c.digest.clone()).collect();
     causes.sort_unstable();
     for (seat, ..) in super::fixture::SEATS {
-        fixture.spoil(seat, |b| if let Opinion::Remedy(vote) = &mut b.opinion { vote.causes.clone_from(&causes) });
+        fixture.spoil(seat, |b| {
+            if let Opinion::Remedy(vote) = &mut b.opinion {
+                vote.causes.clone_from(&causes)
+            }
+        });
     }
 }
 
@@ -170,7 +195,13 @@ fn a_plan_is_what_the_tally_chose_and_names_all_it_counted() {
     refused(judge(|_, plan| drop(plan.ballots.pop())), Rule::Tally);
     refused(judge(|_, plan| plan.ballots.reverse()), Rule::Tally);
     // A copy changes nothing; a second, different ballot voids its seat.
-    assert_eq!(judge(|facts, _| for all in facts.ballots.iter_mut() { let copy = all[0].clone(); all.push(copy); }), Ok(()));
+    assert_eq!(
+        judge(|facts, _| for all in facts.ballots.iter_mut() {
+            let copy = all[0].clone();
+            all.push(copy);
+        }),
+        Ok(())
+    );
     let contradicts = |f: &mut Fixture| {
         let mut second = f.ballots[0].ballot.clone();
         second.rules = "other".into();

@@ -123,7 +123,13 @@ fn the_inverse_passes_once_and_survives_what_stops_new_actions() {
             facts.blueprint.iter_mut().for_each(|blueprint| blueprint.actions.clear());
         };
         assert_eq!(revert(&fixture, &stopped), Ok(Admitted::Revert));
-        refused(revert(&fixture, &|facts, _| { facts.now = PLANNED.plus(600_001); facts.own_clock = facts.now; }), Rule::Revert);
+        refused(
+            revert(&fixture, &|facts, _| {
+                facts.now = PLANNED.plus(600_001);
+                facts.own_clock = facts.now;
+            }),
+            Rule::Revert,
+        );
         // Once it is back, the target is two generations later.
         refused(revert(&fixture, &|facts, _| facts.target.as_mut().unwrap()["metadata"]["generation"] = json!(6)), Rule::Revert);
     }
@@ -133,7 +139,8 @@ fn the_inverse_passes_once_and_survives_what_stops_new_actions() {
 fn a_revert_restores_what_was_and_only_over_what_we_left() {
     refused(revert(&Fixture::restart(), &|_, _| {}), Rule::Revert);
     refused(revert(&Fixture::scale(), &|facts, _| facts.target.as_mut().unwrap()["spec"]["replicas"] = json!(4)), Rule::Revert);
-    let hotfix = |facts: &mut Facts, _: &mut WriteRequest| facts.target.as_mut().unwrap()["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:hotfix");
+    let hotfix =
+        |facts: &mut Facts, _: &mut WriteRequest| facts.target.as_mut().unwrap()["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:hotfix");
     refused(revert(&Fixture::rollback(), &hotfix), Rule::Revert);
     refused(revert(&Fixture::scale(), &|_, request| request.new["spec"]["replicas"] = json!(1)), Rule::Difference);
     refused(revert(&Fixture::rollback(), &|_, request| request.new["spec"]["replicas"] = json!(1)), Rule::Difference);

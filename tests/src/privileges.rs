@@ -1,0 +1,149 @@
+//! What Assent's processes cost and what they use: resident memory from the kernel, verbs from the API server's audit log
+//! against the roles they were given.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use assent_cluster::Node;
+use serde_json::Value;
+
+use crate::world::shipped;
+
+/// Resident memory of one process.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// Name of the program.
+    pub process: String,
+    /// Resident set, rounded up.
+    pub megabytes: u64,
+}
+
+impl std::fmt::Display for Figure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} MB", self.process, self.megabytes)
+    }
+}
+
+/// Programs of ours that run in pods of `node`: name and folder in `/proc`.
+fn programs(node: &Node) -> Vec<(String, PathBuf)> {
+    let root = node.dir().display().to_string();
+    let mut programs = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+        let command = read("cmdline");
+        // Programs in pods are named by their path in the image; those of other nodes have another root.
+        if command.starts_with("/assent-") && !command.starts_with("/assent-shop") && read("mountinfo").contains(&root) {
+            programs.push((command.split('\0').next().unwrap_or_default().trim_start_matches('/').to_owned(), entry.path()));
+        }
+    }
+    programs
+}
+
+/// Kills (`kill -9`) every process of this program in `node`; returns how many.
+pub fn kill(node: &Node, program: &str) -> usize {
+    let victims: Vec<PathBuf> = programs(node).into_iter().filter(|(name, _)| name == program).map(|(_, path)| path).collect();
+    for path in &victims {
+        let pid = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        // One that has just ended by itself is as dead as it should be.
+        let _gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+    victims.len()
+}
+
+/// How often the executor's user changed a workload for this incident, as the API server recorded it.
+pub fn writes(log: &str, incident: &str) -> usize {
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let written = events.filter(|event| {
+        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        text("/impersonatedUser/username") == "assent:executor"
+            && text("/verb") == "update"
+            && text("/stage") == "ResponseComplete"
+            && event.pointer("/responseStatus/code").and_then(Value::as_u64) == Some(200)
+            && !text("/requestURI").contains("dryRun")
+            && event.pointer("/impersonatedUser/extra").is_some_and(|extra| extra.to_string().contains(incident))
+    });
+    written.count()
+}
+
+/// Every process of ours that runs in a pod of `node`, by its resident set in `/proc`.
+pub async fn memory(node: &Node) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (program, path) in programs(node) {
+        let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        figures.push(Figure { process: program, megabytes: kilobytes.unwrap_or(u64::MAX / 2048).div_ceil(1024) });
+    }
+    figures.sort_by_key(|figure| figure.process.clone());
+    figures
+}
+
+/// Grants that are used only in circumstances which a test of minutes does not meet, and why.
+const RARE: &[(&str, &str, &str)] = &[
+    ("assent-director", "delete", "the cleaner, a day after a revert's deadline"),
+    ("assent-injector", "patch", "an Event that repeats"),
+    ("assent-injector", "create", "an Event for a pod without its sidecar"),
+    ("assent-executor", "leases", "two executors"),
+    ("assent-identity", "configmaps", "a namespace that opts in later, or an edited bundle"),
+    ("assent-identity", "secrets", "a first start without an issuer"),
+];
+
+/// Grants of the shipped roles that no component used, as `account verb resource`.
+pub async fn unused(node: &Node) -> Vec<String> {
+    let used = used(&std::fs::read_to_string(node.audit_log()).unwrap());
+    let mut unused = Vec::new();
+    for component in ["identity", "discovery", "injector", "gate", "director", "executor", "specialists"] {
+        for (account, verb, resource) in granted(&shipped(&[&format!("{component}/rbac.yaml")])) {
+            let seen = used.contains(&(account.clone(), verb.clone(), resource.clone()));
+            let rare = RARE.iter().any(|(who, what, _)| *who == account && (*what == verb || resource.contains(what)));
+            if !seen && !rare {
+                unused.push(format!("{account} {verb} {resource}"));
+            }
+        }
+    }
+    unused
+}
+
+type Grant = (String, String, String);
+
+/// Account, verb and `group/resource/sub-resource` of every allowed request of an account of ours.
+fn used(log: &str) -> BTreeSet<Grant> {
+    let mut used = BTreeSet::new();
+    for event in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let user = text("/user/username");
+        let Some(account) = user.strip_prefix("system:serviceaccount:assent-system:") else { continue };
+        let resource = [text("/objectRef/apiGroup"), text("/objectRef/resource"), text("/objectRef/subresource")].join("/");
+        used.insert((account.to_owned(), text("/verb"), resource.clone()));
+        // An impersonated request uses the right to impersonate, and the impersonated user's verb.
+        if event.pointer("/impersonatedUser/username").is_some() {
+            used.insert((account.to_owned(), "impersonate".into(), "/users/".into()));
+            used.insert((account.to_owned(), "impersonate".into(), "authentication.k8s.io/userextras/assent.dev/incident-uid".into()));
+            used.insert((text("/impersonatedUser/username"), text("/verb"), resource));
+        }
+    }
+    used
+}
+
+/// What the roles grant, by the bindings beside them.
+fn granted(objects: &[Value]) -> Vec<Grant> {
+    let mut grants = Vec::new();
+    let texts = |value: &Value, key: &str| -> Vec<String> { value[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect() };
+    for binding in objects.iter().filter(|object| object["kind"].as_str().is_some_and(|kind| kind.ends_with("Binding"))) {
+        let role = objects.iter().find(|role| role["kind"] == binding["roleRef"]["kind"] && role["metadata"]["name"] == binding["roleRef"]["name"]);
+        let Some(role) = role else { continue };
+        let rules: Vec<&Value> = role["rules"].as_array().into_iter().flatten().collect();
+        for subject in binding["subjects"].as_array().into_iter().flatten().filter_map(|subject| subject["name"].as_str()) {
+            for rule in &rules {
+                for verb in texts(rule, "verbs") {
+                    for group in texts(rule, "apiGroups") {
+                        for resource in texts(rule, "resources") {
+                            let resource = if resource.contains('/') { resource } else { format!("{resource}/") };
+                            grants.push((subject.to_owned(), verb.clone(), format!("{group}/{resource}")));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    grants
+}
