@@ -8,10 +8,11 @@ help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup ## Break a shop on a real local Kubernetes and watch Assent repair it (root, Linux)
-	cargo run -q -p assent-tests --bin demo -- up
+	cargo build --workspace --all-targets
+	$(CARGO_TARGET_DIR)/debug/demo up
 
 demo-down: ## Remove everything that the demo left
-	cargo run -q -p assent-tests --bin demo -- down
+	$(CARGO_TARGET_DIR)/debug/demo down
 
 cluster: setup ## Start a local Kubernetes with one real node and nothing on it (root, Linux)
 	cargo run -q -p assent-cluster --bin assent-cluster -- up

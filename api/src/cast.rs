@@ -14,14 +14,13 @@ use crate::resources::{Ballot, Remediation, RemediationSpec};
 /// The vote in `stored`, if its seat of `roster` signed it, its typed fields and name equal its payload, and its
 /// certificate was valid when the API server stored it. Who *created* it is checked at admission.
 pub fn cast(stored: &Ballot, roster: &Roster) -> Result<CastBallot, Refusal> {
-    let refuse = |rule, reason: String| Refusal::new(rule, format!("ballot `{}`: {reason}", stored.name_any()), "the ballot that its seat wrote and signed itself");
+    let refuse =
+        |rule, reason: String| Refusal::new(rule, format!("ballot `{}`: {reason}", stored.name_any()), "the ballot that its seat wrote and signed itself");
     let statement = Statement::parse(&stored.spec.signed.payload).map_err(|reason| refuse(Rule::Payload, reason))?;
     let ballot = statement.predicate;
     let typed = &stored.spec;
-    let same = typed.incident == ballot.incident.as_str()
-        && typed.seat == ballot.seat
-        && typed.epoch == ballot.epoch
-        && typed.round == ballot.round().to_string();
+    let same =
+        typed.incident == ballot.incident.as_str() && typed.seat == ballot.seat && typed.epoch == ballot.epoch && typed.round == ballot.round().to_string();
     if !same || stored.name_any() != ballot.name() {
         return Err(refuse(Rule::Payload, "typed fields or name differ from the signed payload".into()));
     }
@@ -55,4 +54,3 @@ pub fn parse_plan(stored: &Remediation) -> Result<Plan, Refusal> {
     }
     Ok(plan)
 }
-

@@ -26,14 +26,5 @@ pub use roster::{Roster, RosterSpec, SeatSpec, TallySpec, WeightSpec};
 /// Every definition, in the order of the table in the documentation.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![
-        Blueprint::crd(),
-        Incident::crd(),
-        Ballot::crd(),
-        Decision::crd(),
-        Remediation::crd(),
-        Roster::crd(),
-        Pause::crd(),
-        guardrail::definition(),
-    ]
+    vec![Blueprint::crd(), Incident::crd(), Ballot::crd(), Decision::crd(), Remediation::crd(), Roster::crd(), Pause::crd(), guardrail::definition()]
 }

@@ -26,26 +26,11 @@ const SOURCES: [(&str, &str); 4] = [
     ("go.mod", include_str!("../../tests/node/go.mod")),
     ("go.sum", include_str!("../../tests/node/go.sum")),
     ("main.go", include_str!("../../tests/node/main.go")),
-    (
-        "pause/main.go",
-        include_str!("../../tests/node/pause/main.go"),
-    ),
+    ("pause/main.go", include_str!("../../tests/node/pause/main.go")),
 ];
 
 /// Programs a node needs besides ours, and the Debian packages that hold them.
-const PROGRAMS: [&str; 11] = [
-    "containerd",
-    "containerd-shim-runc-v2",
-    "ctr",
-    "runc",
-    "nft",
-    "iptables",
-    "conntrack",
-    "ip",
-    "nsenter",
-    "setpriv",
-    "mount",
-];
+const PROGRAMS: [&str; 11] = ["containerd", "containerd-shim-runc-v2", "ctr", "runc", "nft", "iptables", "conntrack", "ip", "nsenter", "setpriv", "mount"];
 const PACKAGES: &str = "containerd runc containernetworking-plugins iptables nftables conntrack iproute2 util-linux mount";
 
 /// Where Debian's `containernetworking-plugins` puts the plugins.
@@ -55,11 +40,7 @@ pub(crate) const CNI_PLUGINS: &str = "/usr/lib/cni";
 /// `$XDG_CACHE_HOME/assent`, else `~/.cache/assent`.
 #[must_use]
 pub fn cache_dir() -> PathBuf {
-    let set = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("ASSENT_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("assent")))
         .or_else(|| set("HOME").map(|dir| dir.join(".cache/assent")))
@@ -85,23 +66,14 @@ pub(crate) fn pause() -> Result<PathBuf> {
 /// [`Error::Missing`], naming every missing program at once.
 pub(crate) fn check_system() -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut missing: Vec<&str> = PROGRAMS
-        .into_iter()
-        .filter(|program| !std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
-        .collect();
-    if !["ptp", "host-local", "portmap", "loopback"]
-        .iter()
-        .all(|plugin| Path::new(CNI_PLUGINS).join(plugin).is_file())
-    {
+    let mut missing: Vec<&str> = PROGRAMS.into_iter().filter(|program| !std::env::split_paths(&path).any(|dir| dir.join(program).is_file())).collect();
+    if !["ptp", "host-local", "portmap", "loopback"].iter().all(|plugin| Path::new(CNI_PLUGINS).join(plugin).is_file()) {
         missing.push("the CNI plugins");
     }
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Error::Missing {
-        programs: missing.join(", "),
-        packages: PACKAGES.to_owned(),
-    })
+    Err(Error::Missing { programs: missing.join(", "), packages: PACKAGES.to_owned() })
 }
 
 fn built(name: &str, package: &str, keyed_by: &[(&str, &str)]) -> Result<PathBuf> {
@@ -118,10 +90,7 @@ fn built(name: &str, package: &str, keyed_by: &[(&str, &str)]) -> Result<PathBuf
     if target.is_file() {
         return Ok(target);
     }
-    let module = tempfile::Builder::new()
-        .prefix("module-")
-        .tempdir_in(&cache)
-        .map_err(Error::file("create a folder in", &cache))?;
+    let module = tempfile::Builder::new().prefix("module-").tempdir_in(&cache).map_err(Error::file("create a folder in", &cache))?;
     for (file, text) in SOURCES {
         let path = module.path().join(file);
         if let Some(parent) = path.parent() {
@@ -131,8 +100,7 @@ fn built(name: &str, package: &str, keyed_by: &[(&str, &str)]) -> Result<PathBuf
     }
     let output = module.path().join("built");
     go_build(module.path(), package, &output, name)?;
-    fs::set_permissions(&output, fs::Permissions::from_mode(0o755))
-        .map_err(Error::file("make executable", &output))?;
+    fs::set_permissions(&output, fs::Permissions::from_mode(0o755)).map_err(Error::file("make executable", &output))?;
     fs::rename(&output, &target).map_err(Error::file("move into place", &target))?;
     Ok(target)
 }
@@ -151,50 +119,21 @@ fn key(sources: &[(&str, &str)]) -> String {
 fn go_build(module: &Path, package: &str, output: &Path, name: &str) -> Result<()> {
     let variable = "k8s.io/component-base/version.git";
     let mut numbers = KUBERNETES_VERSION.trim_start_matches('v').split('.');
-    let (major, minor) = (
-        numbers.next().unwrap_or_default(),
-        numbers.next().unwrap_or_default(),
-    );
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     // Without these the servers call themselves v0.0.0 and clients misbehave.
-    let flags = format!(
-        "-s -w -X {variable}Version={KUBERNETES_VERSION} -X {variable}Major={major} -X {variable}Minor={minor}"
-    );
+    let flags = format!("-s -w -X {variable}Version={KUBERNETES_VERSION} -X {variable}Major={major} -X {variable}Minor={minor}");
     let mut command = Command::new("go");
-    command
-        .current_dir(module)
-        .env("CGO_ENABLED", "0")
-        .env_remove("GOFLAGS");
-    command
-        .args([
-            "build",
-            "-v",
-            "-trimpath",
-            "-buildvcs=false",
-            "-ldflags",
-            &flags,
-            "-o",
-        ])
-        .arg(output)
-        .arg(package);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|source| Error::Start {
-        program: "go (the node program is built from Go modules; install a Go toolchain)"
-            .to_owned(),
-        source,
-    })?;
-    let progress = Progress::start(format!(
-        "building the {name} program, once (several minutes from nothing)"
-    ));
+    command.current_dir(module).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
+    command.args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", &flags, "-o"]).arg(output).arg(package);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .map_err(|source| Error::Start { program: "go (the node program is built from Go modules; install a Go toolchain)".to_owned(), source })?;
+    let progress = Progress::start(format!("building the {name} program, once (several minutes from nothing)"));
     // Keeps the last lines only: a cold build prints a line for every one of some thousand packages.
     let mut tail: std::collections::VecDeque<String> = std::collections::VecDeque::new();
     if let Some(stderr) = child.stderr.take() {
-        for line in BufReader::new(stderr)
-            .lines()
-            .map_while(std::result::Result::ok)
-        {
+        for line in BufReader::new(stderr).lines().map_while(std::result::Result::ok) {
             progress.line(&line);
             tail.push_back(line);
             if tail.len() > 30 {
@@ -202,19 +141,12 @@ fn go_build(module: &Path, package: &str, output: &Path, name: &str) -> Result<(
             }
         }
     }
-    let status = child.wait().map_err(|source| Error::Start {
-        program: "go".to_owned(),
-        source,
-    })?;
+    let status = child.wait().map_err(|source| Error::Start { program: "go".to_owned(), source })?;
     progress.finish(status.success());
     if status.success() {
         return Ok(());
     }
-    Err(Error::Command {
-        command: format!("go build {package}"),
-        status: status.to_string(),
-        stderr: Vec::from(tail).join("\n"),
-    })
+    Err(Error::Command { command: format!("go build {package}"), status: status.to_string(), stderr: Vec::from(tail).join("\n") })
 }
 
 /// A spinner on a terminal, two plain lines anywhere else.
@@ -228,14 +160,8 @@ struct Progress {
 impl Progress {
     fn start(what: String) -> Self {
         let interactive = std::io::stderr().is_terminal();
-        let bar = if interactive {
-            ProgressBar::new_spinner()
-        } else {
-            ProgressBar::hidden()
-        };
-        if let Ok(style) =
-            ProgressStyle::with_template("{spinner} {prefix} {elapsed} {pos} packages · {wide_msg}")
-        {
+        let bar = if interactive { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {pos} packages · {wide_msg}") {
             bar.set_style(style);
         }
         bar.set_prefix(what.clone());
@@ -243,12 +169,7 @@ impl Progress {
         if !interactive {
             eprintln!("{what} …");
         }
-        Self {
-            bar,
-            what,
-            started: Instant::now(),
-            interactive,
-        }
+        Self { bar, what, started: Instant::now(), interactive }
     }
 
     fn line(&self, line: &str) {
@@ -260,11 +181,7 @@ impl Progress {
         self.bar.finish_and_clear();
         if !self.interactive || success {
             let end = if success { "done" } else { "failed" };
-            eprintln!(
-                "{}: {end} after {} s",
-                self.what,
-                self.started.elapsed().as_secs()
-            );
+            eprintln!("{}: {end} after {} s", self.what, self.started.elapsed().as_secs());
         }
     }
 }

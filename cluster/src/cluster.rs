@@ -52,11 +52,7 @@ pub async fn api_only(name: &str) -> Result<Cluster> {
     let mut attempt = 1;
     loop {
         match start_api_only(name).await {
-            Err(Error::Ended { tail, .. })
-                if attempt < 4 && tail.contains("address already in use") =>
-            {
-                attempt += 1
-            }
+            Err(Error::Ended { tail, .. }) if attempt < 4 && tail.contains("address already in use") => attempt += 1,
             other => return other,
         }
     }
@@ -67,14 +63,8 @@ async fn start_api_only(name: &str) -> Result<Cluster> {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let unique = format!("{name}-{}-{count}", std::process::id());
     let name = name.to_owned();
-    let (scratch, binary) =
-        blocking(move || Ok((Scratch::claim(&name, &unique, false)?, binary()?))).await?;
-    let at = Surroundings {
-        dir: scratch.dir.clone(),
-        lifetime: Lifetime::Bound,
-        network: None,
-        cgroup: None,
-    };
+    let (scratch, binary) = blocking(move || Ok((Scratch::claim(&name, &unique, false)?, binary()?))).await?;
+    let at = Surroundings { dir: scratch.dir.clone(), lifetime: Lifetime::Bound, network: None, cgroup: None };
     let plan = Plan::loopback()?;
     let mut cluster = Cluster::prepare(scratch, binary, &plan)?;
     cluster.start_control_plane(&plan, &at).await?;
@@ -108,12 +98,7 @@ impl Cluster {
     /// When there are more groups or the certificate cannot be made.
     pub fn kubeconfig_as(&self, user: &str, groups: &[&str]) -> Result<String> {
         let pair = self.authority.issue(user, groups, &[])?;
-        Ok(kubeconfig::with_certificate(
-            self.url(),
-            self.authority.certificate(),
-            user,
-            &pair,
-        ))
+        Ok(kubeconfig::with_certificate(self.url(), self.authority.certificate(), user, &pair))
     }
 
     /// A kubeconfig for whoever `token` belongs to.
@@ -185,10 +170,7 @@ impl Cluster {
             .kill_on_drop(true)
             .output()
             .await
-            .map_err(|source| Error::Start {
-                program: "kubectl".to_owned(),
-                source,
-            })?;
+            .map_err(|source| Error::Start { program: "kubectl".to_owned(), source })?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
@@ -202,22 +184,13 @@ impl Cluster {
     /// Writes a new cluster's files into its claimed directory. From here on, dropping it cleans up.
     pub(crate) fn prepare(mut scratch: Scratch, binary: PathBuf, plan: &Plan) -> Result<Self> {
         scratch.state.url = plan.url();
-        let prepared = scratch
-            .save()
-            .and_then(|()| control_plane::prepare(&scratch.dir, plan))
-            .and_then(|authority| {
-                let path = scratch.dir.join("kubeconfig");
-                let admin = fs::read_to_string(&path).map_err(Error::file("read", path))?;
-                Ok((authority, admin))
-            });
+        let prepared = scratch.save().and_then(|()| control_plane::prepare(&scratch.dir, plan)).and_then(|authority| {
+            let path = scratch.dir.join("kubeconfig");
+            let admin = fs::read_to_string(&path).map_err(Error::file("read", path))?;
+            Ok((authority, admin))
+        });
         match prepared {
-            Ok((authority, admin)) => Ok(Self {
-                scratch,
-                processes: Vec::new(),
-                binary,
-                authority,
-                admin,
-            }),
+            Ok((authority, admin)) => Ok(Self { scratch, processes: Vec::new(), binary, authority, admin }),
             Err(error) => {
                 if let Err(left) = scratch.remove(false) {
                     tracing::warn!(error = %left, "could not remove cluster");
@@ -232,42 +205,21 @@ impl Cluster {
         let authority = Authority::read(&scratch.dir.join("pki"), "ca")?;
         let path = scratch.dir.join("kubeconfig");
         let admin = fs::read_to_string(&path).map_err(Error::file("read", path))?;
-        Ok(Self {
-            scratch,
-            processes: Vec::new(),
-            binary,
-            authority,
-            admin,
-        })
+        Ok(Self { scratch, processes: Vec::new(), binary, authority, admin })
     }
 
     /// Starts the control plane and waits until it serves and has made the default namespace's account.
-    pub(crate) async fn start_control_plane(
-        &mut self,
-        plan: &Plan,
-        at: &Surroundings,
-    ) -> Result<()> {
-        self.processes
-            .extend(control_plane::start(&self.binary, plan, at)?);
+    pub(crate) async fn start_control_plane(&mut self, plan: &Plan, at: &Surroundings) -> Result<()> {
+        self.processes.extend(control_plane::start(&self.binary, plan, at)?);
         let client = self.client().await?;
-        self.wait("the API server", API_READY, async || ready(&client).await)
-            .await?;
-        self.processes
-            .push(control_plane::start_controllers(&self.binary, at)?);
+        self.wait("the API server", API_READY, async || ready(&client).await).await?;
+        self.processes.push(control_plane::start_controllers(&self.binary, at)?);
         let accounts: Api<ServiceAccount> = Api::namespaced(client, "default");
-        self.wait("the controller manager", API_READY, async || {
-            matches!(accounts.get_opt("default").await, Ok(Some(_)))
-        })
-        .await
+        self.wait("the controller manager", API_READY, async || matches!(accounts.get_opt("default").await, Ok(Some(_)))).await
     }
 
     /// Asks `is_so` until it says yes; fails when a server ends meanwhile or after `limit`.
-    pub(crate) async fn wait(
-        &mut self,
-        what: &str,
-        limit: Duration,
-        is_so: impl AsyncFn() -> bool,
-    ) -> Result<()> {
+    pub(crate) async fn wait(&mut self, what: &str, limit: Duration, is_so: impl AsyncFn() -> bool) -> Result<()> {
         let deadline = Instant::now() + limit;
         // Bounded poll: readiness is a question to a server that is not there yet.
         while !is_so().await {
@@ -276,11 +228,7 @@ impl Cluster {
             }
             if Instant::now() > deadline {
                 let logs = self.scratch.dir.join("logs");
-                return Err(Error::NotReady {
-                    what: what.to_owned(),
-                    seconds: limit.as_secs(),
-                    logs,
-                });
+                return Err(Error::NotReady { what: what.to_owned(), seconds: limit.as_secs(), logs });
             }
             tokio::time::sleep(POLL).await;
         }
@@ -290,10 +238,7 @@ impl Cluster {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster")
-            .field("name", &self.name())
-            .field("url", &self.url())
-            .finish_non_exhaustive()
+        f.debug_struct("Cluster").field("name", &self.name()).field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
@@ -302,24 +247,16 @@ impl Drop for Cluster {
         if !self.scratch.is_owned() {
             return;
         }
-        let keep = std::thread::panicking()
-            || std::env::var_os("ASSENT_KEEP_LOGS").is_some_and(|set| !set.is_empty());
+        let keep = std::thread::panicking() || std::env::var_os("ASSENT_KEEP_LOGS").is_some_and(|set| !set.is_empty());
         if keep {
-            eprintln!(
-                "cluster `{}`: logs are kept in {}",
-                self.name(),
-                self.scratch.dir.join("logs").display()
-            );
+            eprintln!("cluster `{}`: logs are kept in {}", self.name(), self.scratch.dir.join("logs").display());
         }
         let removed = self.scratch.remove(keep);
         for process in &mut self.processes {
             process.reap();
         }
         if let Err(error) = removed {
-            eprintln!(
-                "cluster `{}` was not removed completely: {error}",
-                self.name()
-            );
+            eprintln!("cluster `{}` was not removed completely: {error}", self.name());
         }
     }
 }
@@ -328,17 +265,10 @@ async fn ready(client: &kube::Client) -> bool {
     let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
         return false;
     };
-    client
-        .request_text(request)
-        .await
-        .is_ok_and(|answer| answer == "ok")
+    client.request_text(request).await.is_ok_and(|answer| answer == "ok")
 }
 
 /// Runs blocking work on the runtime's threads for that.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(Error::Task)?
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(Error::Task)?
 }

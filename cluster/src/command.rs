@@ -90,10 +90,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             let what = if removed { "removed" } else { "was not up" };
             say(&format!("cluster `{name}` {what}"))?;
         }
-        Command::Status {
-            name: Name { name },
-            kubeconfig,
-        } => {
+        Command::Status { name: Name { name }, kubeconfig } => {
             let node = attach(&name).await?;
             if kubeconfig {
                 say(&node.kubeconfig_path().display().to_string())?;

@@ -43,11 +43,7 @@ impl Plan {
         let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
         let failed = || Error::file("find a free port on", "127.0.0.1");
         // All are held until all are chosen, so that they differ.
-        let held = [
-            free().map_err(failed())?,
-            free().map_err(failed())?,
-            free().map_err(failed())?,
-        ];
+        let held = [free().map_err(failed())?, free().map_err(failed())?, free().map_err(failed())?];
         Ok(Self {
             address: Ipv4Addr::LOCALHOST,
             api_port: port(&held[0]).map_err(failed())?,
@@ -71,23 +67,17 @@ pub(crate) fn prepare(dir: &Path, plan: &Plan) -> Result<Authority> {
     let pki = dir.join("pki");
     let authority = Authority::new("ca")?;
     authority.write(&pki)?;
-    let local = [
-        IpAddr::from(Ipv4Addr::LOCALHOST).to_string(),
-        "localhost".to_owned(),
-    ];
+    let local = [IpAddr::from(Ipv4Addr::LOCALHOST).to_string(), "localhost".to_owned()];
 
     // An authority of its own: whoever holds a client certificate of the cluster must not reach the store behind it.
     let etcd = Authority::new("etcd-ca")?;
     etcd.write(&pki)?;
     etcd.issue("etcd", &[], &local)?.write(&pki, "etcd")?;
-    etcd.issue("kube-apiserver-etcd-client", &[], &[])?
-        .write(&pki, "etcd-client")?;
+    etcd.issue("kube-apiserver-etcd-client", &[], &[])?.write(&pki, "etcd-client")?;
 
     let front_proxy = Authority::new("front-proxy-ca")?;
     front_proxy.write(&pki)?;
-    front_proxy
-        .issue("front-proxy-client", &[], &[])?
-        .write(&pki, "front-proxy-client")?;
+    front_proxy.issue("front-proxy-client", &[], &[])?.write(&pki, "front-proxy-client")?;
 
     let names = [
         "kubernetes".to_owned(),
@@ -98,28 +88,15 @@ pub(crate) fn prepare(dir: &Path, plan: &Plan) -> Result<Authority> {
         plan.api_service.to_string(),
     ];
     let names: Vec<String> = local.iter().cloned().chain(names).collect();
-    authority
-        .issue("kube-apiserver", &[], &names)?
-        .write(&pki, "apiserver")?;
-    authority
-        .issue("kube-apiserver-kubelet-client", &["system:masters"], &[])?
-        .write(&pki, "kubelet-client")?;
+    authority.issue("kube-apiserver", &[], &names)?.write(&pki, "apiserver")?;
+    authority.issue("kube-apiserver-kubelet-client", &["system:masters"], &[])?.write(&pki, "kubelet-client")?;
     pki::write_bare_key(&pki, "service-account")?;
 
     let policy = dir.join("audit-policy.json");
     fs::write(&policy, audit_policy().to_string()).map_err(Error::file("write", policy))?;
-    for (file, user, groups) in [
-        (
-            "kubeconfig",
-            "assent:cluster-admin",
-            &["system:masters"][..],
-        ),
-        (
-            "controller-manager.kubeconfig",
-            "system:kube-controller-manager",
-            &[],
-        ),
-    ] {
+    for (file, user, groups) in
+        [("kubeconfig", "assent:cluster-admin", &["system:masters"][..]), ("controller-manager.kubeconfig", "system:kube-controller-manager", &[])]
+    {
         let pair = authority.issue(user, groups, &[])?;
         let text = kubeconfig::with_certificate(&plan.url(), authority.certificate(), user, &pair);
         pki::write_private(&dir.join(file), &text)?;
@@ -172,10 +149,7 @@ pub(crate) fn start(binary: &Path, plan: &Plan, at: &Surroundings) -> Result<Vec
         format!("--kubelet-certificate-authority={}", pki("ca.crt")),
         // Otherwise `logs` and `exec` ask the machine's DNS for the node's name.
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
-        format!(
-            "--requestheader-client-ca-file={}",
-            pki("front-proxy-ca.crt")
-        ),
+        format!("--requestheader-client-ca-file={}", pki("front-proxy-ca.crt")),
         "--requestheader-allowed-names=front-proxy-client".to_owned(),
         "--requestheader-username-headers=X-Remote-User".to_owned(),
         "--requestheader-group-headers=X-Remote-Group".to_owned(),
@@ -183,10 +157,7 @@ pub(crate) fn start(binary: &Path, plan: &Plan, at: &Surroundings) -> Result<Vec
         format!("--proxy-client-cert-file={}", pki("front-proxy-client.crt")),
         format!("--proxy-client-key-file={}", pki("front-proxy-client.key")),
         format!("--service-account-key-file={}", pki("service-account.pub")),
-        format!(
-            "--service-account-signing-key-file={}",
-            pki("service-account.key")
-        ),
+        format!("--service-account-signing-key-file={}", pki("service-account.key")),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
         format!("--service-cluster-ip-range={}", plan.services),
         format!("--endpoint-reconciler-type={reconciler}"),
@@ -195,28 +166,18 @@ pub(crate) fn start(binary: &Path, plan: &Plan, at: &Surroundings) -> Result<Vec
         "--anonymous-auth=false".to_owned(),
         "--allow-privileged=true".to_owned(),
         "--profiling=false".to_owned(),
-        format!(
-            "--audit-policy-file={}",
-            at.dir.join("audit-policy.json").display()
-        ),
+        format!("--audit-policy-file={}", at.dir.join("audit-policy.json").display()),
         format!("--audit-log-path={}", at.dir.join("audit.log").display()),
         // Written before the client has its answer, so that a test can read at once what it caused.
         "--audit-log-mode=blocking".to_owned(),
     ];
-    Ok(vec![
-        at.start("etcd", binary, etcd)?,
-        at.start("kube-apiserver", binary, api)?,
-    ])
+    Ok(vec![at.start("etcd", binary, etcd)?, at.start("kube-apiserver", binary, api)?])
 }
 
 /// Starts the controller manager; the API server must be ready, or it gives up.
 pub(crate) fn start_controllers(binary: &Path, at: &Surroundings) -> Result<Process> {
     let pki = |name: &str| at.dir.join("pki").join(name).display().to_string();
-    let kubeconfig = at
-        .dir
-        .join("controller-manager.kubeconfig")
-        .display()
-        .to_string();
+    let kubeconfig = at.dir.join("controller-manager.kubeconfig").display().to_string();
     let arguments = [
         "kube-controller-manager".to_owned(),
         format!("--kubeconfig={kubeconfig}"),
@@ -225,10 +186,7 @@ pub(crate) fn start_controllers(binary: &Path, at: &Surroundings) -> Result<Proc
         "--secure-port=0".to_owned(),
         "--use-service-account-credentials".to_owned(),
         format!("--root-ca-file={}", pki("ca.crt")),
-        format!(
-            "--service-account-private-key-file={}",
-            pki("service-account.key")
-        ),
+        format!("--service-account-private-key-file={}", pki("service-account.key")),
         format!("--cluster-signing-cert-file={}", pki("ca.crt")),
         format!("--cluster-signing-key-file={}", pki("ca.key")),
         // Several clusters share a small machine; the defaults assume thousands of objects.

@@ -164,23 +164,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// For `map_err`: an I/O error on `path` while doing `operation`.
-    pub(crate) fn file(
-        operation: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn file(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File {
-            operation,
-            path,
-            source,
-        }
+        move |source| Self::File { operation, path, source }
     }
 
     /// For `map_err`: an API error while doing `operation`.
     pub(crate) fn api(operation: &'static str) -> impl FnOnce(kube::Error) -> Self {
-        move |source| Self::Api {
-            operation,
-            source: Box::new(source),
-        }
+        move |source| Self::Api { operation, source: Box::new(source) }
     }
 }

@@ -41,32 +41,12 @@ pub struct Builder {
 /// What a builder was asked to put in, in order; later parts win.
 #[derive(Debug)]
 enum Part {
-    Bytes {
-        path: String,
-        mode: u32,
-        bytes: Vec<u8>,
-    },
-    File {
-        source: PathBuf,
-        path: String,
-    },
-    Tree {
-        source: PathBuf,
-        path: String,
-    },
-    Directory {
-        path: String,
-        mode: u32,
-        owner: u32,
-    },
-    Symlink {
-        path: String,
-        target: String,
-    },
-    Binary {
-        source: PathBuf,
-        path: String,
-    },
+    Bytes { path: String, mode: u32, bytes: Vec<u8> },
+    File { source: PathBuf, path: String },
+    Tree { source: PathBuf, path: String },
+    Directory { path: String, mode: u32, owner: u32 },
+    Symlink { path: String, target: String },
+    Binary { source: PathBuf, path: String },
     Package(String),
 }
 
@@ -95,10 +75,7 @@ impl Image {
     pub(crate) fn import(&self, socket: &Path) -> Result<()> {
         let address = socket.display().to_string();
         let ctr = ["--address", &address, "--namespace", "k8s.io", "images"];
-        let listed = process::run(
-            "ctr",
-            &[&ctr[..], &["list", &format!("name=={}", self.name)]].concat(),
-        )?;
+        let listed = process::run("ctr", &[&ctr[..], &["list", &format!("name=={}", self.name)]].concat())?;
         if listed.contains(&self.digest) {
             return Ok(());
         }
@@ -116,82 +93,52 @@ impl Builder {
         Self {
             name: format!("localhost/{name}:{tag}"),
             parts: Vec::new(),
-            without: [
-                "/usr/share/doc",
-                "/usr/share/man",
-                "/usr/share/locale",
-                "/usr/share/lintian",
-                "/usr/share/bug",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
+            without: ["/usr/share/doc", "/usr/share/man", "/usr/share/locale", "/usr/share/lintian", "/usr/share/bug"].map(str::to_owned).to_vec(),
             accounts: vec![("root".to_owned(), 0), ("nobody".to_owned(), 65534)],
             config: serde_json::Map::new(),
-            env: vec![
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-            ],
+            env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()],
         }
     }
 
     /// A file with these bytes.
     #[must_use]
     pub fn bytes(mut self, path: &str, mode: u32, bytes: impl Into<Vec<u8>>) -> Self {
-        self.parts.push(Part::Bytes {
-            path: path.to_owned(),
-            mode,
-            bytes: bytes.into(),
-        });
+        self.parts.push(Part::Bytes { path: path.to_owned(), mode, bytes: bytes.into() });
         self
     }
 
     /// A copy of one file of this machine, nothing else.
     #[must_use]
     pub fn file(mut self, source: impl Into<PathBuf>, path: &str) -> Self {
-        self.parts.push(Part::File {
-            source: source.into(),
-            path: path.to_owned(),
-        });
+        self.parts.push(Part::File { source: source.into(), path: path.to_owned() });
         self
     }
 
     /// A copy of a folder of this machine and everything below it; links stay links.
     #[must_use]
     pub fn tree(mut self, source: impl Into<PathBuf>, path: &str) -> Self {
-        self.parts.push(Part::Tree {
-            source: source.into(),
-            path: path.to_owned(),
-        });
+        self.parts.push(Part::Tree { source: source.into(), path: path.to_owned() });
         self
     }
 
     /// An empty folder that belongs to user and group `owner`.
     #[must_use]
     pub fn directory(mut self, path: &str, mode: u32, owner: u32) -> Self {
-        self.parts.push(Part::Directory {
-            path: path.to_owned(),
-            mode,
-            owner,
-        });
+        self.parts.push(Part::Directory { path: path.to_owned(), mode, owner });
         self
     }
 
     /// A symbolic link.
     #[must_use]
     pub fn symlink(mut self, path: &str, target: &str) -> Self {
-        self.parts.push(Part::Symlink {
-            path: path.to_owned(),
-            target: target.to_owned(),
-        });
+        self.parts.push(Part::Symlink { path: path.to_owned(), target: target.to_owned() });
         self
     }
 
     /// A program of this machine with every library it is linked to and their loader.
     #[must_use]
     pub fn binary(mut self, source: impl Into<PathBuf>, path: &str) -> Self {
-        self.parts.push(Part::Binary {
-            source: source.into(),
-            path: path.to_owned(),
-        });
+        self.parts.push(Part::Binary { source: source.into(), path: path.to_owned() });
         self
     }
 
@@ -266,55 +213,27 @@ impl Builder {
 
     fn layer(&self) -> Result<Layer> {
         let mut layer = Layer::new();
-        let table = |line: &dyn Fn(&str, u32) -> String| {
-            self.accounts
-                .iter()
-                .map(|(name, id)| line(name, *id))
-                .collect::<String>()
-                .into_bytes()
-        };
+        let table = |line: &dyn Fn(&str, u32) -> String| self.accounts.iter().map(|(name, id)| line(name, *id)).collect::<String>().into_bytes();
         let users = table(&|name, id| format!("{name}:x:{id}:{id}:{name}:/:/sbin/nologin\n"));
         layer.insert("/etc/passwd", Content::Bytes(users), 0o644, 0);
-        layer.insert(
-            "/etc/group",
-            Content::Bytes(table(&|name, id| format!("{name}:x:{id}:\n"))),
-            0o644,
-            0,
-        );
-        layer.insert(
-            "/etc/nsswitch.conf",
-            Content::Bytes(b"hosts: files dns\n".to_vec()),
-            0o644,
-            0,
-        );
+        layer.insert("/etc/group", Content::Bytes(table(&|name, id| format!("{name}:x:{id}:\n"))), 0o644, 0);
+        layer.insert("/etc/nsswitch.conf", Content::Bytes(b"hosts: files dns\n".to_vec()), 0o644, 0);
         layer.insert("/tmp", Content::Directory, 0o1777, 0);
         for part in &self.parts {
             match part {
-                Part::Bytes { path, mode, bytes } => {
-                    layer.insert(path, Content::Bytes(bytes.clone()), *mode, 0)
-                }
+                Part::Bytes { path, mode, bytes } => layer.insert(path, Content::Bytes(bytes.clone()), *mode, 0),
                 Part::File { source, path } => layer.copy(source, path)?,
                 Part::Tree { source, path } => layer.copy_tree(source, path, &[])?,
-                Part::Directory { path, mode, owner } => {
-                    layer.insert(path, Content::Directory, *mode, *owner)
-                }
-                Part::Symlink { path, target } => {
-                    layer.insert(path, Content::Symlink(target.clone()), 0o777, 0)
-                }
+                Part::Directory { path, mode, owner } => layer.insert(path, Content::Directory, *mode, *owner),
+                Part::Symlink { path, target } => layer.insert(path, Content::Symlink(target.clone()), 0o777, 0),
                 Part::Binary { source, path } => {
                     layer.copy(source, path)?;
                     let linked = library::linked(std::slice::from_ref(source), &[])?;
                     if !linked.missing.is_empty() {
                         let libraries = linked.missing.join(", ");
-                        return Err(Error::Library {
-                            binary: source.clone(),
-                            libraries,
-                        });
+                        return Err(Error::Library { binary: source.clone(), libraries });
                     }
-                    linked
-                        .found
-                        .iter()
-                        .try_for_each(|library| layer.copy(library, &library::place(library)))?;
+                    linked.found.iter().try_for_each(|library| layer.copy(library, &library::place(library)))?;
                 }
                 Part::Package(name) => debian::add(&mut layer, name, &self.without)?,
             }
@@ -325,13 +244,6 @@ impl Builder {
 
 /// The image of the process that holds a pod's namespaces.
 pub(crate) fn pause(program: &Path) -> Result<Image> {
-    let (name, tag) = PAUSE
-        .trim_start_matches("localhost/")
-        .split_once(':')
-        .unwrap_or((PAUSE, "1"));
-    Builder::new(name, tag)
-        .file(program, "/pause")
-        .entrypoint(&["/pause"])
-        .user("65534:65534")
-        .build_blocking()
+    let (name, tag) = PAUSE.trim_start_matches("localhost/").split_once(':').unwrap_or((PAUSE, "1"));
+    Builder::new(name, tag).file(program, "/pause").entrypoint(&["/pause"]).user("65534:65534").build_blocking()
 }

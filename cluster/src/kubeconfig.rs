@@ -44,9 +44,7 @@ fn text(url: &str, authority: &str, user: &str, credentials: &Value) -> String {
 pub(crate) async fn client(text: &str) -> Result<kube::Client> {
     install_crypto();
     let parsed = Kubeconfig::from_yaml(text).map_err(|error| Error::Kubeconfig(Box::new(error)))?;
-    let config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
-        .await
-        .map_err(|error| Error::Kubeconfig(Box::new(error)))?;
+    let config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await.map_err(|error| Error::Kubeconfig(Box::new(error)))?;
     kube::Client::try_from(config).map_err(|error| Error::Kubeconfig(Box::new(error)))
 }
 

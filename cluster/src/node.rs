@@ -66,19 +66,11 @@ pub async fn up(name: &str) -> Result<Node> {
 pub async fn attach(name: &str) -> Result<Node> {
     let asked = name.to_owned();
     let (scratch, binary) = blocking(move || Ok((Scratch::find(&asked)?, binary()?))).await?;
-    let absent = || Error::Absent {
-        name: name.to_owned(),
-    };
+    let absent = || Error::Absent { name: name.to_owned() };
     let network = Network::new(name, scratch.state.index.ok_or_else(absent)?);
     let cluster = Cluster::attach(scratch, binary)?;
     let client = cluster.client().await?;
-    client
-        .apiserver_version()
-        .await
-        .map_err(|source| Error::Unreachable {
-            name: name.to_owned(),
-            source: Box::new(source),
-        })?;
+    client.apiserver_version().await.map_err(|source| Error::Unreachable { name: name.to_owned(), source: Box::new(source) })?;
     Ok(Node { cluster, network })
 }
 
@@ -103,9 +95,7 @@ async fn start(name: &str, lifetime: Lifetime) -> Result<Node> {
         Ok((Scratch::claim(&asked, &asked, true)?, binary, pause))
     })
     .await?;
-    let index = scratch.state.index.ok_or_else(|| Error::Absent {
-        name: name.to_owned(),
-    })?;
+    let index = scratch.state.index.ok_or_else(|| Error::Absent { name: name.to_owned() })?;
     let network = Network::new(name, index);
     let plan = Plan {
         address: network.node(),
@@ -168,12 +158,7 @@ impl Node {
     async fn start(&mut self, plan: &Plan, lifetime: Lifetime, pause: &Image) -> Result<()> {
         let (network, name) = (self.network.clone(), self.node_name());
         network.create()?;
-        let at = Surroundings {
-            dir: self.dir().to_owned(),
-            lifetime,
-            network: Some(network.namespace.clone()),
-            cgroup: kubelet::create_cgroups(&network)?,
-        };
+        let at = Surroundings { dir: self.dir().to_owned(), lifetime, network: Some(network.namespace.clone()), cgroup: kubelet::create_cgroups(&network)? };
         runtime::prepare(&at.dir, &network)?;
         kubelet::prepare(&at.dir, &network, &name, &self.cluster.authority)?;
         self.write_kubeconfigs(&name)?;
@@ -181,44 +166,22 @@ impl Node {
         self.cluster.processes.push(runtime::start(&at)?);
         self.cluster.start_control_plane(plan, &at).await?;
         let socket = runtime::socket(&at.dir);
-        self.cluster
-            .wait("containerd", NODE_READY, async || {
-                socket_answers(&socket).await
-            })
-            .await?;
+        self.cluster.wait("containerd", NODE_READY, async || socket_answers(&socket).await).await?;
         self.load(pause).await?;
 
         let binary = self.cluster.binary.clone();
-        self.cluster
-            .processes
-            .push(kubelet::start(&binary, &network, &name, &at)?);
+        self.cluster.processes.push(kubelet::start(&binary, &network, &name, &at)?);
         let client = self.client().await?;
         services::publish_dns(&client, &network).await?;
-        self.cluster
-            .processes
-            .extend(services::start(&binary, &network, &name, &at)?);
+        self.cluster.processes.extend(services::start(&binary, &network, &name, &at)?);
         let nodes: Api<NodeObject> = Api::all(client);
-        self.cluster
-            .wait(
-                "the node",
-                NODE_READY,
-                async || matches!(nodes.get_opt(&name).await, Ok(Some(node)) if is_ready(&node)),
-            )
-            .await?;
-        self.cluster
-            .wait("cluster DNS", NODE_READY, async || {
-                services::dns_answers(&network).await
-            })
-            .await
+        self.cluster.wait("the node", NODE_READY, async || matches!(nodes.get_opt(&name).await, Ok(Some(node)) if is_ready(&node))).await?;
+        self.cluster.wait("cluster DNS", NODE_READY, async || services::dns_answers(&network).await).await
     }
 
     fn write_kubeconfigs(&self, node: &str) -> Result<()> {
         for (file, user, groups) in [
-            (
-                "kubelet",
-                format!("system:node:{node}"),
-                &["system:nodes"][..],
-            ),
+            ("kubelet", format!("system:node:{node}"), &["system:nodes"][..]),
             ("scheduler", "system:kube-scheduler".to_owned(), &[]),
             ("proxy", "system:kube-proxy".to_owned(), &[]),
             ("dns", "system:coredns".to_owned(), &[]),
@@ -243,12 +206,6 @@ async fn socket_answers(socket: &std::path::Path) -> bool {
 }
 
 fn is_ready(node: &NodeObject) -> bool {
-    let conditions = node
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

@@ -6,8 +6,8 @@
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 
 use crate::error::{Error, Result};
@@ -34,30 +34,15 @@ pub(crate) struct Authority {
 impl Authority {
     /// A new self-signed authority.
     pub(crate) fn new(name: &str) -> Result<Self> {
-        let failed = |source| Error::Certificate {
-            name: name.to_owned(),
-            source,
-        };
+        let failed = |source| Error::Certificate { name: name.to_owned(), source };
         let mut params = validity(CertificateParams::default());
         params.distinguished_name = subject(name, &[]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::CrlSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().map_err(failed)?;
         let pem = key.serialize_pem();
-        let certificate = CertifiedIssuer::self_signed(params, key)
-            .map_err(failed)?
-            .pem();
-        Self::from_pair(
-            name,
-            Pair {
-                certificate,
-                key: pem,
-            },
-        )
+        let certificate = CertifiedIssuer::self_signed(params, key).map_err(failed)?.pem();
+        Self::from_pair(name, Pair { certificate, key: pem })
     }
 
     /// The authority whose certificate and key were written before, by [`Pair::write`].
@@ -66,27 +51,14 @@ impl Authority {
             let path = dir.join(format!("{name}.{suffix}"));
             fs::read_to_string(&path).map_err(Error::file("read", path))
         };
-        Self::from_pair(
-            name,
-            Pair {
-                certificate: text("crt")?,
-                key: text("key")?,
-            },
-        )
+        Self::from_pair(name, Pair { certificate: text("crt")?, key: text("key")? })
     }
 
     fn from_pair(name: &str, pair: Pair) -> Result<Self> {
-        let failed = |source| Error::Certificate {
-            name: name.to_owned(),
-            source,
-        };
+        let failed = |source| Error::Certificate { name: name.to_owned(), source };
         let key = KeyPair::from_pem(&pair.key).map_err(failed)?;
         let issuer = Issuer::from_ca_cert_pem(&pair.certificate, key).map_err(failed)?;
-        Ok(Self {
-            name: name.to_owned(),
-            pair,
-            issuer,
-        })
+        Ok(Self { name: name.to_owned(), pair, issuer })
     }
 
     /// The authority's certificate, PEM.
@@ -101,37 +73,19 @@ impl Authority {
 
     /// A certificate for `name` in `organizations` (for a Kubernetes client: user and groups), valid for TLS in both
     /// roles, with `addresses` (DNS names or IP addresses) as its subject alternative names.
-    pub(crate) fn issue(
-        &self,
-        name: &str,
-        organizations: &[&str],
-        addresses: &[String],
-    ) -> Result<Pair> {
+    pub(crate) fn issue(&self, name: &str, organizations: &[&str], addresses: &[String]) -> Result<Pair> {
         if organizations.len() > MAX_GROUPS {
-            return Err(Error::Groups {
-                name: name.to_owned(),
-                given: organizations.len(),
-                max: MAX_GROUPS,
-            });
+            return Err(Error::Groups { name: name.to_owned(), given: organizations.len(), max: MAX_GROUPS });
         }
-        let failed = |source| Error::Certificate {
-            name: name.to_owned(),
-            source,
-        };
+        let failed = |source| Error::Certificate { name: name.to_owned(), source };
         let mut params = validity(CertificateParams::new(addresses.to_vec()).map_err(failed)?);
         params.distinguished_name = subject(name, organizations);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ClientAuth,
-            ExtendedKeyUsagePurpose::ServerAuth,
-        ];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?.pem();
-        Ok(Pair {
-            certificate,
-            key: key.serialize_pem(),
-        })
+        Ok(Pair { certificate, key: key.serialize_pem() })
     }
 }
 
@@ -145,33 +99,20 @@ impl Pair {
 
 /// Writes a fresh key pair without a certificate, as `NAME.key` and `NAME.pub`: for service account tokens.
 pub(crate) fn write_bare_key(dir: &Path, name: &str) -> Result<()> {
-    let key = KeyPair::generate().map_err(|source| Error::Certificate {
-        name: name.to_owned(),
-        source,
-    })?;
+    let key = KeyPair::generate().map_err(|source| Error::Certificate { name: name.to_owned(), source })?;
     write_private(&dir.join(format!("{name}.pub")), &key.public_key_pem())?;
     write_private(&dir.join(format!("{name}.key")), &key.serialize_pem())
 }
 
 /// Writes a file that only its owner can read.
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(Error::file("create", path))?;
-    file.write_all(text.as_bytes())
-        .map_err(Error::file("write", path))
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(Error::file("create", path))?;
+    file.write_all(text.as_bytes()).map_err(Error::file("write", path))
 }
 
 fn subject(name: &str, organizations: &[&str]) -> DistinguishedName {
     // The library keeps one value per attribute type; spelling the organisation's OID out makes room for a second.
-    let types = [
-        DnType::OrganizationName,
-        DnType::CustomDnType(vec![2, 5, 4, 10]),
-    ];
+    let types = [DnType::OrganizationName, DnType::CustomDnType(vec![2, 5, 4, 10])];
     let mut subject = DistinguishedName::new();
     subject.push(DnType::CommonName, name);
     for (attribute, organization) in types.into_iter().zip(organizations) {

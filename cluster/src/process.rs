@@ -62,9 +62,7 @@ impl Surroundings {
     {
         let log = self.dir.join("logs").join(format!("{name}.log"));
         let output = fs::File::create(&log).map_err(Error::file("create", &log))?;
-        let errors = output
-            .try_clone()
-            .map_err(Error::file("open twice", &log))?;
+        let errors = output.try_clone().map_err(Error::file("open twice", &log))?;
 
         let mut line: Vec<OsString> = Vec::new();
         if self.lifetime == Lifetime::Bound {
@@ -72,47 +70,23 @@ impl Surroundings {
         }
         if let Some(network) = &self.network {
             // Not `ip netns exec`: that mounts a fresh /sys, and the control groups are gone.
-            line.extend([
-                "nsenter".into(),
-                format!("--net=/run/netns/{network}").into(),
-                "--".into(),
-            ]);
+            line.extend(["nsenter".into(), format!("--net=/run/netns/{network}").into(), "--".into()]);
         }
         line.push(program.into());
-        line.extend(
-            arguments
-                .into_iter()
-                .map(|argument| argument.as_ref().to_owned()),
-        );
+        line.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
 
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).current_dir(&self.dir);
         // A proxy, a kubeconfig or a notification socket of the caller must not leak into the servers.
-        command
-            .env_clear()
-            .env("PATH", search_path())
-            .env("HOME", &self.dir);
-        command
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .process_group(0);
-        let child = spawn_lastingly(command).map_err(|source| Error::Start {
-            program: name.to_owned(),
-            source,
-        })?;
-        let process = Process {
-            name: name.to_owned(),
-            log,
-            child,
-        };
+        command.env_clear().env("PATH", search_path()).env("HOME", &self.dir);
+        command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        let child = spawn_lastingly(command).map_err(|source| Error::Start { program: name.to_owned(), source })?;
+        let process = Process { name: name.to_owned(), log, child };
         let record = self.dir.join("pids").join(name);
-        fs::write(&record, Recorded::of(process.child.id()).to_string())
-            .map_err(Error::file("write", &record))?;
+        fs::write(&record, Recorded::of(process.child.id()).to_string()).map_err(Error::file("write", &record))?;
         if let Some(cgroup) = &self.cgroup {
             let procs = cgroup.join("cgroup.procs");
-            fs::write(&procs, process.child.id().to_string())
-                .map_err(Error::file("write", procs))?;
+            fs::write(&procs, process.child.id().to_string()).map_err(Error::file("write", procs))?;
         }
         Ok(process)
     }
@@ -133,10 +107,7 @@ impl Process {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(self.ended(status)),
-            Err(source) => Err(Error::Start {
-                program: self.name.clone(),
-                source,
-            }),
+            Err(source) => Err(Error::Start { program: self.name.clone(), source }),
         }
     }
 
@@ -148,12 +119,7 @@ impl Process {
     }
 
     fn ended(&self, status: ExitStatus) -> Error {
-        Error::Ended {
-            process: self.name.clone(),
-            status: status.to_string(),
-            log: self.log.clone(),
-            tail: tail(&self.log),
-        }
+        Error::Ended { process: self.name.clone(), status: status.to_string(), log: self.log.clone(), tail: tail(&self.log) }
     }
 }
 
@@ -200,18 +166,12 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     fn of(pid: u32) -> Self {
-        Self {
-            pid,
-            started: start_time(pid),
-        }
+        Self { pid, started: start_time(pid) }
     }
 
     fn parse(text: &str) -> Option<Self> {
         let (pid, started) = text.trim().split_once(' ')?;
-        Some(Self {
-            pid: pid.parse().ok()?,
-            started: started.parse().ok(),
-        })
+        Some(Self { pid: pid.parse().ok()?, started: started.parse().ok() })
     }
 
     fn is_alive(self) -> bool {
@@ -241,12 +201,8 @@ fn start_time(pid: u32) -> Option<u64> {
 /// Kills every process recorded in `dir/pids` that is still the recorded one, and waits (some seconds at most) for their
 /// end.
 pub(crate) fn kill_recorded(dir: &Path) {
-    let records: Vec<Recorded> = fs::read_dir(dir.join("pids"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| Recorded::parse(&fs::read_to_string(entry.path()).ok()?))
-        .collect();
+    let records: Vec<Recorded> =
+        fs::read_dir(dir.join("pids")).into_iter().flatten().flatten().filter_map(|entry| Recorded::parse(&fs::read_to_string(entry.path()).ok()?)).collect();
     for record in records.iter().filter(|record| record.is_alive()) {
         kill_pid(record.pid);
     }
@@ -286,17 +242,11 @@ pub(crate) fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<Str
         .env("PATH", search_path())
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| Error::Start {
-            program: program.to_owned(),
-            source,
-        })?;
+        .map_err(|source| Error::Start { program: program.to_owned(), source })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let words: Vec<_> = arguments
-        .iter()
-        .map(|argument| argument.as_ref().to_string_lossy())
-        .collect();
+    let words: Vec<_> = arguments.iter().map(|argument| argument.as_ref().to_string_lossy()).collect();
     Err(Error::Command {
         command: format!("{program} {}", words.join(" ")),
         status: output.status.to_string(),

@@ -35,10 +35,7 @@ pub(crate) fn full_name(name: &str) -> String {
 /// Removes everything that belongs to the cluster in `dir`; with `keep`, the directory itself stays for its logs.
 pub(crate) fn remove(dir: &Path, keep: bool) -> Result<()> {
     process::kill_recorded(dir);
-    let node = scratch::read_state(dir)
-        .ok()
-        .flatten()
-        .filter(|state| state.index.is_some());
+    let node = scratch::read_state(dir).ok().flatten().filter(|state| state.index.is_some());
     let name = node.map(|state| full_name(&state.name));
     if let Some(name) = &name {
         for group in cgroups(name) {
@@ -51,13 +48,8 @@ pub(crate) fn remove(dir: &Path, keep: bool) -> Result<()> {
             remove_cgroup(&group);
         }
         remove_shim_sockets(dir);
-        remove_files("/var/lib/cni/results", |path| {
-            path.file_name()
-                .is_some_and(|file| file.to_string_lossy().starts_with(&format!("{name}-")))
-        });
-        remove_files("/var/log/containers", |path| {
-            fs::read_link(path).is_ok_and(|target| target.starts_with(dir))
-        });
+        remove_files("/var/lib/cni/results", |path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&format!("{name}-"))));
+        remove_files("/var/log/containers", |path| fs::read_link(path).is_ok_and(|target| target.starts_with(dir)));
         // Takes both ends of the link and the routes through it along.
         if Path::new("/run/netns").join(name).exists() {
             process::run("ip", &["netns", "delete", name])?;
@@ -113,10 +105,7 @@ fn collect(group: &Path, pids: &mut Vec<u32>) {
 
 fn subgroups(group: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(group).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .collect()
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 /// Removes `group` from the leaves up; a dying process can hold one for a moment, so tries for a second.
@@ -147,10 +136,7 @@ fn unmount(dir: &Path) -> Result<()> {
     }
     match mounts_below(dir)?.first() {
         None => Ok(()),
-        Some(place) => Err(Error::file("unmount", place)(std::io::Error::new(
-            std::io::ErrorKind::ResourceBusy,
-            "still mounted",
-        ))),
+        Some(place) => Err(Error::file("unmount", place)(std::io::Error::new(std::io::ErrorKind::ResourceBusy, "still mounted"))),
     }
 }
 
@@ -158,20 +144,13 @@ fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>> {
     let dir = fs::canonicalize(dir).map_err(Error::file("resolve", dir))?;
     let table = "/proc/self/mountinfo";
     let text = fs::read_to_string(table).map_err(Error::file("read", table))?;
-    let places = text
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(unescape);
+    let places = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
     Ok(places.filter(|place| place.starts_with(&dir)).collect())
 }
 
 /// Undoes the kernel's octal escapes for the characters that would break its table.
 fn unescape(place: &str) -> PathBuf {
-    let plain = place
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\");
+    let plain = place.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\");
     PathBuf::from(plain)
 }
 

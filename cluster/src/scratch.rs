@@ -59,10 +59,7 @@ impl Scratch {
         let dir = root.join(unique);
         if dir.exists() {
             if !is_free(&dir)? || is_up(&dir) {
-                return Err(Error::InUse {
-                    name: name.to_owned(),
-                    dir,
-                });
+                return Err(Error::InUse { name: name.to_owned(), dir });
             }
             remains::remove(&dir, false)?;
         }
@@ -77,21 +74,9 @@ impl Scratch {
             private_dir(&path)?;
         }
         let lock = open_lock(&dir)?;
-        lock.try_lock().map_err(|_| Error::InUse {
-            name: name.to_owned(),
-            dir: dir.clone(),
-        })?;
-        let state = State {
-            name: name.to_owned(),
-            index,
-            url: String::new(),
-            detached: false,
-        };
-        let scratch = Self {
-            dir,
-            state,
-            lock: Some(lock),
-        };
+        lock.try_lock().map_err(|_| Error::InUse { name: name.to_owned(), dir: dir.clone() })?;
+        let state = State { name: name.to_owned(), index, url: String::new(), detached: false };
+        let scratch = Self { dir, state, lock: Some(lock) };
         scratch.save()?;
         Ok(scratch)
     }
@@ -101,24 +86,15 @@ impl Scratch {
         check_name(name)?;
         let dir = root()?.join(name);
         match read_state(&dir)? {
-            Some(state) if state.detached && process::any_alive(&dir) => Ok(Self {
-                dir,
-                state,
-                lock: None,
-            }),
-            _ => Err(Error::Absent {
-                name: name.to_owned(),
-            }),
+            Some(state) if state.detached && process::any_alive(&dir) => Ok(Self { dir, state, lock: None }),
+            _ => Err(Error::Absent { name: name.to_owned() }),
         }
     }
 
     /// Writes the record.
     pub(crate) fn save(&self) -> Result<()> {
         let path = self.dir.join("state.json");
-        let text = serde_json::to_string_pretty(&self.state).map_err(|source| Error::State {
-            path: path.clone(),
-            source,
-        })?;
+        let text = serde_json::to_string_pretty(&self.state).map_err(|source| Error::State { path: path.clone(), source })?;
         let fresh = self.dir.join("state.json.new");
         fs::write(&fresh, text).map_err(Error::file("write", &fresh))?;
         fs::rename(&fresh, &path).map_err(Error::file("move into place", path))
@@ -158,10 +134,7 @@ pub(crate) fn remove(name: &str) -> Result<bool> {
         return Ok(false);
     }
     if !is_free(&dir)? {
-        return Err(Error::InUse {
-            name: name.to_owned(),
-            dir,
-        });
+        return Err(Error::InUse { name: name.to_owned(), dir });
     }
     remains::remove(&dir, false)?;
     settle(&root)?;
@@ -182,9 +155,7 @@ fn settle(root: &Path) -> Result<()> {
 pub(crate) fn read_state(dir: &Path) -> Result<Option<State>> {
     let path = dir.join("state.json");
     match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|source| Error::State { path, source }),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::State { path, source }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::file("read", path)(error)),
     }
@@ -198,21 +169,14 @@ fn root() -> Result<PathBuf> {
     let metadata = fs::symlink_metadata(&root).map_err(Error::file("look at", &root))?;
     // The name can be guessed, and keys are written below: it must be ours and a folder, not somebody's link.
     if !metadata.is_dir() || metadata.uid() != user.as_raw() {
-        let error = std::io::Error::new(
-            std::io::ErrorKind::PermissionDenied,
-            "belongs to another user",
-        );
+        let error = std::io::Error::new(std::io::ErrorKind::PermissionDenied, "belongs to another user");
         return Err(Error::file("use", root)(error));
     }
     Ok(root)
 }
 
 fn private_dir(path: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(Error::file("create", path))
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("create", path))
 }
 
 /// Held while directories are swept, created and claimed, so that nobody sweeps what is just being claimed.
@@ -235,21 +199,12 @@ fn sweep(root: &Path) -> Result<()> {
 
 fn directories(root: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(root).map_err(Error::file("list", root))?;
-    Ok(entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .collect())
+    Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
 }
 
 fn open_lock(dir: &Path) -> Result<File> {
     let path = dir.join("lock");
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(Error::file("open", path))
+    File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::file("open", path))
 }
 
 /// Whether no live process owns the cluster in `dir`.
@@ -275,37 +230,17 @@ fn is_kept(dir: &Path) -> bool {
 fn free_index(root: &Path) -> Result<u8> {
     let mut used = Vec::new();
     for dir in directories(root)? {
-        used.extend(
-            read_state(&dir)?
-                .filter(|_| !is_kept(&dir))
-                .and_then(|state| state.index),
-        );
+        used.extend(read_state(&dir)?.filter(|_| !is_kept(&dir)).and_then(|state| state.index));
     }
-    let device = |index: u8| {
-        Path::new("/sys/class/net")
-            .join(remains::host_device(index))
-            .exists()
-    };
-    (0..NODES)
-        .find(|index| !used.contains(index) && !device(*index))
-        .ok_or(Error::Full {
-            count: usize::from(NODES),
-        })
+    let device = |index: u8| Path::new("/sys/class/net").join(remains::host_device(index)).exists();
+    (0..NODES).find(|index| !used.contains(index) && !device(*index)).ok_or(Error::Full { count: usize::from(NODES) })
 }
 
 fn check_name(name: &str) -> Result<()> {
     let fits = (1..=24).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-    if fits {
-        Ok(())
-    } else {
-        Err(Error::Name {
-            name: name.to_owned(),
-        })
-    }
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if fits { Ok(()) } else { Err(Error::Name { name: name.to_owned() }) }
 }
 
 #[cfg(test)]
@@ -317,16 +252,7 @@ mod tests {
         for good in ["a", "assent", "gate-2"] {
             assert!(check_name(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "-a",
-            "2a",
-            "A",
-            "a/b",
-            "..",
-            "a.b",
-            "averyveryverylongclustername",
-        ] {
+        for bad in ["", "-a", "2a", "A", "a/b", "..", "a.b", "averyveryverylongclustername"] {
             assert!(matches!(check_name(bad), Err(Error::Name { .. })), "{bad}");
         }
     }

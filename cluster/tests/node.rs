@@ -18,10 +18,7 @@ fn skipped(test: &str) -> bool {
     if nix::unistd::geteuid().is_root() {
         return false;
     }
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "{test} needs root"
-    );
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} needs root");
     eprintln!("SKIPPED: {test}: a node needs root");
     true
 }
@@ -31,13 +28,8 @@ async fn toolbox() -> anyhow::Result<Image> {
     let script = "#!/bin/busybox sh\necho serving as $(/bin/busybox hostname)\n\
                   /bin/busybox mkdir -p /tmp/www && echo hello >/tmp/www/index.html\n\
                   exec /bin/busybox httpd -f -v -p 8080 -h /tmp/www\n";
-    let image = image::Builder::new("toolbox", "1")
-        .package("busybox")
-        .bytes("/serve", 0o755, script)
-        .entrypoint(&["/serve"])
-        .user("65534:65534")
-        .build()
-        .await?;
+    let image =
+        image::Builder::new("toolbox", "1").package("busybox").bytes("/serve", 0o755, script).entrypoint(&["/serve"]).user("65534:65534").build().await?;
     Ok(image)
 }
 
@@ -75,14 +67,9 @@ async fn deploy(node: &Node) -> anyhow::Result<Service> {
         "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": 8080 }] },
     }))?;
     let client = node.client().await?;
-    let created = Api::namespaced(client.clone(), "default")
-        .create(&PostParams::default(), &service)
-        .await?;
-    Api::namespaced(client, "default")
-        .create(&PostParams::default(), &deployment)
-        .await?;
-    node.kubectl(&["rollout", "status", "deployment/web", "--timeout=90s"])
-        .await?;
+    let created = Api::namespaced(client.clone(), "default").create(&PostParams::default(), &service).await?;
+    Api::namespaced(client, "default").create(&PostParams::default(), &deployment).await?;
+    node.kubectl(&["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
     Ok(created)
 }
 
@@ -91,29 +78,17 @@ fn remains(name: &str) -> anyhow::Result<Vec<String>> {
     let full = format!("assent-{name}");
     let mut found = Vec::new();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-    found.extend(
-        mounts
-            .lines()
-            .filter(|line| line.contains(&format!("/{name}/")))
-            .map(str::to_owned),
-    );
+    found.extend(mounts.lines().filter(|line| line.contains(&format!("/{name}/"))).map(str::to_owned));
     let mut places = vec![Path::new("/run/netns").join(&full)];
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup")? {
         places.push(hierarchy?.path().join(&full));
     }
-    found.extend(
-        places
-            .iter()
-            .filter(|place| place.exists())
-            .map(|place| place.display().to_string()),
-    );
+    found.extend(places.iter().filter(|place| place.exists()).map(|place| place.display().to_string()));
     for process in std::fs::read_dir("/proc")?.flatten() {
         // A process that ends while it is looked at has no command line.
         let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains(&format!("/{name}/containerd"))
-            || line.contains(&format!("/{name}/kubelet"))
-        {
+        if line.contains(&format!("/{name}/containerd")) || line.contains(&format!("/{name}/kubelet")) {
             found.push(line);
         }
     }
@@ -128,19 +103,12 @@ async fn pods_serve_find_each_other_by_name_and_reach_nothing_outside() -> anyho
     let node = node("serve").await?;
     let service = deploy(&node).await?;
 
-    let address = service
-        .spec
-        .and_then(|spec| spec.cluster_ip)
-        .context("no cluster address")?;
+    let address = service.spec.and_then(|spec| spec.cluster_ip).context("no cluster address")?;
     let answer = http_get(&address).await?;
     anyhow::ensure!(answer.ends_with("hello\n"), "from the machine: {answer:?}");
 
     let exec = ["exec", "deployment/web", "--", "/bin/busybox"];
-    let wget = |url: &str| {
-        [&exec[..], &["wget", "-q", "-O", "-", url]]
-            .concat()
-            .join(" ")
-    };
+    let wget = |url: &str| [&exec[..], &["wget", "-q", "-O", "-", url]].concat().join(" ");
     for host in [address.as_str(), "web", "web.default.svc.cluster.local"] {
         let line = wget(&format!("http://{host}"));
         let answer = node.kubectl(&line.split(' ').collect::<Vec<_>>()).await?;
@@ -148,19 +116,13 @@ async fn pods_serve_find_each_other_by_name_and_reach_nothing_outside() -> anyho
     }
     let line = wget("http://203.0.113.1");
     let outside = node.kubectl(&line.split(' ').collect::<Vec<_>>()).await;
-    let refusal = outside
-        .expect_err("a pod reached an address outside")
-        .to_string();
+    let refusal = outside.expect_err("a pod reached an address outside").to_string();
     anyhow::ensure!(refusal.contains("unreachable"), "{refusal}");
 
     let logs = node.kubectl(&["logs", "deployment/web"]).await?;
     anyhow::ensure!(logs.contains("serving as web-"), "{logs}");
     let stats = format!("/api/v1/nodes/{}/proxy/stats/summary", node.node_name());
-    anyhow::ensure!(
-        node.kubectl(&["get", "--raw", &stats])
-            .await?
-            .contains("\"name\": \"web\"")
-    );
+    anyhow::ensure!(node.kubectl(&["get", "--raw", &stats]).await?.contains("\"name\": \"web\""));
 
     drop(node);
     let left = remains("serve")?;
@@ -175,25 +137,17 @@ async fn two_nodes_run_side_by_side() -> anyhow::Result<()> {
     }
     let (one, two) = (node("side-one").await?, node("side-two").await?);
     anyhow::ensure!(one.address() != two.address() && one.url() != two.url());
-    anyhow::ensure!(matches!(
-        node("side-one").await,
-        Err(assent_cluster::Error::InUse { .. })
-    ));
+    anyhow::ensure!(matches!(node("side-one").await, Err(assent_cluster::Error::InUse { .. })));
     for node in [&one, &two] {
         let service = deploy(node).await?;
-        let address = service
-            .spec
-            .and_then(|spec| spec.cluster_ip)
-            .context("no cluster address")?;
+        let address = service.spec.and_then(|spec| spec.cluster_ip).context("no cluster address")?;
         anyhow::ensure!(http_get(&address).await?.ends_with("hello\n"));
     }
     // The one's end must not take the other's pods along.
     drop(one);
     anyhow::ensure!(remains("side-one")?.is_empty());
-    two.kubectl(&["rollout", "restart", "deployment/web"])
-        .await?;
-    two.kubectl(&["rollout", "status", "deployment/web", "--timeout=90s"])
-        .await?;
+    two.kubectl(&["rollout", "restart", "deployment/web"]).await?;
+    two.kubectl(&["rollout", "status", "deployment/web", "--timeout=90s"]).await?;
     Ok(())
 }
 
@@ -202,17 +156,12 @@ async fn next_start_removes_what_a_killed_run_left() -> anyhow::Result<()> {
     if skipped("next_start_removes_what_a_killed_run_left") {
         return Ok(());
     }
-    let mut holder = Command::new(env!("CARGO_BIN_EXE_assent-cluster"))
-        .args(["run", "--name", "killed"])
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut holder = Command::new(env!("CARGO_BIN_EXE_assent-cluster")).args(["run", "--name", "killed"]).stdout(Stdio::piped()).spawn()?;
     // Kept to the end of the test: the holder must not write into a closed pipe.
     let mut lines = BufReader::new(holder.stdout.take().context("no output")?).lines();
     let kubeconfig = lines.by_ref().find_map(|line| {
         let line = line.ok()?;
-        Some(PathBuf::from(
-            line.trim().strip_prefix("kubeconfig")?.trim(),
-        ))
+        Some(PathBuf::from(line.trim().strip_prefix("kubeconfig")?.trim()))
     });
     let kubeconfig = kubeconfig.context("the holder ended before its cluster was up")?;
     // Something is mounted and a shim runs: a pod with a token volume. The namespace's own account comes with the node.
@@ -220,30 +169,12 @@ async fn next_start_removes_what_a_killed_run_left() -> anyhow::Result<()> {
     let manifest = kubeconfig.with_file_name("pod.json");
     std::fs::write(&manifest, pod)?;
     let binary = assent_cluster::binary()?;
-    let kubectl = |arguments: &[&str]| {
-        Command::new(&binary)
-            .arg("kubectl")
-            .arg("--kubeconfig")
-            .arg(&kubeconfig)
-            .args(arguments)
-            .status()
-    };
+    let kubectl = |arguments: &[&str]| Command::new(&binary).arg("kubectl").arg("--kubeconfig").arg(&kubeconfig).args(arguments).status();
     anyhow::ensure!(kubectl(&["apply", "-f", &manifest.display().to_string()])?.success());
-    anyhow::ensure!(
-        kubectl(&[
-            "wait",
-            "--for=condition=Ready",
-            "pod/stays",
-            "--timeout=60s"
-        ])?
-        .success()
-    );
+    anyhow::ensure!(kubectl(&["wait", "--for=condition=Ready", "pod/stays", "--timeout=60s"])?.success());
     holder.kill()?;
     holder.wait()?;
-    anyhow::ensure!(
-        !remains("killed")?.is_empty(),
-        "a killed run leaves something, or this test shows nothing"
-    );
+    anyhow::ensure!(!remains("killed")?.is_empty(), "a killed run leaves something, or this test shows nothing");
 
     let node = node("killed").await?;
     let pods = node.kubectl(&["get", "pods", "--output=name"]).await?;
@@ -262,26 +193,14 @@ async fn cluster_that_was_left_up_can_be_found_and_taken_down() -> anyhow::Resul
     cleanup("stays").await?;
     drop(up("stays").await?);
     let found = attach("stays").await?;
-    anyhow::ensure!(
-        found.kubectl(&["get", "nodes", "--output=name"]).await? == "node/assent-stays\n"
-    );
+    anyhow::ensure!(found.kubectl(&["get", "nodes", "--output=name"]).await? == "node/assent-stays\n");
     // Its authority came back too, so new users can be made.
-    let who = found
-        .client_as("jane", &[])
-        .await?
-        .apiserver_version()
-        .await?;
+    let who = found.client_as("jane", &[]).await?.apiserver_version().await?;
     anyhow::ensure!(who.git_version == assent_cluster::KUBERNETES_VERSION);
     drop(found);
-    anyhow::ensure!(matches!(
-        node("stays").await,
-        Err(assent_cluster::Error::InUse { .. })
-    ));
+    anyhow::ensure!(matches!(node("stays").await, Err(assent_cluster::Error::InUse { .. })));
     anyhow::ensure!(cleanup("stays").await?);
-    anyhow::ensure!(matches!(
-        attach("stays").await,
-        Err(assent_cluster::Error::Absent { .. })
-    ));
+    anyhow::ensure!(matches!(attach("stays").await, Err(assent_cluster::Error::Absent { .. })));
     let left = remains("stays")?;
     anyhow::ensure!(left.is_empty(), "{left:#?}");
     Ok(())
@@ -290,12 +209,8 @@ async fn cluster_that_was_left_up_can_be_found_and_taken_down() -> anyhow::Resul
 /// One request over a bare connection: what comes back, head and body.
 async fn http_get(host: &str) -> anyhow::Result<String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect((host, 80))
-        .await
-        .context("connect")?;
-    stream
-        .write_all(format!("GET / HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes())
-        .await?;
+    let mut stream = tokio::net::TcpStream::connect((host, 80)).await.context("connect")?;
+    stream.write_all(format!("GET / HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)

@@ -25,7 +25,15 @@ const LIAR: &str = "network";
 
 fn roster() -> Roster {
     Roster {
-        seats: SEATS.iter().map(|(name, domain)| Seat { name: (*name).into(), domain: *domain, account: format!("assent-seat-{name}"), principals: assent_core::consensus::shipped_principals(*domain) }).collect(),
+        seats: SEATS
+            .iter()
+            .map(|(name, domain)| Seat {
+                name: (*name).into(),
+                domain: *domain,
+                account: format!("assent-seat-{name}"),
+                principals: assent_core::consensus::shipped_principals(*domain),
+            })
+            .collect(),
         quorum: 3,
         supporters: 2,
         tally: TallyConfiguration::shipped(),

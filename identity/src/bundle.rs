@@ -38,22 +38,13 @@ enum Change {
 
 /// Publishes `bundle` to `control` and every opted-in namespace, for the life of the process.
 pub async fn publish(client: Client, control: String, bundle: String) {
-    let mut wanted = Wanted {
-        control: control.clone(),
-        ..Wanted::default()
-    };
+    let mut wanted = Wanted { control: control.clone(), ..Wanted::default() };
     wanted.add(control);
     let mut changes = std::pin::pin!(changes(&client, &bundle));
     loop {
         let failed = write_missing(&client, &bundle, &mut wanted).await;
         // A failure is retried on its own; a change is acted on at once.
-        let pause = async {
-            if failed {
-                tokio::time::sleep(RETRY).await
-            } else {
-                std::future::pending().await
-            }
-        };
+        let pause = async { if failed { tokio::time::sleep(RETRY).await } else { std::future::pending().await } };
         tokio::select! {
             () = pause => {}
             Some(change) = changes.next() => wanted.apply(change),
@@ -63,22 +54,16 @@ pub async fn publish(client: Client, control: String, bundle: String) {
 
 fn changes(client: &Client, bundle: &str) -> impl futures::Stream<Item = Change> {
     let opted_in = watcher::Config::default().labels(OPT_IN);
-    let namespaces = kube::runtime::watcher(
-        Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
-        opted_in,
-    )
-    .default_backoff()
-    .filter_map(async |event| match event {
-        Ok(event) => Some(Change::Namespace(names(event))),
-        Err(error) => {
-            tracing::warn!(
-                error = telemetry::chain(&error),
-                "namespaces cannot be watched"
-            );
-            None
-        }
-    })
-    .boxed();
+    let namespaces = kube::runtime::watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), opted_in)
+        .default_backoff()
+        .filter_map(async |event| match event {
+            Ok(event) => Some(Change::Namespace(names(event))),
+            Err(error) => {
+                tracing::warn!(error = telemetry::chain(&error), "namespaces cannot be watched");
+                None
+            }
+        })
+        .boxed();
     let named = watcher::Config::default().fields(&format!("metadata.name={CONFIG_MAP}"));
     let bundle = bundle.to_owned();
     let copies = kube::runtime::watcher(Api::<ConfigMap>::all(client.clone()), named)
@@ -88,19 +73,12 @@ fn changes(client: &Client, bundle: &str) -> impl futures::Stream<Item = Change>
                 Ok(Event::Apply(copy) | Event::InitApply(copy)) => {
                     let text = copy.data.as_ref().and_then(|data| data.get(KEY));
                     let intact = text.is_some_and(|text| *text == bundle);
-                    copy.namespace()
-                        .map(|namespace| Change::Copy { namespace, intact })
+                    copy.namespace().map(|namespace| Change::Copy { namespace, intact })
                 }
-                Ok(Event::Delete(copy)) => copy.namespace().map(|namespace| Change::Copy {
-                    namespace,
-                    intact: false,
-                }),
+                Ok(Event::Delete(copy)) => copy.namespace().map(|namespace| Change::Copy { namespace, intact: false }),
                 Ok(Event::Init | Event::InitDone) => None,
                 Err(error) => {
-                    tracing::warn!(
-                        error = telemetry::chain(&error),
-                        "trust config maps cannot be watched"
-                    );
+                    tracing::warn!(error = telemetry::chain(&error), "trust config maps cannot be watched");
                     None
                 }
             })
@@ -125,14 +103,9 @@ async fn write_missing(client: &Client, bundle: &str, wanted: &mut Wanted) -> bo
         match write(client, &namespace, bundle).await {
             Ok(()) => tracing::info!(k8s.namespace.name = namespace, "trust bundle published"),
             // It is going away, or is gone; the watch says so too.
-            Err(kube::Error::Api(status))
-                if status.code == 404 || status.message.contains("being terminated") => {}
+            Err(kube::Error::Api(status)) if status.code == 404 || status.message.contains("being terminated") => {}
             Err(error) => {
-                tracing::warn!(
-                    k8s.namespace.name = namespace,
-                    error = telemetry::chain(&error),
-                    "trust bundle not published"
-                );
+                tracing::warn!(k8s.namespace.name = namespace, error = telemetry::chain(&error), "trust bundle not published");
                 failed.insert(namespace);
             }
         }
@@ -151,10 +124,7 @@ async fn write(client: &Client, namespace: &str, bundle: &str) -> kube::Result<(
     });
     // Forced: whoever else claims this entry would be choosing whom this namespace trusts.
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    copies
-        .patch(CONFIG_MAP, &params, &Patch::Apply(&patch))
-        .await
-        .map(|_| ())
+    copies.patch(CONFIG_MAP, &params, &Patch::Apply(&patch)).await.map(|_| ())
 }
 
 // === impl Wanted ===

@@ -51,27 +51,14 @@ impl Metrics {
     /// Registers all of them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register(
-            "certify_requests",
-            "Certificate requests by outcome",
-            metrics.requests.clone(),
-        );
-        registry.register_with_unit(
-            "issuer_expiry",
-            "When the issuer expires, since the epoch",
-            Unit::Seconds,
-            metrics.issuer_expiry.clone(),
-        );
+        registry.register("certify_requests", "Certificate requests by outcome", metrics.requests.clone());
+        registry.register_with_unit("issuer_expiry", "When the issuer expires, since the epoch", Unit::Seconds, metrics.issuer_expiry.clone());
         metrics
     }
 
     pub(crate) fn issuer_expiry(&self, at: SystemTime) {
-        let seconds = at
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        self.issuer_expiry
-            .set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.issuer_expiry.set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
     fn count(&self, outcome: &'static str) {
@@ -83,44 +70,23 @@ impl Metrics {
 
 impl std::fmt::Debug for Certify {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Certify")
-            .field("own", &self.own)
-            .finish_non_exhaustive()
+        f.debug_struct("Certify").field("own", &self.own).finish_non_exhaustive()
     }
 }
 
 impl Certify {
     /// A service that signs with `issuer`; `own` gives the authority of every name.
     pub fn new(client: Client, issuer: Arc<Issuer>, own: Name, metrics: Metrics) -> Self {
-        Self {
-            client,
-            issuer,
-            own,
-            metrics,
-            slots: Semaphore::new(CONCURRENT),
-        }
+        Self { client, issuer, own, metrics, slots: Semaphore::new(CONCURRENT) }
     }
 
     async fn answer(&self, request: CertifyRequest) -> Result<(Name, CertifyResponse), Status> {
         let refused = |refusal: Refusal| Status::new(refusal.code(), refusal.to_string());
-        let examined = ca::examine(
-            &request.identity,
-            &request.token,
-            &request.certificate_signing_request,
-        )
-        .map_err(refused)?;
-        let token = String::from_utf8(request.token)
-            .map_err(|_| Status::invalid_argument("the token is not text"))?;
-        let _slot = self
-            .slots
-            .acquire()
-            .await
-            .map_err(|_| Status::unavailable("stopping"))?;
+        let examined = ca::examine(&request.identity, &request.token, &request.certificate_signing_request).map_err(refused)?;
+        let token = String::from_utf8(request.token).map_err(|_| Status::invalid_argument("the token is not text"))?;
+        let _slot = self.slots.acquire().await.map_err(|_| Status::unavailable("stopping"))?;
         let bound = self.review(token).await?;
-        let proven = self
-            .own
-            .sibling(&bound.namespace, &bound.account)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let proven = self.own.sibling(&bound.namespace, &bound.account).map_err(|error| Status::invalid_argument(error.to_string()))?;
         if examined.identity() != proven.as_str() {
             let text = format!("requested identity did not match the token: `{proven}`");
             return Err(refused(Refusal::Denied(text)));
@@ -128,13 +94,10 @@ impl Certify {
         self.check_pod(&bound).await?;
         let validity = ca::validity(&proven, SystemTime::now());
         let serial = serial().map_err(|error| Status::internal(error.to_string()))?;
-        let leaf = self
-            .issuer
-            .sign(&examined, &proven, validity, serial)
-            .map_err(|error| match error {
-                ca::Error::Refused(refusal) => refused(refusal),
-                other => Status::internal(telemetry::chain(&other)),
-            })?;
+        let leaf = self.issuer.sign(&examined, &proven, validity, serial).map_err(|error| match error {
+            ca::Error::Refused(refusal) => refused(refusal),
+            other => Status::internal(telemetry::chain(&other)),
+        })?;
         let response = CertifyResponse {
             leaf_certificate: leaf.to_vec(),
             intermediate_certificates: vec![self.issuer.certificate().to_vec()],
@@ -144,30 +107,15 @@ impl Certify {
     }
 
     async fn review(&self, token: String) -> Result<Bound, Status> {
-        let review = TokenReview {
-            spec: TokenReviewSpec {
-                token: Some(token),
-                audiences: Some(vec![TOKEN_AUDIENCE.to_owned()]),
-            },
-            ..TokenReview::default()
-        };
+        let review = TokenReview { spec: TokenReviewSpec { token: Some(token), audiences: Some(vec![TOKEN_AUDIENCE.to_owned()]) }, ..TokenReview::default() };
         let reviews = Api::<TokenReview>::all(self.client.clone());
-        let answer = reviews
-            .create(&PostParams::default(), &review)
-            .await
-            .map_err(|error| {
-                tracing::error!(
-                    error = telemetry::chain(&error),
-                    "the token cannot be reviewed"
-                );
-                Status::unavailable("the token cannot be reviewed now")
-            })?;
+        let answer = reviews.create(&PostParams::default(), &review).await.map_err(|error| {
+            tracing::error!(error = telemetry::chain(&error), "the token cannot be reviewed");
+            Status::unavailable("the token cannot be reviewed now")
+        })?;
         let status = answer.status.unwrap_or_default();
         ca::bound(&status).map_err(|refusal| {
-            tracing::debug!(
-                error = status.error.as_deref().unwrap_or_default(),
-                "token review"
-            );
+            tracing::debug!(error = status.error.as_deref().unwrap_or_default(), "token review");
             Status::new(refusal.code(), refusal.to_string())
         })
     }
@@ -178,17 +126,13 @@ impl Certify {
             tracing::error!(error = telemetry::chain(&error), "the pod cannot be read");
             Status::unavailable("the pod cannot be read now")
         })?;
-        ca::check_pod(bound, pod.as_ref())
-            .map_err(|refusal| Status::new(refusal.code(), refusal.to_string()))
+        ca::check_pod(bound, pod.as_ref()).map_err(|refusal| Status::new(refusal.code(), refusal.to_string()))
     }
 }
 
 #[tonic::async_trait]
 impl Identity for Certify {
-    async fn certify(
-        &self,
-        request: Request<CertifyRequest>,
-    ) -> Result<Response<CertifyResponse>, Status> {
+    async fn certify(&self, request: Request<CertifyRequest>) -> Result<Response<CertifyResponse>, Status> {
         let peer = PeerIdentity::of(&request)?.address;
         let answer = tokio::time::timeout(TIMEOUT, self.answer(request.into_inner()))
             .await

@@ -55,9 +55,7 @@ pub struct Args {
 /// If it cannot start, or a task fails.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     telemetry::init(&args.log)?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .context("bind the discovery service")?;
+    let listener = TcpListener::bind(args.listen).await.context("bind the discovery service")?;
     let (workload, renewal) = Workload::open(&args.workload).await?;
     let mut tasks = Tasks::new(shutdown::signals()?);
     tasks.spawn_forever("identity", renewal.run());
@@ -68,22 +66,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn serve(
-    args: Args,
-    listener: TcpListener,
-    workload: Workload,
-    mut tasks: Tasks,
-) -> anyhow::Result<()> {
+pub async fn serve(args: Args, listener: TcpListener, workload: Workload, mut tasks: Tasks) -> anyhow::Result<()> {
     tracing::info!(?args, "effective configuration");
     let readiness = Readiness::default();
     let (identity, caches) = (readiness.guard("identity"), readiness.guard("caches"));
-    let admin = Admin::bind(
-        &args.admin,
-        readiness,
-        Registry::with_prefix("assent_discovery"),
-    )
-    .await
-    .context("bind the admin port")?;
+    let admin = Admin::bind(&args.admin, readiness, Registry::with_prefix("assent_discovery")).await.context("bind the admin port")?;
     tasks.spawn("admin", admin.serve(tasks.token()));
 
     let client = kube::client(&args.kube).await?;
@@ -104,19 +91,8 @@ pub async fn serve(
         drop(caches);
         let wire = Wire::new(workload.own_name().clone(), args.cluster_domain);
         let routes = Routes::new(DestinationServer::new(Discovery::new(live, wire)));
-        let limits = Limits {
-            connections: 16_384,
-            ..Limits::default()
-        };
-        mtls::serve(
-            listener,
-            &workload,
-            ClientAuth::Required,
-            limits,
-            routes,
-            token,
-        )
-        .await?;
+        let limits = Limits { connections: 16_384, ..Limits::default() };
+        mtls::serve(listener, &workload, ClientAuth::Required, limits, routes, token).await?;
         Ok(())
     });
     tasks.join().await

@@ -43,31 +43,19 @@ pub enum Error {
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn load_or_create(
-    client: &Client,
-    namespace: &str,
-    authority: &str,
-) -> Result<Issuer, Error> {
+pub async fn load_or_create(client: &Client, namespace: &str, authority: &str) -> Result<Issuer, Error> {
     let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
     if let Some(secret) = secrets.get_opt(SECRET).await.map_err(Error::Read)? {
         return load(&secret);
     }
     let material = ca::create(authority, SystemTime::now()).map_err(Error::Issuer)?;
-    match secrets
-        .create(&PostParams::default(), &secret(&material))
-        .await
-    {
+    match secrets.create(&PostParams::default(), &secret(&material)).await {
         Ok(_) => {
-            tracing::info!(
-                secret = SECRET,
-                "made a new root and issuer; the root's key was discarded"
-            );
+            tracing::info!(secret = SECRET, "made a new root and issuer; the root's key was discarded");
             Issuer::load(&material).map_err(Error::Issuer)
         }
         // Another replica was first; ours was never used.
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            load(&secrets.get(SECRET).await.map_err(Error::Read)?)
-        }
+        Err(kube::Error::Api(status)) if status.code == 409 => load(&secrets.get(SECRET).await.map_err(Error::Read)?),
         Err(error) => Err(Error::Create(error)),
     }
 }
@@ -76,11 +64,7 @@ fn secret(material: &Material) -> Secret {
     let entry = |key: &str, text: &str| (key.to_owned(), ByteString(text.as_bytes().to_vec()));
     let mut secret = Secret {
         type_: Some("assent.dev/issuer".to_owned()),
-        data: Some(BTreeMap::from([
-            entry(BUNDLE, &material.bundle),
-            entry(CERTIFICATE, &material.certificate),
-            entry(KEY, &material.key),
-        ])),
+        data: Some(BTreeMap::from([entry(BUNDLE, &material.bundle), entry(CERTIFICATE, &material.certificate), entry(KEY, &material.key)])),
         ..Secret::default()
     };
     secret.metadata.name = Some(SECRET.to_owned());
@@ -89,17 +73,9 @@ fn secret(material: &Material) -> Secret {
 
 fn load(secret: &Secret) -> Result<Issuer, Error> {
     let entry = |key| {
-        let bytes = secret
-            .data
-            .as_ref()
-            .and_then(|data| data.get(key))
-            .ok_or(Error::Entry { key })?;
+        let bytes = secret.data.as_ref().and_then(|data| data.get(key)).ok_or(Error::Entry { key })?;
         String::from_utf8(bytes.0.clone()).map_err(|_| Error::Entry { key })
     };
-    let material = Material {
-        bundle: entry(BUNDLE)?,
-        certificate: entry(CERTIFICATE)?,
-        key: entry(KEY)?,
-    };
+    let material = Material { bundle: entry(BUNDLE)?, certificate: entry(CERTIFICATE)?, key: entry(KEY)? };
     Issuer::load(&material).map_err(Error::Issuer)
 }

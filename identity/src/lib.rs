@@ -27,9 +27,7 @@ use assent_runtime::kube::KubeArgs;
 use assent_runtime::metrics::registry::Registry;
 use assent_runtime::shutdown::{self, Tasks};
 use assent_runtime::telemetry::{self, LogArgs};
-use assent_runtime::workload::{
-    Certified, ClientAuth, IDENTITY_ACCOUNT, Name, Roots, TrustBundle, Workload, renew_at, request,
-};
+use assent_runtime::workload::{Certified, ClientAuth, IDENTITY_ACCOUNT, Name, Roots, TrustBundle, Workload, renew_at, request};
 use assent_runtime::{Limits, kube, mtls};
 use linkerd2_proxy_api::identity::identity_server::IdentityServer;
 use tokio::net::TcpListener;
@@ -47,11 +45,7 @@ pub struct Args {
     #[arg(long, env = "ASSENT_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
     /// Namespace of the control plane; part of every workload name.
-    #[arg(
-        long,
-        env = "ASSENT_CONTROL_NAMESPACE",
-        default_value = "assent-system"
-    )]
+    #[arg(long, env = "ASSENT_CONTROL_NAMESPACE", default_value = "assent-system")]
     pub control_namespace: String,
     /// Trust domain; part of every workload name.
     #[arg(long, env = "ASSENT_TRUST_DOMAIN", default_value = "cluster.local")]
@@ -73,9 +67,7 @@ pub struct Args {
 /// If it cannot start, or a task fails.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     telemetry::init(&args.log)?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .context("bind the identity service")?;
+    let listener = TcpListener::bind(args.listen).await.context("bind the identity service")?;
     serve(args, listener, Tasks::new(shutdown::signals()?)).await
 }
 
@@ -90,56 +82,25 @@ pub async fn serve(args: Args, listener: TcpListener, mut tasks: Tasks) -> anyho
     let client = kube::client(&args.kube).await?;
     let mut registry = Registry::with_prefix("assent_identity");
     let metrics = Metrics::register(&mut registry);
-    let admin = Admin::bind(&args.admin, readiness, registry)
-        .await
-        .context("bind the admin port")?;
+    let admin = Admin::bind(&args.admin, readiness, registry).await.context("bind the admin port")?;
     tasks.spawn("admin", admin.serve(tasks.token()));
 
-    let own = Name::new(
-        &args.control_namespace,
-        IDENTITY_ACCOUNT,
-        &args.control_namespace,
-        &args.trust_domain,
-    )
-    .context("derive the own name")?;
-    let issuer =
-        Arc::new(issuer::load_or_create(&client, &args.control_namespace, own.authority()).await?);
+    let own = Name::new(&args.control_namespace, IDENTITY_ACCOUNT, &args.control_namespace, &args.trust_domain).context("derive the own name")?;
+    let issuer = Arc::new(issuer::load_or_create(&client, &args.control_namespace, own.authority()).await?);
     metrics.issuer_expiry(issuer.not_after());
     let roots = Roots::parse(issuer.bundle().as_bytes()).context("read the own trust bundle")?;
     let (trust, _roots) = TrustBundle::supplied(roots);
     let (workload, certificates) = Workload::supplied(own.clone(), trust);
     publish_own(&issuer, &own, &certificates)?;
-    tasks.spawn(
-        "own certificate",
-        renew_own(issuer.clone(), own.clone(), certificates),
-    );
-    tasks.spawn_forever(
-        "bundle",
-        bundle::publish(
-            client.clone(),
-            args.control_namespace,
-            issuer.bundle().to_owned(),
-        ),
-    );
+    tasks.spawn("own certificate", renew_own(issuer.clone(), own.clone(), certificates));
+    tasks.spawn_forever("bundle", bundle::publish(client.clone(), args.control_namespace, issuer.bundle().to_owned()));
 
-    let service = IdentityServer::new(Certify::new(client, issuer, own, metrics))
-        .max_decoding_message_size(certify::MAX_MESSAGE);
+    let service = IdentityServer::new(Certify::new(client, issuer, own, metrics)).max_decoding_message_size(certify::MAX_MESSAGE);
     let token = tasks.token();
-    let limits = Limits {
-        connections: 4096,
-        ..Limits::default()
-    };
+    let limits = Limits { connections: 4096, ..Limits::default() };
     tasks.spawn("identity", async move {
         let routes = Routes::new(service);
-        mtls::serve(
-            listener,
-            &workload,
-            ClientAuth::Optional,
-            limits,
-            routes,
-            token,
-        )
-        .await?;
+        mtls::serve(listener, &workload, ClientAuth::Optional, limits, routes, token).await?;
         Ok(())
     });
     drop(starting);
@@ -147,11 +108,7 @@ pub async fn serve(args: Args, listener: TcpListener, mut tasks: Tasks) -> anyho
 }
 
 /// Certifies ourselves under our own workload name and says when to do it again.
-fn publish_own(
-    issuer: &Issuer,
-    own: &Name,
-    sender: &watch::Sender<Option<Arc<Certified>>>,
-) -> anyhow::Result<SystemTime> {
+fn publish_own(issuer: &Issuer, own: &Name, sender: &watch::Sender<Option<Arc<Certified>>>) -> anyhow::Result<SystemTime> {
     let now = SystemTime::now();
     let (key, csr) = request(own)?;
     let examined = ca::examine(own.as_str(), b"own", &csr)?;
@@ -162,11 +119,7 @@ fn publish_own(
     Ok(due)
 }
 
-async fn renew_own(
-    issuer: Arc<Issuer>,
-    own: Name,
-    sender: watch::Sender<Option<Arc<Certified>>>,
-) -> anyhow::Result<()> {
+async fn renew_own(issuer: Arc<Issuer>, own: Name, sender: watch::Sender<Option<Arc<Certified>>>) -> anyhow::Result<()> {
     let mut due = SystemTime::now();
     loop {
         let left = due.duration_since(SystemTime::now()).unwrap_or_default();

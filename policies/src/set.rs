@@ -120,11 +120,8 @@ fn compile(env: &Env, name: String, spec: Value) -> Result<Compiled, LoadError> 
         env.compile(source).map_err(|error| fail(place, error.to_string()))
     };
     let conditions = policy.match_conditions.iter().map(|c| program(format!("match condition `{}`", c.name), &c.expression)).collect::<Result<_, _>>()?;
-    let variables = policy
-        .variables
-        .iter()
-        .map(|v| Ok((v.name.clone(), program(format!("variable `{}`", v.name), &v.expression)?)))
-        .collect::<Result<_, LoadError>>()?;
+    let variables =
+        policy.variables.iter().map(|v| Ok((v.name.clone(), program(format!("variable `{}`", v.name), &v.expression)?))).collect::<Result<_, LoadError>>()?;
     let validations = policy
         .validations
         .iter()

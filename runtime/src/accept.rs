@@ -35,21 +35,12 @@ pub(crate) struct Connection {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections: 1024,
-            handshake: Duration::from_secs(5),
-            body_bytes: 8 << 20,
-            drain: Duration::from_secs(5),
-        }
+        Self { connections: 1024, handshake: Duration::from_secs(5), body_bytes: 8 << 20, drain: Duration::from_secs(5) }
     }
 }
 
 /// Connections that finished their handshake, in that order. Failed ones are logged and skipped.
-pub(crate) fn incoming(
-    listener: TcpListener,
-    config: Arc<ServerConfig>,
-    limits: Limits,
-) -> impl Stream<Item = Connection> + Send {
+pub(crate) fn incoming(listener: TcpListener, config: Arc<ServerConfig>, limits: Limits) -> impl Stream<Item = Connection> + Send {
     let acceptor = TlsAcceptor::from(config);
     let slots = Arc::new(Semaphore::new(limits.connections));
     let accepted = stream::unfold((listener, slots), async |(listener, slots)| {
@@ -65,11 +56,7 @@ pub(crate) fn incoming(
                 // Only a latency hint; a socket that refuses it still works.
                 let _ = stream.set_nodelay(true);
                 match tokio::time::timeout(limits.handshake, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => Some(Connection {
-                        stream,
-                        address,
-                        permit,
-                    }),
+                    Ok(Ok(stream)) => Some(Connection { stream, address, permit }),
                     Ok(Err(error)) => {
                         tracing::debug!(peer = %address, %error, "tls handshake failed");
                         None

@@ -53,34 +53,19 @@ struct Shared {
 impl Readiness {
     /// Not ready until the returned guard is dropped. Names are unique per process.
     pub fn guard(&self, name: &'static str) -> Unready {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name);
-        Unready {
-            name,
-            readiness: self.clone(),
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        Unready { name, readiness: self.clone() }
     }
 
     /// What is still missing, in alphabetical order; empty when ready.
     pub fn missing(&self) -> Vec<&'static str> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .copied()
-            .collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 }
 
 impl Drop for Unready {
     fn drop(&mut self) {
-        self.readiness
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(self.name);
+        self.readiness.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.name);
     }
 }
 
@@ -91,26 +76,15 @@ impl Admin {
     ///
     /// # Errors
     /// If the address cannot be bound.
-    pub async fn bind(
-        args: &AdminArgs,
-        readiness: Readiness,
-        registry: Registry,
-    ) -> std::io::Result<Self> {
+    pub async fn bind(args: &AdminArgs, readiness: Readiness, registry: Registry) -> std::io::Result<Self> {
         let listener = TcpListener::bind(args.admin_address).await?;
         let address = listener.local_addr()?;
         let router = Router::new()
             .route("/livez", get(async || "ok\n"))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
-            .with_state(Shared {
-                readiness,
-                registry: Arc::new(registry),
-            });
-        Ok(Self {
-            listener,
-            router,
-            address,
-        })
+            .with_state(Shared { readiness, registry: Arc::new(registry) });
+        Ok(Self { listener, router, address })
     }
 
     /// Adds routes of the process itself, such as a read-only state dump.
@@ -143,18 +117,12 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, String) {
     if missing.is_empty() {
         return (StatusCode::OK, "ok\n".to_owned());
     }
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        format!("waiting for {}\n", missing.join(", ")),
-    )
+    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", missing.join(", ")))
 }
 
-async fn metrics(
-    State(shared): State<Shared>,
-) -> Result<([(header::HeaderName, &'static str); 1], String), StatusCode> {
+async fn metrics(State(shared): State<Shared>) -> Result<([(header::HeaderName, &'static str); 1], String), StatusCode> {
     let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &shared.registry)
-        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    prometheus_client::encoding::text::encode(&mut text, &shared.registry).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text))
 }

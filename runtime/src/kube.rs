@@ -56,18 +56,10 @@ pub async fn config(args: &KubeArgs) -> Result<Config, Error> {
     let Some(path) = &args.kubeconfig else {
         return Config::incluster().map_err(Error::InCluster);
     };
-    let wrap = |source| Error::Kubeconfig {
-        path: path.clone(),
-        source: Box::new(source),
-    };
+    let wrap = |source| Error::Kubeconfig { path: path.clone(), source: Box::new(source) };
     let file = Kubeconfig::read_from(path).map_err(wrap)?;
-    let options = KubeConfigOptions {
-        context: args.kube_context.clone(),
-        ..Default::default()
-    };
-    Config::from_custom_kubeconfig(file, &options)
-        .await
-        .map_err(wrap)
+    let options = KubeConfigOptions { context: args.kube_context.clone(), ..Default::default() };
+    Config::from_custom_kubeconfig(file, &options).await.map_err(wrap)
 }
 
 /// Makes aws-lc-rs the process's TLS provider. Calling it again does nothing.

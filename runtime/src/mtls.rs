@@ -69,8 +69,7 @@ pub async fn serve(
     token: CancellationToken,
 ) -> Result<(), Error> {
     let config = workload.server_config(auth, ALPN).map_err(Error::Tls)?;
-    let incoming = accept::incoming(listener, config, limits)
-        .map(|connection| Ok::<_, io::Error>(PeerStream::new(connection)));
+    let incoming = accept::incoming(listener, config, limits).map(|connection| Ok::<_, io::Error>(PeerStream::new(connection)));
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .max_concurrent_streams(MAX_STREAMS)
@@ -92,11 +91,7 @@ pub async fn serve(
 ///
 /// # Errors
 /// If the address or the TLS configuration is unusable; connecting fails later, per call.
-pub fn channel(
-    workload: &Workload,
-    address: &str,
-    expected: &Name,
-) -> Result<Channel, workload::Error> {
+pub fn channel(workload: &Workload, address: &str, expected: &Name) -> Result<Channel, workload::Error> {
     connect(workload.client_config(expected, ALPN)?, address, expected)
 }
 
@@ -104,30 +99,13 @@ pub fn channel(
 ///
 /// # Errors
 /// As [`channel`].
-pub fn anonymous_channel(
-    workload: &Workload,
-    address: &str,
-    expected: &Name,
-) -> Result<Channel, workload::Error> {
-    connect(
-        workload.anonymous_client_config(expected, ALPN)?,
-        address,
-        expected,
-    )
+pub fn anonymous_channel(workload: &Workload, address: &str, expected: &Name) -> Result<Channel, workload::Error> {
+    connect(workload.anonymous_client_config(expected, ALPN)?, address, expected)
 }
 
-fn connect(
-    config: Arc<ClientConfig>,
-    address: &str,
-    expected: &Name,
-) -> Result<Channel, workload::Error> {
-    let unusable = |_| workload::Error::Answer {
-        reason: "an address is not host:port",
-    };
-    let server_name =
-        ServerName::try_from(expected.to_string()).map_err(|_| workload::Error::Answer {
-            reason: "a peer name is no dns name",
-        })?;
+fn connect(config: Arc<ClientConfig>, address: &str, expected: &Name) -> Result<Channel, workload::Error> {
+    let unusable = |_| workload::Error::Answer { reason: "an address is not host:port" };
+    let server_name = ServerName::try_from(expected.to_string()).map_err(|_| workload::Error::Answer { reason: "a peer name is no dns name" })?;
     // The scheme only keeps tonic from adding TLS of its own; the connector below adds ours.
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(unusable)?
@@ -137,23 +115,18 @@ fn connect(
         .http2_max_header_list_size(MAX_HEADERS);
     let connector = TlsConnector::from(config);
     let address: Arc<str> = address.into();
-    Ok(
-        endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
-            let (connector, server_name, address) =
-                (connector.clone(), server_name.clone(), address.clone());
-            async move {
-                let dial = async {
-                    let stream = TcpStream::connect(&*address).await?;
-                    stream.set_nodelay(true)?;
-                    connector.connect(server_name, stream).await
-                };
-                let stream = tokio::time::timeout(CONNECT_TIMEOUT, dial)
-                    .await
-                    .map_err(io::Error::from)??;
-                Ok::<_, io::Error>(TokioIo::new(stream))
-            }
-        })),
-    )
+    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
+        let (connector, server_name, address) = (connector.clone(), server_name.clone(), address.clone());
+        async move {
+            let dial = async {
+                let stream = TcpStream::connect(&*address).await?;
+                stream.set_nodelay(true)?;
+                connector.connect(server_name, stream).await
+            };
+            let stream = tokio::time::timeout(CONNECT_TIMEOUT, dial).await.map_err(io::Error::from)??;
+            Ok::<_, io::Error>(TokioIo::new(stream))
+        }
+    })))
 }
 
 // === impl PeerIdentity ===
@@ -164,10 +137,7 @@ impl PeerIdentity {
     /// # Errors
     /// `Unauthenticated` if the request did not come through [`serve`].
     pub fn of<T>(request: &tonic::Request<T>) -> Result<&Self, tonic::Status> {
-        request
-            .extensions()
-            .get()
-            .ok_or_else(|| tonic::Status::unauthenticated("the peer is unknown"))
+        request.extensions().get().ok_or_else(|| tonic::Status::unauthenticated("the peer is unknown"))
     }
 
     /// The proven name.
@@ -175,9 +145,7 @@ impl PeerIdentity {
     /// # Errors
     /// `Unauthenticated` if the peer showed no certificate.
     pub fn name(&self) -> Result<&Name, tonic::Status> {
-        self.name
-            .as_ref()
-            .ok_or_else(|| tonic::Status::unauthenticated("a workload certificate is required"))
+        self.name.as_ref().ok_or_else(|| tonic::Status::unauthenticated("a workload certificate is required"))
     }
 }
 
@@ -194,31 +162,17 @@ struct PeerStream {
 
 impl PeerStream {
     fn new(connection: accept::Connection) -> Self {
-        let accept::Connection {
-            stream,
-            address,
-            permit,
-        } = connection;
-        let leaf = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(<[_]>::first);
+        let accept::Connection { stream, address, permit } = connection;
+        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         // The handshake verified chain and name; a leaf without a name does not get here.
         let name = leaf.and_then(|leaf| workload::name(leaf).ok());
         let expiry = leaf.and_then(|leaf| {
             let (_, leaf) = x509_parser::certificate::X509Certificate::from_der(leaf).ok()?;
             let end = u64::try_from(leaf.validity().not_after.timestamp()).ok()?;
-            let left = (SystemTime::UNIX_EPOCH + Duration::from_secs(end))
-                .duration_since(SystemTime::now());
+            let left = (SystemTime::UNIX_EPOCH + Duration::from_secs(end)).duration_since(SystemTime::now());
             Some(Box::pin(tokio::time::sleep(left.unwrap_or_default())))
         });
-        Self {
-            peer: PeerIdentity { name, address },
-            stream,
-            expiry,
-            _permit: permit,
-        }
+        Self { peer: PeerIdentity { name, address }, stream, expiry, _permit: permit }
     }
 }
 
@@ -231,37 +185,22 @@ impl Connected for PeerStream {
 }
 
 impl AsyncRead for PeerStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Some(expiry) = &mut self.expiry
             && expiry.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the peer's certificate has expired",
-            )));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer's certificate has expired")));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for PeerStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

@@ -20,10 +20,7 @@ pub(crate) async fn read(paths: &[PathBuf]) -> std::io::Result<Vec<Vec<u8>>> {
     for path in paths {
         let length = tokio::fs::metadata(path).await?.len();
         if length > MAX_BYTES {
-            return Err(std::io::Error::other(format!(
-                "`{}` has {length} bytes",
-                path.display()
-            )));
+            return Err(std::io::Error::other(format!("`{}` has {length} bytes", path.display())));
         }
         contents.push(tokio::fs::read(path).await?);
     }
@@ -32,12 +29,8 @@ pub(crate) async fn read(paths: &[PathBuf]) -> std::io::Result<Vec<Vec<u8>>> {
 
 /// Publishes `parse(contents)` to `sender` each time the contents differ from `last`; returns
 /// when nobody listens any more.
-pub(crate) async fn follow<T, E, P>(
-    paths: Vec<PathBuf>,
-    mut last: Option<Vec<Vec<u8>>>,
-    sender: watch::Sender<Arc<T>>,
-    parse: P,
-) where
+pub(crate) async fn follow<T, E, P>(paths: Vec<PathBuf>, mut last: Option<Vec<Vec<u8>>>, sender: watch::Sender<Arc<T>>, parse: P)
+where
     E: std::error::Error + 'static,
     P: Fn(&[Vec<u8>]) -> Result<T, E>,
 {

@@ -16,10 +16,7 @@ use futures::StreamExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rcgen::{
-    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-};
+use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -86,10 +83,7 @@ pub enum Error {
 /// # Errors
 /// If the files are missing or unusable now; later they only keep the last good certificate.
 pub async fn certificate(args: &ServingArgs) -> Result<(Certificate, Upkeep), Error> {
-    let paths = vec![
-        args.serving_certificate_file.clone(),
-        args.serving_key_file.clone(),
-    ];
+    let paths = vec![args.serving_certificate_file.clone(), args.serving_key_file.clone()];
     let contents = reload::read(&paths).await.map_err(Error::Read)?;
     if args.serving_mint.is_empty() {
         let (sender, receiver) = watch::channel(Arc::new(parse_leaf(&contents)?));
@@ -112,13 +106,7 @@ pub async fn certificate(args: &ServingArgs) -> Result<(Certificate, Upkeep), Er
 ///
 /// # Errors
 /// If TLS cannot be configured.
-pub async fn serve(
-    listener: TcpListener,
-    certificate: &Certificate,
-    limits: Limits,
-    router: Router,
-    token: CancellationToken,
-) -> Result<(), Error> {
+pub async fn serve(listener: TcpListener, certificate: &Certificate, limits: Limits, router: Router, token: CancellationToken) -> Result<(), Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(Error::Tls)?
@@ -144,23 +132,11 @@ pub async fn serve(
     Ok(())
 }
 
-async fn serve_connection(
-    connection: accept::Connection,
-    router: Router,
-    token: CancellationToken,
-) {
-    let accept::Connection {
-        stream,
-        address,
-        permit,
-    } = connection;
+async fn serve_connection(connection: accept::Connection, router: Router, token: CancellationToken) {
+    let accept::Connection { stream, address, permit } = connection;
     let service = TowerToHyperService::new(router);
-    let mut serving = std::pin::pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service)
-    );
+    let mut serving =
+        std::pin::pin!(http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).serve_connection(TokioIo::new(stream), service));
     let served = tokio::select! {
         served = &mut serving => served,
         () = token.cancelled() => {
@@ -193,8 +169,7 @@ impl Authority {
         let (certificate, key) = pair(contents);
         let certificate = CertificateDer::from_pem_slice(certificate).map_err(Error::Pem)?;
         let key = PrivatePkcs8KeyDer::from_pem_slice(key).map_err(Error::Pem)?;
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256)
-            .map_err(Error::Mint)?;
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256).map_err(Error::Mint)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(Error::Mint)?;
         Ok(Self { issuer })
     }
@@ -213,22 +188,12 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let leaf = params.signed_by(&key, &self.issuer).map_err(Error::Mint)?;
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let leaf = CertifiedKey::from_der(
-            vec![leaf.der().clone()],
-            private,
-            &aws_lc_rs::default_provider(),
-        )
-        .map_err(Error::Tls)?;
+        let leaf = CertifiedKey::from_der(vec![leaf.der().clone()], private, &aws_lc_rs::default_provider()).map_err(Error::Tls)?;
         Ok((leaf, workload::renew_at(not_before, not_after, 0.5)))
     }
 }
 
-async fn rotate(
-    mut authorities: watch::Receiver<Arc<Authority>>,
-    names: Vec<String>,
-    mut due: SystemTime,
-    publish: watch::Sender<Arc<CertifiedKey>>,
-) {
+async fn rotate(mut authorities: watch::Receiver<Arc<Authority>>, names: Vec<String>, mut due: SystemTime, publish: watch::Sender<Arc<CertifiedKey>>) {
     loop {
         let left = due.duration_since(SystemTime::now()).unwrap_or_default();
         // Timers do not run on a suspended machine; look at the clock again every minute.
@@ -247,10 +212,7 @@ async fn rotate(
             }
             Err(error) => {
                 due = SystemTime::now() + Duration::from_secs(60);
-                tracing::error!(
-                    error = telemetry::chain(&error),
-                    "serving certificate was not minted"
-                );
+                tracing::error!(error = telemetry::chain(&error), "serving certificate was not minted");
             }
         }
     }
@@ -258,9 +220,7 @@ async fn rotate(
 
 fn parse_leaf(contents: &[Vec<u8>]) -> Result<CertifiedKey, Error> {
     let (chain, key) = pair(contents);
-    let chain = CertificateDer::pem_slice_iter(chain)
-        .collect::<Result<_, _>>()
-        .map_err(Error::Pem)?;
+    let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(Error::Pem)?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(Error::Pem)?;
     CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(Error::Tls)
 }

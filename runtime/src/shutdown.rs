@@ -38,10 +38,7 @@ pub struct Tasks {
 impl Tasks {
     /// Tasks that are expected to run until `token` is cancelled.
     pub fn new(token: CancellationToken) -> Self {
-        Self {
-            set: JoinSet::new(),
-            token,
-        }
+        Self { set: JoinSet::new(), token }
     }
 
     /// The token that asks these tasks to stop.
@@ -79,9 +76,7 @@ impl Tasks {
         while let Some(joined) = self.set.join_next().await {
             let ended = match joined {
                 Ok((name, Err(error))) => Some(error.context(format!("task `{name}` failed"))),
-                Ok((name, Ok(()))) if !self.token.is_cancelled() => {
-                    Some(anyhow::anyhow!("task `{name}` ended unexpectedly"))
-                }
+                Ok((name, Ok(()))) if !self.token.is_cancelled() => Some(anyhow::anyhow!("task `{name}` ended unexpectedly")),
                 Ok(_) => None,
                 Err(error) => Some(anyhow::Error::from(error).context("a task panicked")),
             };
@@ -90,10 +85,7 @@ impl Tasks {
                 if outcome.is_ok() {
                     outcome = Err(error);
                 } else {
-                    tracing::error!(
-                        error = format!("{error:#}"),
-                        "another task failed while stopping"
-                    );
+                    tracing::error!(error = format!("{error:#}"), "another task failed while stopping");
                 }
             }
         }

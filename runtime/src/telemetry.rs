@@ -14,11 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 pub struct LogArgs {
     /// Log filter, such as `info` or `info,assent_director=debug`. The client's own lines are off
     /// by default: whoever made the call logs its failure with the reason it mattered.
-    #[arg(
-        long = "log",
-        env = "ASSENT_LOG",
-        default_value = "info,kube_client=off"
-    )]
+    #[arg(long = "log", env = "ASSENT_LOG", default_value = "info,kube_client=off")]
     pub filter: String,
     /// Log format.
     #[arg(long = "log-format", env = "ASSENT_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
@@ -54,16 +50,8 @@ pub enum Error {
 /// # Errors
 /// [`Error::Filter`] if the filter does not parse.
 pub fn init(args: &LogArgs) -> Result<(), Error> {
-    let filter = EnvFilter::builder()
-        .parse(&args.filter)
-        .map_err(|source| Error::Filter {
-            filter: args.filter.clone(),
-            source,
-        })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+    let filter = EnvFilter::builder().parse(&args.filter).map_err(|source| Error::Filter { filter: args.filter.clone(), source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let installed = match args.format {
         Format::Text => builder.finish().try_init(),
         Format::Json => builder.json().flatten_event(true).finish().try_init(),

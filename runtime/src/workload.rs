@@ -32,35 +32,19 @@ pub const TOKEN_AUDIENCE: &str = "identity.assent.dev";
 #[derive(clap::Args, Clone, Debug)]
 pub struct WorkloadArgs {
     /// Identity service, `host:port`.
-    #[arg(
-        long,
-        env = "ASSENT_IDENTITY_SERVICE",
-        default_value = "assent-identity.assent-system.svc.cluster.local:8080"
-    )]
+    #[arg(long, env = "ASSENT_IDENTITY_SERVICE", default_value = "assent-identity.assent-system.svc.cluster.local:8080")]
     pub identity_service: String,
     /// Namespace of the control plane; part of every workload name.
-    #[arg(
-        long,
-        env = "ASSENT_CONTROL_NAMESPACE",
-        default_value = "assent-system"
-    )]
+    #[arg(long, env = "ASSENT_CONTROL_NAMESPACE", default_value = "assent-system")]
     pub control_namespace: String,
     /// Trust domain; part of every workload name.
     #[arg(long, env = "ASSENT_TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: String,
     /// Projected service account token with audience `identity.assent.dev`.
-    #[arg(
-        long,
-        env = "ASSENT_IDENTITY_TOKEN_FILE",
-        default_value = "/var/run/secrets/assent/identity/token"
-    )]
+    #[arg(long, env = "ASSENT_IDENTITY_TOKEN_FILE", default_value = "/var/run/secrets/assent/identity/token")]
     pub identity_token_file: PathBuf,
     /// Trusted roots in PEM; followed while it changes.
-    #[arg(
-        long,
-        env = "ASSENT_TRUST_BUNDLE_FILE",
-        default_value = "/var/run/assent/trust/ca-bundle.pem"
-    )]
+    #[arg(long, env = "ASSENT_TRUST_BUNDLE_FILE", default_value = "/var/run/assent/trust/ca-bundle.pem")]
     pub trust_bundle_file: PathBuf,
     /// Namespace of this pod.
     #[arg(long, env = "ASSENT_WORKLOAD_NAMESPACE")]
@@ -149,13 +133,7 @@ impl WorkloadArgs {
     /// # Errors
     /// [`Error::Name`].
     pub fn name_of(&self, namespace: &str, account: &str) -> Result<Name, Error> {
-        Name::new(
-            namespace,
-            account,
-            &self.control_namespace,
-            &self.trust_domain,
-        )
-        .map_err(Error::Name)
+        Name::new(namespace, account, &self.control_namespace, &self.trust_domain).map_err(Error::Name)
     }
 }
 
@@ -171,28 +149,16 @@ impl Workload {
         crate::kube::install_crypto_provider();
         let name = args.name()?;
         let identity = args.name_of(&args.control_namespace, IDENTITY_ACCOUNT)?;
-        let (trust, follow) = TrustBundle::file(args.trust_bundle_file.clone())
-            .await
-            .map_err(Error::Trust)?;
+        let (trust, follow) = TrustBundle::file(args.trust_bundle_file.clone()).await.map_err(Error::Trust)?;
         let (workload, sender) = Self::supplied(name, trust);
         let renewal = Renewal::new(args, workload.clone(), sender, identity, Box::pin(follow))?;
         Ok((workload, renewal))
     }
 
     /// An identity whose certificates somebody else publishes: the authority's own, or a test's.
-    pub fn supplied(
-        name: Name,
-        trust: TrustBundle,
-    ) -> (Self, watch::Sender<Option<Arc<Certified>>>) {
+    pub fn supplied(name: Name, trust: TrustBundle) -> (Self, watch::Sender<Option<Arc<Certified>>>) {
         let (sender, certified) = watch::channel(None);
-        (
-            Self {
-                name,
-                certified,
-                trust,
-            },
-            sender,
-        )
+        (Self { name, certified, trust }, sender)
     }
 
     /// This process's name, certified or not yet.
@@ -202,10 +168,7 @@ impl Workload {
 
     /// The current certificate; `None` before the first one and after the last has expired.
     pub fn current(&self) -> Option<Arc<Certified>> {
-        self.certified
-            .borrow()
-            .clone()
-            .filter(|certified| certified.not_after() > SystemTime::now())
+        self.certified.borrow().clone().filter(|certified| certified.not_after() > SystemTime::now())
     }
 
     /// Waits until there is a certificate.
@@ -215,18 +178,10 @@ impl Workload {
     pub async fn ready(&self) -> Result<Arc<Certified>, Error> {
         let mut watch = self.certified.clone();
         let certified = watch
-            .wait_for(|certified| {
-                certified
-                    .as_ref()
-                    .is_some_and(|c| c.not_after() > SystemTime::now())
-            })
+            .wait_for(|certified| certified.as_ref().is_some_and(|c| c.not_after() > SystemTime::now()))
             .await
-            .map_err(|_| Error::Answer {
-                reason: "nobody renews this identity",
-            })?;
-        certified.clone().ok_or(Error::Answer {
-            reason: "nobody renews this identity",
-        })
+            .map_err(|_| Error::Answer { reason: "nobody renews this identity" })?;
+        certified.clone().ok_or(Error::Answer { reason: "nobody renews this identity" })
     }
 
     /// Changes at every renewal.
@@ -243,11 +198,7 @@ impl Workload {
     ///
     /// # Errors
     /// [`Error::Tls`].
-    pub fn server_config(
-        &self,
-        auth: ClientAuth,
-        alpn: &[&[u8]],
-    ) -> Result<Arc<rustls::ServerConfig>, Error> {
+    pub fn server_config(&self, auth: ClientAuth, alpn: &[&[u8]]) -> Result<Arc<rustls::ServerConfig>, Error> {
         tls::server_config(self, auth, alpn)
     }
 
@@ -256,11 +207,7 @@ impl Workload {
     ///
     /// # Errors
     /// [`Error::Tls`].
-    pub fn client_config(
-        &self,
-        expected: &Name,
-        alpn: &[&[u8]],
-    ) -> Result<Arc<rustls::ClientConfig>, Error> {
+    pub fn client_config(&self, expected: &Name, alpn: &[&[u8]]) -> Result<Arc<rustls::ClientConfig>, Error> {
         tls::client_config(&self.trust, Some(self), expected, alpn)
     }
 
@@ -268,11 +215,7 @@ impl Workload {
     ///
     /// # Errors
     /// [`Error::Tls`].
-    pub fn anonymous_client_config(
-        &self,
-        expected: &Name,
-        alpn: &[&[u8]],
-    ) -> Result<Arc<rustls::ClientConfig>, Error> {
+    pub fn anonymous_client_config(&self, expected: &Name, alpn: &[&[u8]]) -> Result<Arc<rustls::ClientConfig>, Error> {
         tls::client_config(&self.trust, None, expected, alpn)
     }
 }

@@ -34,19 +34,12 @@ impl Cache {
     /// Pages live for `lifetime`, in whole seconds and at least one.
     pub(crate) fn new(url: &str, lifetime: Duration) -> redis::RedisResult<Self> {
         let link = Mutex::new(Link::Away(Instant::now()));
-        Ok(Self {
-            client: redis::Client::open(url)?,
-            lifetime,
-            link,
-        })
+        Ok(Self { client: redis::Client::open(url)?, lifetime, link })
     }
 
     pub(crate) async fn page(&self, key: &str) -> Option<Vec<u8>> {
         let mut connection = self.connection().await?;
-        let page = redis::cmd("GET")
-            .arg(key)
-            .query_async(&mut connection)
-            .await;
+        let page = redis::cmd("GET").arg(key).query_async(&mut connection).await;
         self.noticed(page).await.flatten()
     }
 
@@ -55,12 +48,7 @@ impl Cache {
             return;
         };
         let seconds = self.lifetime.as_secs().max(1);
-        let kept = redis::cmd("SETEX")
-            .arg(key)
-            .arg(seconds)
-            .arg(page)
-            .query_async::<()>(&mut connection)
-            .await;
+        let kept = redis::cmd("SETEX").arg(key).arg(seconds).arg(page).query_async::<()>(&mut connection).await;
         self.noticed(kept).await;
     }
 
@@ -71,14 +59,8 @@ impl Cache {
             Link::Away(until) if Instant::now() < *until => return None,
             Link::Away(_) => {}
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        match self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-        {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+        match self.client.get_multiplexed_async_connection_with_config(&config).await {
             Ok(connection) => {
                 *link = Link::Up(connection.clone());
                 Some(connection)

@@ -70,13 +70,7 @@ pub enum Error {
 ///
 /// # Errors
 /// As [`Error`] says; any status is an answer and no error.
-pub async fn fetch(
-    authority: &str,
-    method: Method,
-    path: &str,
-    body: Bytes,
-    timeout: Duration,
-) -> Result<Answer, Error> {
+pub async fn fetch(authority: &str, method: Method, path: &str, body: Bytes, timeout: Duration) -> Result<Answer, Error> {
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -85,47 +79,18 @@ pub async fn fetch(
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(body))
         .map_err(Error::Request)?;
-    tokio::time::timeout(timeout, exchange(authority, request))
-        .await
-        .map_err(|_elapsed| Error::Timeout {
-            authority: authority.to_owned(),
-            timeout,
-        })?
+    tokio::time::timeout(timeout, exchange(authority, request)).await.map_err(|_elapsed| Error::Timeout { authority: authority.to_owned(), timeout })?
 }
 
 async fn exchange(authority: &str, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
     let name = || authority.to_owned();
-    let stream = TcpStream::connect(authority)
-        .await
-        .map_err(|source| Error::Connect {
-            authority: name(),
-            source,
-        })?;
-    let broken = |source| Error::Exchange {
-        authority: name(),
-        source,
-    };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
+    let stream = TcpStream::connect(authority).await.map_err(|source| Error::Connect { authority: name(), source })?;
+    let broken = |source| Error::Exchange { authority: name(), source };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let answer = async {
-        let (head, body) = sender
-            .send_request(request)
-            .await
-            .map_err(broken)?
-            .into_parts();
-        let body = Limited::new(body, ANSWER_LIMIT)
-            .collect()
-            .await
-            .map_err(|source| Error::Body {
-                authority: name(),
-                source,
-            })?
-            .to_bytes();
-        Ok(Answer {
-            status: head.status,
-            body,
-        })
+        let (head, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
+        let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(|source| Error::Body { authority: name(), source })?.to_bytes();
+        Ok(Answer { status: head.status, body })
     };
     let driver = async {
         // The sender reports the same failure to the caller; a clean end leaves the body to finish.

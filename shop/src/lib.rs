@@ -73,18 +73,9 @@ struct Call {
 /// # Errors
 /// The part cannot start or one of its tasks failed; `call` also fails on a status other than 2xx.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder()
-        .parse(&args.log)
-        .context("parse log filter")?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
-    let stop = serve::Stop {
-        token: serve::signals()?,
-        drain: Duration::from_millis(args.drain_ms),
-    };
+    let filter = EnvFilter::builder().parse(&args.log).context("parse log filter")?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let stop = serve::Stop { token: serve::signals()?, drain: Duration::from_millis(args.drain_ms) };
     match args.part {
         Part::Storefront(part) => storefront::run(part, stop).await,
         Part::Orders(part) => orders::run(part, stop).await,
@@ -95,14 +86,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn answer(call: Call) -> anyhow::Result<()> {
     let timeout = Duration::from_secs(5);
-    let answer = fetch::fetch(
-        &call.authority,
-        call.method,
-        &call.path,
-        bytes::Bytes::new(),
-        timeout,
-    )
-    .await?;
+    let answer = fetch::fetch(&call.authority, call.method, &call.path, bytes::Bytes::new(), timeout).await?;
     let mut out = std::io::stdout().lock();
     out.write_all(&answer.body).context("write the answer")?;
     out.write_all(b"\n").context("write the answer")?;

@@ -69,27 +69,15 @@ pub(crate) async fn run(args: Args, stop: Stop) -> anyhow::Result<()> {
 /// # Errors
 /// The rate is out of bounds, or the listener failed.
 pub async fn serve_on(args: Args, admin: TcpListener, stop: Stop) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        in_bounds(args.rps),
-        "rate {} is not within 0 and {MOST}",
-        args.rps
-    );
+    anyhow::ensure!(in_bounds(args.rps), "rate {} is not within 0 and {MOST}", args.rps);
     let (rate, rates) = watch::channel(args.rps);
-    let load = Arc::new(Load {
-        rate,
-        tally: Tally::default(),
-    });
-    let router = Router::new()
-        .route("/stats", get(stats))
-        .route("/rate", post(set_rate))
-        .with_state(Arc::clone(&load));
+    let load = Arc::new(Load { rate, tally: Tally::default() });
+    let router = Router::new().route("/stats", get(stats)).route("/rate", post(set_rate)).with_state(Arc::clone(&load));
     let token = stop.token.clone();
     let sends = async {
         let customers = send(&args.storefront, rates, &load.tally);
         let reports = report(&load);
-        token
-            .run_until_cancelled(async { futures::join!(customers, reports) })
-            .await;
+        token.run_until_cancelled(async { futures::join!(customers, reports) }).await;
         Ok(())
     };
     futures::try_join!(serve::serve(admin, router, stop), sends)?;
@@ -102,11 +90,7 @@ async fn stats(State(load): State<Arc<Load>>) -> Json<Stats> {
 
 async fn set_rate(State(load): State<Arc<Load>>, Query(rate): Query<Rate>) -> Response {
     if !in_bounds(rate.rps) {
-        return (
-            StatusCode::BAD_REQUEST,
-            format!("rps must be within 0 and {MOST}\n"),
-        )
-            .into_response();
+        return (StatusCode::BAD_REQUEST, format!("rps must be within 0 and {MOST}\n")).into_response();
     }
     load.rate.send_replace(rate.rps);
     tracing::info!(rps = rate.rps, "rate changed");
@@ -144,8 +128,7 @@ async fn send(storefront: &str, mut rates: watch::Receiver<f64>, tally: &Tally) 
             }
         }
         // A late beat is made up for, so the rate holds; after a long stall it starts afresh.
-        next = (next + Duration::from_secs_f64(1.0 / rps))
-            .max(Instant::now() - Duration::from_secs(1));
+        next = (next + Duration::from_secs_f64(1.0 / rps)).max(Instant::now() - Duration::from_secs(1));
         number += 1;
         if waiting.len() >= WAITING {
             tally.skipped();
@@ -171,10 +154,7 @@ async fn visit(storefront: String, number: u64) -> (bool, Duration) {
     };
     let start = Instant::now();
     let answer = fetch(&storefront, method, &path, body, PATIENCE).await;
-    (
-        answer.is_ok_and(|answer| answer.status.is_success()),
-        start.elapsed(),
-    )
+    (answer.is_ok_and(|answer| answer.status.is_success()), start.elapsed())
 }
 
 /// Logs the counts every ten seconds.
@@ -184,31 +164,8 @@ async fn report(load: &Load) {
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        let Stats {
-            rps,
-            sent,
-            ok,
-            failed,
-            skipped,
-            window,
-            ..
-        } = load.tally.stats(*load.rate.borrow());
-        let Window {
-            p50_ms,
-            p95_ms,
-            failed: failed_lately,
-            ..
-        } = window;
-        tracing::info!(
-            rps,
-            sent,
-            ok,
-            failed,
-            skipped,
-            failed_lately,
-            p50_ms,
-            p95_ms,
-            "load"
-        );
+        let Stats { rps, sent, ok, failed, skipped, window, .. } = load.tally.stats(*load.rate.borrow());
+        let Window { p50_ms, p95_ms, failed: failed_lately, .. } = window;
+        tracing::info!(rps, sent, ok, failed, skipped, failed_lately, p50_ms, p95_ms, "load");
     }
 }

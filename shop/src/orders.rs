@@ -126,88 +126,43 @@ pub(crate) async fn run(args: Args, stop: Stop) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The database's URL is none, a listener failed, or background work did.
-pub async fn serve_on(
-    args: Args,
-    listener: TcpListener,
-    admin: TcpListener,
-    stop: Stop,
-) -> anyhow::Result<()> {
+pub async fn serve_on(args: Args, listener: TcpListener, admin: TcpListener, stop: Stop) -> anyhow::Result<()> {
     let store = Store::connect(&args.database)?;
     serve_from(args, store, listener, admin, stop).await
 }
 
-async fn serve_from(
-    args: Args,
-    store: Store,
-    listener: TcpListener,
-    admin: TcpListener,
-    stop: Stop,
-) -> anyhow::Result<()> {
+async fn serve_from(args: Args, store: Store, listener: TcpListener, admin: TcpListener, stop: Stop) -> anyhow::Result<()> {
     let wedge = Wedge::default();
-    let orders = Orders {
-        store,
-        bench: Bench::new(),
-        work: Duration::from_micros(args.work_us),
-        bug: args.bug,
-        seen: AtomicU64::new(0),
-    };
+    let orders = Orders { store, bench: Bench::new(), work: Duration::from_micros(args.work_us), bug: args.bug, seen: AtomicU64::new(0) };
     let public = Router::new()
         .route("/product/{product}", get(product))
         .route("/order", post(order))
         .with_state(Arc::new(orders))
         .layer(middleware::from_fn_with_state(wedge.clone(), unless_wedged));
-    let private = Router::new()
-        .route("/admin/wedge", post(set_wedge))
-        .with_state(wedge.clone());
+    let private = Router::new().route("/admin/wedge", post(set_wedge)).with_state(wedge.clone());
     let bite = PERIOD * args.idle_millicores / 1000;
-    let background = stop
-        .token
-        .clone()
-        .run_until_cancelled_owned(keep_busy(bite, wedge));
-    let background = async {
-        background
-            .await
-            .unwrap_or(Ok(()))
-            .map_err(anyhow::Error::from)
-    };
-    futures::try_join!(
-        serve::serve(listener, public, stop.clone()),
-        serve::serve(admin, private, stop),
-        background,
-    )?;
+    let background = stop.token.clone().run_until_cancelled_owned(keep_busy(bite, wedge));
+    let background = async { background.await.unwrap_or(Ok(())).map_err(anyhow::Error::from) };
+    futures::try_join!(serve::serve(listener, public, stop.clone()), serve::serve(admin, private, stop), background,)?;
     Ok(())
 }
 
-async fn product(
-    State(orders): State<Arc<Orders>>,
-    Path(product): Path<u32>,
-) -> Result<Response, Error> {
+async fn product(State(orders): State<Arc<Orders>>, Path(product): Path<u32>) -> Result<Response, Error> {
     if !(1..=PRODUCTS).contains(&product) {
         return Ok(StatusCode::NOT_FOUND.into_response());
     }
     orders.compute().await?;
-    let sold = orders
-        .store
-        .sold(product)
-        .await
-        .map_err(|source| Error::Read { product, source })?;
+    let sold = orders.store.sold(product).await.map_err(|source| Error::Read { product, source })?;
     Ok(Json(Product { product, sold }).into_response())
 }
 
-async fn order(
-    State(orders): State<Arc<Orders>>,
-    Json(order): Json<Order>,
-) -> Result<Response, Error> {
+async fn order(State(orders): State<Arc<Orders>>, Json(order): Json<Order>) -> Result<Response, Error> {
     let Order { product, quantity } = order;
     if !(1..=PRODUCTS).contains(&product) || !(1..=100).contains(&quantity) {
         return Ok(StatusCode::UNPROCESSABLE_ENTITY.into_response());
     }
     orders.compute().await?;
-    let order = orders
-        .store
-        .place(product, quantity)
-        .await
-        .map_err(|source| Error::Write { product, source })?;
+    let order = orders.store.place(product, quantity).await.map_err(|source| Error::Write { product, source })?;
     tracing::info!(order, product, "order placed");
     Ok((StatusCode::CREATED, Json(Placed { order })).into_response())
 }
@@ -246,11 +201,7 @@ impl Orders {
     async fn compute(&self) -> Result<(), Error> {
         self.bench.work(self.work).await?;
         let turn = self.seen.fetch_add(1, Ordering::Relaxed) % 5;
-        if self.bug == Bug::Errors && turn < 3 {
-            Err(Error::Defect)
-        } else {
-            Ok(())
-        }
+        if self.bug == Bug::Errors && turn < 3 { Err(Error::Defect) } else { Ok(()) }
     }
 }
 
@@ -270,10 +221,7 @@ impl IntoResponse for Error {
             Self::Read { .. } | Self::Write { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Work(_) | Self::Defect => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        tracing::error!(
-            error = format!("{:#}", anyhow::Error::from(self)),
-            "request failed"
-        );
+        tracing::error!(error = format!("{:#}", anyhow::Error::from(self)), "request failed");
         status.into_response()
     }
 }

@@ -46,22 +46,17 @@ pub(crate) fn signals() -> anyhow::Result<CancellationToken> {
 }
 
 pub(crate) async fn bind(address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listen on `{address}`"))
+    TcpListener::bind(address).await.with_context(|| format!("listen on `{address}`"))
 }
 
 /// Serves until stopped.
 pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Stop) -> anyhow::Result<()> {
-    let address = listener
-        .local_addr()
-        .context("read the listening address")?;
+    let address = listener.local_addr().context("read the listening address")?;
     tracing::info!(%address, "listening");
     // A failed option leaves a slower connection, nothing worse.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let closing = CancellationToken::new();
-    let server = axum::serve(listener, router.layer(DefaultBodyLimit::max(BODY_LIMIT)))
-        .with_graceful_shutdown(closing.clone().cancelled_owned());
+    let server = axum::serve(listener, router.layer(DefaultBodyLimit::max(BODY_LIMIT))).with_graceful_shutdown(closing.clone().cancelled_owned());
     let deadline = async {
         stop.token.cancelled().await;
         tokio::time::sleep(stop.drain).await;

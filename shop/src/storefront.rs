@@ -57,16 +57,8 @@ pub(crate) async fn run(args: Args, stop: Stop) -> anyhow::Result<()> {
 pub async fn serve_on(args: Args, listener: TcpListener, stop: Stop) -> anyhow::Result<()> {
     let lifetime = Duration::from_secs(args.cache_seconds);
     let cache = Cache::new(&args.cache, lifetime).context("read the cache's URL")?;
-    let shop = Shop {
-        orders: args.orders,
-        cache,
-        timeout: Duration::from_millis(args.timeout_ms),
-    };
-    let router = Router::new()
-        .route("/", get(front))
-        .route("/product/{product}", get(product))
-        .route("/order", post(order))
-        .with_state(Arc::new(shop));
+    let shop = Shop { orders: args.orders, cache, timeout: Duration::from_millis(args.timeout_ms) };
+    let router = Router::new().route("/", get(front)).route("/product/{product}", get(product)).route("/order", post(order)).with_state(Arc::new(shop));
     serve::serve(listener, router, stop).await
 }
 
@@ -105,12 +97,7 @@ fn json(status: StatusCode, body: Bytes) -> Response {
 
 impl Shop {
     /// Asks orders; `Err` is what a customer is told when orders failed.
-    async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<(StatusCode, Bytes), StatusCode> {
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), StatusCode> {
         match fetch(&self.orders, method, path, body, self.timeout).await {
             Ok(answer) if !answer.status.is_server_error() => Ok((answer.status, answer.body)),
             Ok(answer) => {
@@ -122,10 +109,7 @@ impl Shop {
                 Err(StatusCode::GATEWAY_TIMEOUT)
             }
             Err(error) => {
-                tracing::warn!(
-                    error = format!("{:#}", anyhow::Error::from(error)),
-                    "orders is unreachable"
-                );
+                tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "orders is unreachable");
                 Err(StatusCode::BAD_GATEWAY)
             }
         }

@@ -34,17 +34,12 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        Self {
-            turn: Arc::new(Semaphore::new(1)),
-        }
+        Self { turn: Arc::new(Semaphore::new(1)) }
     }
 
     /// Uses `price` of processor time once it is this caller's turn.
     pub(crate) async fn work(&self, price: Duration) -> Result<(), Error> {
-        let turn = Arc::clone(&self.turn)
-            .acquire_owned()
-            .await
-            .map_err(Error::Turn)?;
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(Error::Turn)?;
         let worked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             spend(price)
@@ -55,12 +50,7 @@ impl Bench {
 
 /// Uses `price` of this thread's processor time.
 pub(crate) fn spend(price: Duration) -> Result<(), Error> {
-    let used = || {
-        ClockId::CLOCK_THREAD_CPUTIME_ID
-            .now()
-            .map(Duration::from)
-            .map_err(Error::Clock)
-    };
+    let used = || ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from).map_err(Error::Clock);
     let until = used()? + price;
     let mut sum = 0xcbf2_9ce4_8422_2325_u64;
     while used()? < until {
@@ -82,9 +72,6 @@ mod tests {
         let before = used();
         spend(Duration::from_millis(20)).unwrap();
         let cost = used() - before;
-        assert!(
-            cost >= Duration::from_millis(20) && cost < Duration::from_millis(40),
-            "{cost:?}"
-        );
+        assert!(cost >= Duration::from_millis(20) && cost < Duration::from_millis(40), "{cost:?}");
     }
 }

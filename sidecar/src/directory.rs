@@ -102,12 +102,7 @@ impl Directory {
 }
 
 /// Keeps the route to `address` up to date for ever.
-async fn follow(
-    mut client: DestinationClient<Channel>,
-    context: String,
-    address: SocketAddr,
-    route: watch::Sender<Option<Route>>,
-) {
+async fn follow(mut client: DestinationClient<Channel>, context: String, address: SocketAddr, route: watch::Sender<Option<Route>>) {
     let request = |path: String| GetDestination { scheme: "k8s".to_owned(), path, context_token: context.clone() };
     let mut retry = FIRST_RETRY;
     loop {
@@ -247,10 +242,7 @@ mod tests {
         WeightedAddr {
             addr: Some(TcpAddress::from(SocketAddr::from(([10, 0, 0, 1], 8080)))),
             tls_identity: name.map(|name| TlsIdentity { strategy: Some(strategy(name)), server_name: None }),
-            protocol_hint: inbound.map(|inbound_port| ProtocolHint {
-                opaque_transport: Some(OpaqueTransport { inbound_port }),
-                ..Default::default()
-            }),
+            protocol_hint: inbound.map(|inbound_port| ProtocolHint { opaque_transport: Some(OpaqueTransport { inbound_port }), ..Default::default() }),
             ..Default::default()
         }
     }

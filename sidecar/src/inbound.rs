@@ -124,13 +124,7 @@ impl Inbound {
     }
 
     /// Ends mTLS and relays to the application: `server` when it is connected already, else where the header says.
-    async fn terminate(
-        &self,
-        client: Prefixed<TcpStream>,
-        socket: Socket,
-        address: SocketAddr,
-        server: Option<TcpStream>,
-    ) -> Result<(), Refusal> {
+    async fn terminate(&self, client: Prefixed<TcpStream>, socket: Socket, address: SocketAddr, server: Option<TcpStream>) -> Result<(), Refusal> {
         let handshake = |error| Refusal(Failure::Handshake, error);
         let handshaking = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(self.tls.clone()).accept(client));
         let mut client = handshaking.await.map_err(|_| handshake(io::ErrorKind::TimedOut.into()))?.map_err(handshake)?;
@@ -176,14 +170,7 @@ impl Inbound {
         port.filter(|port| !self.forbidden.contains(port)).ok_or_else(|| refused("the header names no port of the application"))
     }
 
-    async fn forward(
-        &self,
-        mut client: TlsStream<Prefixed<TcpStream>>,
-        mut server: TcpStream,
-        peer: &str,
-        port: u16,
-        socket: Socket,
-    ) -> Result<(), Refusal> {
+    async fn forward(&self, mut client: TlsStream<Prefixed<TcpStream>>, mut server: TcpStream, peer: &str, port: u16, socket: Socket) -> Result<(), Refusal> {
         let tap = self.proxy.tap(key(peer, port), socket, port);
         if let Err(error) = relay(&mut client, &mut server, tap).await {
             refuse_tls(client);

@@ -47,20 +47,16 @@ impl Roots {
         });
         let run_delay_us = read(&self.proc.join("self/schedstat")).as_deref().and_then(run_delay);
         // Version 2 first; version 1 counts nanoseconds and names its file by controller.
-        let throttled_us =
-            read(&self.cgroup.join("cpu.stat")).as_deref().and_then(|stat| field(stat, "throttled_usec")).or_else(|| {
-                read(&self.cgroup.join("cpu/cpu.stat"))
-                    .as_deref()
-                    .and_then(|stat| field(stat, "throttled_time"))
-                    .map(|ns| ns / 1000)
-            });
+        let throttled_us = read(&self.cgroup.join("cpu.stat"))
+            .as_deref()
+            .and_then(|stat| field(stat, "throttled_usec"))
+            .or_else(|| read(&self.cgroup.join("cpu/cpu.stat")).as_deref().and_then(|stat| field(stat, "throttled_time")).map(|ns| ns / 1000));
         Counters { tcp, run_delay_us, throttled_us }
     }
 
     /// Shares of the last ten seconds, in millionths, that some task of the node waited for processor, memory and disk.
     pub(crate) fn pressure(&self) -> [u32; 3] {
-        ["cpu", "memory", "io"]
-            .map(|name| read(&self.proc.join("pressure").join(name)).as_deref().and_then(some_avg10).unwrap_or(0))
+        ["cpu", "memory", "io"].map(|name| read(&self.proc.join("pressure").join(name)).as_deref().and_then(some_avg10).unwrap_or(0))
     }
 }
 

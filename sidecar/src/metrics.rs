@@ -100,11 +100,7 @@ impl Counters {
     pub(crate) fn add(&self, window: &Window) {
         let mut flows = self.flows();
         for tcp in &window.tcp {
-            let direction = if tcp.direction == i32::from(assent_api::proto::Direction::Inbound) {
-                Direction::Inbound
-            } else {
-                Direction::Outbound
-            };
+            let direction = if tcp.direction == i32::from(assent_api::proto::Direction::Inbound) { Direction::Inbound } else { Direction::Outbound };
             let flow = place(&mut flows, Key::new(direction, &tcp.peer, &tcp.destination));
             flow.opened += tcp.opened;
             flow.sent += tcp.bytes_sent;
@@ -158,12 +154,7 @@ impl Collector for Counters {
             }
         }
         drop(flows);
-        let mut family = encoder.encode_descriptor(
-            "assent_sidecar_failures",
-            "Connections not served, or broken",
-            None,
-            MetricType::Counter,
-        )?;
+        let mut family = encoder.encode_descriptor("assent_sidecar_failures", "Connections not served, or broken", None, MetricType::Counter)?;
         for (failure, counter) in Failure::ALL.iter().zip(&self.failures) {
             count(&mut family, &vec![("reason", failure.as_str().to_owned())], counter.load(Ordering::Relaxed))?;
         }

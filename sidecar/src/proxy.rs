@@ -114,12 +114,7 @@ impl Proxy {
 }
 
 /// A reset on one side becomes a reset on the other, so that neither mistakes it for an orderly end.
-pub(crate) async fn relay_tcp(
-    mut client: TcpStream,
-    prefix: Vec<u8>,
-    mut server: TcpStream,
-    tap: Tap,
-) -> io::Result<relay::Copied> {
+pub(crate) async fn relay_tcp(mut client: TcpStream, prefix: Vec<u8>, mut server: TcpStream, tap: Tap) -> io::Result<relay::Copied> {
     let result = if prefix.is_empty() {
         relay::relay(&mut client, &mut server, tap).await
     } else {

@@ -48,11 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.dry_run {
         return std::io::stdout().write_all(rules.as_bytes()).context("print the rules");
     }
-    let mut nft = Command::new(&args.nft)
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("start `{}`", args.nft))?;
+    let mut nft = Command::new(&args.nft).args(["-f", "-"]).stdin(Stdio::piped()).spawn().with_context(|| format!("start `{}`", args.nft))?;
     let mut input = nft.stdin.take().context("no pipe to nft")?;
     input.write_all(rules.as_bytes()).context("write the rules")?;
     drop(input);
@@ -121,13 +117,7 @@ mod tests {
             nft: "nft".into(),
         };
         let text = rules(&args);
-        for line in [
-            "tcp dport { 4143, 4191, 9999 } accept",
-            "meta skuid 2102 accept",
-            "tcp dport { 53 } accept",
-            "redirect to :4140",
-            "redirect to :4143",
-        ] {
+        for line in ["tcp dport { 4143, 4191, 9999 } accept", "meta skuid 2102 accept", "tcp dport { 53 } accept", "redirect to :4140", "redirect to :4143"] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
         let bare = rules(&Args { skip_outbound_ports: vec![], ..args });

@@ -68,17 +68,7 @@ pub(crate) async fn relay(
 impl Direction {
     fn new(from: Side) -> Self {
         let buffer = vec![0; SIZES[0].1];
-        Self {
-            from,
-            buffer,
-            start: 0,
-            end: 0,
-            read_at: Instant::now(),
-            observed: true,
-            unflushed: false,
-            state: State::Open,
-            total: 0,
-        }
+        Self { from, buffer, start: 0, end: 0, read_at: Instant::now(), observed: true, unflushed: false, state: State::Open, total: 0 }
     }
 
     fn poll(

@@ -64,8 +64,7 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let context = serde_json::json!({ "ns": args.workload.workload_namespace, "pod": args.pod_name }).to_string();
     let directory = Directory::new(discovery, context, Duration::from_millis(args.discovery_wait_ms), control);
 
-    let proxy =
-        Proxy { workload: workload.clone(), flows: flows.clone(), counters: counters.clone(), directory: Arc::new(directory) };
+    let proxy = Proxy { workload: workload.clone(), flows: flows.clone(), counters: counters.clone(), directory: Arc::new(directory) };
     let data = Data::new(usize::try_from(args.workers).unwrap_or(1)).context("start worker threads")?;
     let connections = TaskTracker::new();
 
@@ -84,9 +83,7 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let origin = args.outbound_target.map_or(Origin::Kernel, Origin::Fixed);
     // Listeners belong to the threads that serve them; the tasks here only wait for those.
     let (inbound_listener, outbound_listener) = (inbound_listener.into_std()?, outbound_listener.into_std()?);
-    let accepting = data.spawn(accept_on(inbound_listener, limit, stop.clone(), connections.clone(), move |client| {
-        inbound.clone().serve(client)
-    }));
+    let accepting = data.spawn(accept_on(inbound_listener, limit, stop.clone(), connections.clone(), move |client| inbound.clone().serve(client)));
     tasks.spawn("inbound", async move { accepting.await? });
     let serve = move |client| outbound::serve(proxy.clone(), origin, outbound_port, client);
     let accepting = data.spawn(accept_on(outbound_listener, limit, stop.clone(), connections.clone(), serve));
@@ -108,14 +105,11 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
         "/ready",
         axum::routing::get(move || {
             let missing = ready.missing();
-            let status =
-                if missing.is_empty() { axum::http::StatusCode::OK } else { axum::http::StatusCode::SERVICE_UNAVAILABLE };
+            let status = if missing.is_empty() { axum::http::StatusCode::OK } else { axum::http::StatusCode::SERVICE_UNAVAILABLE };
             std::future::ready((status, missing.join("\n")))
         }),
     );
-    let admin = Admin::bind(&AdminArgs { admin_address: args.admin_address }, readiness, registry)
-        .await
-        .context("bind the admin port")?;
+    let admin = Admin::bind(&AdminArgs { admin_address: args.admin_address }, readiness, registry).await.context("bind the admin port")?;
     let admin_address = admin.address();
     tasks.spawn("admin", admin.merge(probes).serve(stop.clone()));
 
@@ -130,16 +124,7 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
         // Done, and not to be taken for a task that failed.
         std::future::pending::<()>().await;
     });
-    Ok(Running {
-        inbound: inbound_address,
-        outbound: outbound_address,
-        admin: admin_address,
-        counters,
-        tasks,
-        connections,
-        drain: args.drain(),
-        data,
-    })
+    Ok(Running { inbound: inbound_address, outbound: outbound_address, admin: admin_address, counters, tasks, connections, drain: args.drain(), data })
 }
 
 // === impl Running ===
@@ -161,13 +146,7 @@ impl Running {
 }
 
 /// An outbox with its sender, if the seat is configured.
-fn seat<T: Seat>(
-    address: &Option<String>,
-    account: &str,
-    args: &Args,
-    workload: &Workload,
-    tasks: &mut Tasks,
-) -> anyhow::Result<Option<Arc<Outbox<T>>>> {
+fn seat<T: Seat>(address: &Option<String>, account: &str, args: &Args, workload: &Workload, tasks: &mut Tasks) -> anyhow::Result<Option<Arc<Outbox<T>>>> {
     let Some(address) = address else { return Ok(None) };
     let name = workload.own_name().sibling(&args.workload.control_namespace, account)?;
     let channel = mtls::channel(workload, address, &name)?;
@@ -198,12 +177,7 @@ struct Data(Option<Runtime>);
 
 impl Data {
     fn new(workers: usize) -> std::io::Result<Self> {
-        Builder::new_multi_thread()
-            .worker_threads(workers)
-            .thread_name("data")
-            .enable_all()
-            .build()
-            .map(|runtime| Self(Some(runtime)))
+        Builder::new_multi_thread().worker_threads(workers).thread_name("data").enable_all().build().map(|runtime| Self(Some(runtime)))
     }
 
     fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {

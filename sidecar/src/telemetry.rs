@@ -51,9 +51,7 @@ pub(crate) async fn observe(flows: Arc<Flows>, counters: Arc<Counters>, outboxes
         counters.add(&window);
         let head = |outbox: u64, dropped: u64| proto::Window {
             sequence: outbox,
-            start_ms: began
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX)),
+            start_ms: began.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX)),
             length_ms: u32::try_from(now.duration_since(start).as_millis()).unwrap_or(u32::MAX),
             dropped,
         };

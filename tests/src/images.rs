@@ -54,7 +54,14 @@ pub fn build() -> anyhow::Result<Vec<Image>> {
             .directory("/tmp", 0o1777, 0)
             .build_blocking()?,
     );
-    images.push(Builder::new("assent-redis", "7").package("redis-server").package("redis-tools").without("/usr/share/doc").directory("/tmp", 0o1777, 0).build_blocking()?);
+    images.push(
+        Builder::new("assent-redis", "7")
+            .package("redis-server")
+            .package("redis-tools")
+            .without("/usr/share/doc")
+            .directory("/tmp", 0o1777, 0)
+            .build_blocking()?,
+    );
     Ok(images)
 }
 

@@ -35,7 +35,14 @@ pub async fn load(node: &Node, images: &[Image], progress: Progress<'_>) -> anyh
 /// If a step fails or takes longer than three minutes.
 pub async fn assent(node: &Node, progress: Progress<'_>) -> anyhow::Result<()> {
     let folder = node.dir().join("overlay");
-    let settings = Settings { registry: "localhost".into(), tag: TAG.into(), api_server: vec![], ledger_size: "1Gi".into(), ephemeral_ledger: true, kubelet_insecure: false };
+    let settings = Settings {
+        registry: "localhost".into(),
+        tag: TAG.into(),
+        api_server: vec![],
+        ledger_size: "1Gi".into(),
+        ephemeral_ledger: true,
+        kubelet_insecure: false,
+    };
     init::write(&InitArgs { directory: folder.clone(), force: folder.exists(), settings })?;
     patch_for_demo(&folder)?;
     let folder = folder.display().to_string();
@@ -100,7 +107,8 @@ pub async fn shop(node: &Node, progress: Progress<'_>) -> anyhow::Result<()> {
     for workload in ["statefulset/postgres", "deployment/redis", "deployment/orders", "deployment/storefront", "deployment/load"] {
         node.kubectl(&["-n", SHOP, "rollout", "status", workload, PATIENCE]).await?;
     }
-    let sidecars = node.kubectl(&["-n", SHOP, "get", "pods", "-o", "jsonpath={range .items[*]}{.metadata.name} {.spec.initContainers[*].name}{\"\\n\"}{end}"]).await?;
+    let sidecars =
+        node.kubectl(&["-n", SHOP, "get", "pods", "-o", "jsonpath={range .items[*]}{.metadata.name} {.spec.initContainers[*].name}{\"\\n\"}{end}"]).await?;
     if let Some(bare) = sidecars.lines().find(|line| !line.contains("assent-sidecar")) {
         bail!("a pod of the shop has no sidecar: {bare}");
     }

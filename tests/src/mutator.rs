@@ -31,7 +31,8 @@ impl Mutator {
         let files = tempfile::tempdir().unwrap();
         let bundle = crate::world::write_authority(files.path());
         let path = |name: &str| files.path().join(name).display().to_string();
-        let args = Args::parse_from(["mutator", "--serving-certificate-file", &path("ca.crt"), "--serving-key-file", &path("ca.key"), "--serving-mint", "localhost"]);
+        let args =
+            Args::parse_from(["mutator", "--serving-certificate-file", &path("ca.crt"), "--serving-key-file", &path("ca.key"), "--serving-mint", "localhost"]);
         let (certificate, upkeep) = serving::certificate(&args.serving).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -52,12 +53,16 @@ impl Mutator {
         let mut probe = world.deployment("probe", "registry.invalid/probe:1").await;
         // Its controller writes status meanwhile; without a version the probe never conflicts.
         probe["metadata"]["resourceVersion"] = Value::Null;
-        apply(&world.admin, &json!({
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": "foreign"},
-            "webhooks": [{"name": "foreign.example.org", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
-                "clientConfig": {"url": format!("https://localhost:{port}/"), "caBundle": bundle},
-                "rules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"]}]}]
-        })).await;
+        apply(
+            &world.admin,
+            &json!({
+                "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": "foreign"},
+                "webhooks": [{"name": "foreign.example.org", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
+                    "clientConfig": {"url": format!("https://localhost:{port}/"), "caBundle": bundle},
+                    "rules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"]}]}]
+            }),
+        )
+        .await;
         let mutator = Self { stop, _files: files };
         for _ in 0..200 {
             let path = format!("/apis/apps/v1/namespaces/{SHOP}/deployments/probe?dryRun=All");

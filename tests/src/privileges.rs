@@ -127,7 +127,8 @@ fn used(log: &str) -> BTreeSet<Grant> {
 /// What the roles grant, by the bindings beside them.
 fn granted(objects: &[Value]) -> Vec<Grant> {
     let mut grants = Vec::new();
-    let texts = |value: &Value, key: &str| -> Vec<String> { value[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect() };
+    let texts =
+        |value: &Value, key: &str| -> Vec<String> { value[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect() };
     for binding in objects.iter().filter(|object| object["kind"].as_str().is_some_and(|kind| kind.ends_with("Binding"))) {
         let role = objects.iter().find(|role| role["kind"] == binding["roleRef"]["kind"] && role["metadata"]["name"] == binding["roleRef"]["name"]);
         let Some(role) = role else { continue };

@@ -1,9 +1,7 @@
 //! Votes for tests: what each of the four seats would say of a bad rollout of one Deployment, and how to twist it.
 
 use assent_core::action::{Action, Rollback, Scale};
-use assent_core::ballot::{
-    Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict,
-};
+use assent_core::ballot::{Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict};
 use assent_core::canonical::Digest;
 use assent_core::ids::{Domain, IncidentUid, Millionths, UnixMillis};
 use assent_core::target::{Service, Target};

@@ -81,7 +81,8 @@ async fn pods(node: &Node, app: &str) -> anyhow::Result<Vec<String>> {
 /// Stops or continues every process of the PostgreSQL container, found by its cgroup: backends outlive a stopped parent.
 async fn signal_database(node: &Node, signal: &str) -> anyhow::Result<()> {
     use nix::sys::signal::{Signal, kill};
-    let uid = node.kubectl(&["-n", SHOP, "get", "pod", "postgres-0", "-o", "jsonpath={.status.containerStatuses[?(@.name==\"postgres\")].containerID}"]).await?;
+    let uid =
+        node.kubectl(&["-n", SHOP, "get", "pod", "postgres-0", "-o", "jsonpath={.status.containerStatuses[?(@.name==\"postgres\")].containerID}"]).await?;
     let container = uid.rsplit('/').next().filter(|id| id.len() >= 32).context("PostgreSQL's container has no id")?.to_owned();
     let signal = if signal == "STOP" { Signal::SIGSTOP } else { Signal::SIGCONT };
     let mut signalled = 0;

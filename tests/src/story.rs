@@ -37,7 +37,13 @@ pub struct Ending {
 ///
 /// # Errors
 /// If no incident is closed within `patience`.
-pub async fn follow(client: &Client, known: &BTreeSet<String>, started: Instant, patience: Duration, tell: &(dyn Fn(f64, &str) + Sync)) -> anyhow::Result<Ending> {
+pub async fn follow(
+    client: &Client,
+    known: &BTreeSet<String>,
+    started: Instant,
+    patience: Duration,
+    tell: &(dyn Fn(f64, &str) + Sync),
+) -> anyhow::Result<Ending> {
     let mut told = BTreeSet::new();
     let mut timeline = Timeline::default();
     let mut say = |key: String, line: String| {
@@ -63,7 +69,10 @@ pub async fn follow(client: &Client, known: &BTreeSet<String>, started: Instant,
         }
         let decisions: Api<Decision> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
         for decision in decisions.list(&of_incident).await?.items {
-            let at = say(format!("decision {}", decision.name_any()), format!("  decision {}: {} ({}): {}", decision.spec.verdict, decision.spec.cause, decision.spec.confidence, decision.spec.action));
+            let at = say(
+                format!("decision {}", decision.name_any()),
+                format!("  decision {}: {} ({}): {}", decision.spec.verdict, decision.spec.cause, decision.spec.confidence, decision.spec.action),
+            );
             if decision.spec.verdict == "Act" {
                 timeline.decision.get_or_insert(at);
             }

@@ -79,7 +79,15 @@ impl World {
         let live = get(&admin, "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/assent-gate").await.unwrap();
         let authority = Authority::new();
         let roster = Roster {
-            seats: seats::SEATS.iter().map(|(name, domain)| Seat { name: (*name).into(), domain: *domain, account: accounts::seat(name), principals: assent_core::consensus::shipped_principals(*domain) }).collect(),
+            seats: seats::SEATS
+                .iter()
+                .map(|(name, domain)| Seat {
+                    name: (*name).into(),
+                    domain: *domain,
+                    account: accounts::seat(name),
+                    principals: assent_core::consensus::shipped_principals(*domain),
+                })
+                .collect(),
             quorum: 3,
             supporters: 2,
             tally: TallyConfiguration::shipped(),
@@ -98,7 +106,10 @@ impl World {
         let roster = StoredRoster::new(names::ROSTER, RosterSpec::from(&self.roster));
         // The webhook configuration takes a moment to reach the API server's own cache; a refusal by it is what we wait for.
         for _ in 0..100 {
-            let spurious = Remediation::new("probe", resources::RemediationSpec { incident: String::new(), epoch: 1, action: String::new(), target: String::new(), payload: String::new() });
+            let spurious = Remediation::new(
+                "probe",
+                resources::RemediationSpec { incident: String::new(), epoch: 1, action: String::new(), target: String::new(), payload: String::new() },
+            );
             match self.remediations(&self.admin).create(&PostParams::default(), &spurious).await {
                 Err(error) if error.to_string().contains("assent[") => {
                     let api: Api<StoredRoster> = Api::all(self.admin.clone());
@@ -124,11 +135,15 @@ impl World {
 
     /// A Deployment in the shop; two applies of different `image`s make two revisions.
     pub async fn deployment(&self, name: &str, image: &str) -> Value {
-        apply(&self.admin, &json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SHOP},
-            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}},
-                "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "main", "image": image}]}}}
-        })).await;
+        apply(
+            &self.admin,
+            &json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SHOP},
+                "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}},
+                    "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "main", "image": image}]}}}
+            }),
+        )
+        .await;
         self.read_deployment(name).await
     }
 
@@ -139,11 +154,15 @@ impl World {
 
     /// A Blueprint that allows everything for `name`, up to five replicas.
     pub async fn blueprint(&self, name: &str) {
-        apply(&self.admin, &json!({
-            "apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP},
-            "spec": {"target": {"kind": "Deployment", "name": name}, "mode": "autonomous", "limits": {"maxReplicas": 5},
-                "actions": [{"name": "RollbackWorkload"}, {"name": "RestartWorkload"}, {"name": "ScaleWorkload"}]}
-        })).await;
+        apply(
+            &self.admin,
+            &json!({
+                "apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP},
+                "spec": {"target": {"kind": "Deployment", "name": name}, "mode": "autonomous", "limits": {"maxReplicas": 5},
+                    "actions": [{"name": "RollbackWorkload"}, {"name": "RestartWorkload"}, {"name": "ScaleWorkload"}]}
+            }),
+        )
+        .await;
     }
 
     /// Signs `ballot` as the seat that it names.
@@ -395,8 +414,19 @@ async fn start_gate(cluster: &Cluster, files: &std::path::Path) -> (Cancellation
     std::fs::write(files.join("kubeconfig"), kubeconfig).unwrap();
     let path = |name: &str| files.join(name).display().to_string();
     let args = assent_webhook::gate::Args::parse_from([
-        "assent-gate", "--admin-address", "127.0.0.1:0", "--kubeconfig", &path("kubeconfig"), "--listen", "127.0.0.1:0",
-        "--serving-certificate-file", &path("ca.crt"), "--serving-key-file", &path("ca.key"), "--serving-mint", "localhost",
+        "assent-gate",
+        "--admin-address",
+        "127.0.0.1:0",
+        "--kubeconfig",
+        &path("kubeconfig"),
+        "--listen",
+        "127.0.0.1:0",
+        "--serving-certificate-file",
+        &path("ca.crt"),
+        "--serving-key-file",
+        &path("ca.key"),
+        "--serving-mint",
+        "localhost",
     ]);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -97,11 +97,16 @@ pub async fn serve(args: Args, listener: TcpListener, stop: CancellationToken) -
 }
 
 async fn admit(State(gate): State<Gate>, body: axum::body::Bytes) -> Result<Json<Review>, (axum::http::StatusCode, String)> {
-    let review: Review = serde_json::from_slice(&body).map_err(|error| (axum::http::StatusCode::BAD_REQUEST, format!("body is not an AdmissionReview: {error}")))?;
+    let review: Review =
+        serde_json::from_slice(&body).map_err(|error| (axum::http::StatusCode::BAD_REQUEST, format!("body is not an AdmissionReview: {error}")))?;
     let request = review.request.ok_or((axum::http::StatusCode::BAD_REQUEST, "AdmissionReview has no request".to_owned()))?;
     let verdict = match tokio::time::timeout(DEADLINE, gate.judge(&request)).await {
         Ok(verdict) => verdict,
-        Err(_) => Err(Refusal::new(Rule::Unavailable, format!("no verdict within {} s", DEADLINE.as_secs()), "the same request once the API server answers the gate in time")),
+        Err(_) => Err(Refusal::new(
+            Rule::Unavailable,
+            format!("no verdict within {} s", DEADLINE.as_secs()),
+            "the same request once the API server answers the gate in time",
+        )),
     };
     gate.metrics.count(&verdict);
     Ok(Json(Review::answer(respond(&request, verdict))))
@@ -121,12 +126,27 @@ fn respond(request: &Request, verdict: Result<&'static str, Refusal>) -> Respons
     let mut response = Response { uid: request.uid.clone(), ..Response::default() };
     match verdict {
         Ok(why) => {
-            tracing::info!(user = request.user_info.username, resource = request.resource.resource, name = request.name, dry_run = request.dry_run, verdict = why, "admitted");
+            tracing::info!(
+                user = request.user_info.username,
+                resource = request.resource.resource,
+                name = request.name,
+                dry_run = request.dry_run,
+                verdict = why,
+                "admitted"
+            );
             response.allowed = true;
             response.audit_annotations.insert("verdict".into(), why.into());
         }
         Err(refusal) => {
-            tracing::warn!(user = request.user_info.username, resource = request.resource.resource, name = request.name, dry_run = request.dry_run, rule = refusal.rule.code(), reason = refusal.reason, "refused");
+            tracing::warn!(
+                user = request.user_info.username,
+                resource = request.resource.resource,
+                name = request.name,
+                dry_run = request.dry_run,
+                rule = refusal.rule.code(),
+                reason = refusal.reason,
+                "refused"
+            );
             response.audit_annotations.insert("verdict".into(), "refused".into());
             response.audit_annotations.insert("rule".into(), refusal.rule.code());
             response.status = Some(Status { code: 403, reason: "Forbidden".into(), message: refusal.to_string() });

@@ -95,10 +95,7 @@ pub async fn serve(args: Args, listener: TcpListener, stop: CancellationToken) -
 }
 
 /// A review that cannot be read is the API server's error to handle; with `failurePolicy: Ignore` the pod is admitted.
-async fn review_pod(
-    State(injector): State<Injector>,
-    Json(review): Json<review::Review>,
-) -> Result<Json<review::Answer>, StatusCode> {
+async fn review_pod(State(injector): State<Injector>, Json(review): Json<review::Review>) -> Result<Json<review::Answer>, StatusCode> {
     let request = review.request.ok_or(StatusCode::BAD_REQUEST)?;
     let name = request.object.pointer("/metadata/generateName").or(request.object.pointer("/metadata/name"));
     let name = name.and_then(|name| name.as_str()).unwrap_or_default().to_owned();

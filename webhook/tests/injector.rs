@@ -65,8 +65,7 @@ async fn pods_of_labelled_namespaces_get_a_sidecar_and_holes_are_reported() {
     let sidecar = &injected["spec"]["initContainers"][0];
     assert_eq!(sidecar["restartPolicy"], "Always");
     assert_eq!(injected["metadata"]["annotations"]["assent.dev/injected"], "localhost/assent:test");
-    let volumes: Vec<&str> =
-        injected["spec"]["volumes"].as_array().unwrap().iter().map(|volume| volume["name"].as_str().unwrap()).collect();
+    let volumes: Vec<&str> = injected["spec"]["volumes"].as_array().unwrap().iter().map(|volume| volume["name"].as_str().unwrap()).collect();
     assert!(["assent-identity-token", "assent-trust", "assent-state"].iter().all(|name| volumes.contains(name)), "{volumes:?}");
 
     let opted_out = json!({ "metadata": { "annotations": { "assent.dev/inject": "disabled" } } });
@@ -78,11 +77,8 @@ async fn pods_of_labelled_namespaces_get_a_sidecar_and_holes_are_reported() {
     let events = Api::<Event>::namespaced(client.clone(), "shop");
     let reported = within(Duration::from_secs(20), async || {
         let events = events.list(&ListParams::default()).await.unwrap();
-        let mut about: Vec<String> = events
-            .iter()
-            .filter(|event| event.reason.as_deref() == Some("Unmeshed"))
-            .filter_map(|event| event.involved_object.name.clone())
-            .collect();
+        let mut about: Vec<String> =
+            events.iter().filter(|event| event.reason.as_deref() == Some("Unmeshed")).filter_map(|event| event.involved_object.name.clone()).collect();
         about.sort();
         (about.len() >= 2).then_some(about)
     })
@@ -101,8 +97,7 @@ where
 
 /// Creates a pod; there is no node, so it stays what admission made of it.
 async fn pod(client: &Client, namespace: &str, name: &str, change: Value) -> Value {
-    let mut pod =
-        json!({ "metadata": { "name": name }, "spec": { "containers": [{ "name": "app", "image": "localhost/app" }] } });
+    let mut pod = json!({ "metadata": { "name": name }, "spec": { "containers": [{ "name": "app", "image": "localhost/app" }] } });
     json_patch::merge(&mut pod, &change);
     let api = Api::<Pod>::namespaced(client.clone(), namespace);
     // A new namespace's service account appears a moment later.

@@ -53,14 +53,7 @@ impl Ballot {
     pub fn of(vote: &ballot::Ballot, summary: String, signed: Signed) -> Self {
         let mut object = Self::new(
             &vote.name(),
-            BallotSpec {
-                incident: vote.incident.to_string(),
-                seat: vote.seat.clone(),
-                epoch: vote.epoch,
-                round: vote.round().to_string(),
-                summary,
-                signed,
-            },
+            BallotSpec { incident: vote.incident.to_string(), seat: vote.seat.clone(), epoch: vote.epoch, round: vote.round().to_string(), summary, signed },
         );
         object.metadata.namespace = Some(names::SYSTEM_NAMESPACE.into());
         object.metadata.labels = Some([(names::INCIDENT.to_owned(), vote.incident.to_string())].into());

@@ -1,7 +1,6 @@
 //! `Incident`: where one incident stands, for people and for `kubectl wait`. The director's ledger is the record; this is
 //! its public face, and nothing is decided from it.
 
-
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

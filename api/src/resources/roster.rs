@@ -122,7 +122,11 @@ impl TryFrom<&RosterSpec> for consensus::Roster {
             return Err("`supporters` must be at least 2: no single seat can act".into());
         }
         Ok(Self {
-            seats: spec.seats.iter().map(|s| consensus::Seat { name: s.name.clone(), domain: s.domain, account: s.account.clone(), principals: s.principals.clone() }).collect(),
+            seats: spec
+                .seats
+                .iter()
+                .map(|s| consensus::Seat { name: s.name.clone(), domain: s.domain, account: s.account.clone(), principals: s.principals.clone() })
+                .collect(),
             quorum: spec.quorum,
             supporters: spec.supporters,
             tally: consensus::TallyConfiguration {
@@ -142,7 +146,11 @@ impl TryFrom<&RosterSpec> for consensus::Roster {
 impl From<&consensus::Roster> for RosterSpec {
     fn from(roster: &consensus::Roster) -> Self {
         Self {
-            seats: roster.seats.iter().map(|s| SeatSpec { name: s.name.clone(), domain: s.domain, account: s.account.clone(), principals: s.principals.clone() }).collect(),
+            seats: roster
+                .seats
+                .iter()
+                .map(|s| SeatSpec { name: s.name.clone(), domain: s.domain, account: s.account.clone(), principals: s.principals.clone() })
+                .collect(),
             quorum: roster.quorum,
             supporters: roster.supporters,
             tally: TallySpec {

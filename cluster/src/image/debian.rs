@@ -29,10 +29,7 @@ pub(super) fn add(layer: &mut Layer, name: &str, without: &[String]) -> Result<(
     let mut roots = vec![root.clone()];
     let linked = resolve(name, &programs, &mut roots)?;
     for library in &linked.found {
-        match roots
-            .iter()
-            .find_map(|root| library.strip_prefix(root).ok().map(|inner| (root, inner)))
-        {
+        match roots.iter().find_map(|root| library.strip_prefix(root).ok().map(|inner| (root, inner))) {
             // The package's own libraries come with it below.
             Some((own, _)) if *own == root => {}
             Some((_, inner)) => layer.copy(library, &format!("/{}", inner.display()))?,
@@ -53,32 +50,15 @@ fn resolve(name: &str, programs: &[PathBuf], roots: &mut Vec<PathBuf>) -> Result
             none => none.insert(library_packages(name)?),
         };
         // Debian names library packages after the library; the longest common beginning is nearly always it.
-        let common = |package: &str| {
-            package
-                .bytes()
-                .zip(missing.bytes())
-                .take_while(|(a, b)| a == b)
-                .count()
-        };
-        let best = known
-            .iter()
-            .enumerate()
-            .max_by_key(|(_, package)| common(package))
-            .map(|(at, _)| at);
+        let common = |package: &str| package.bytes().zip(missing.bytes()).take_while(|(a, b)| a == b).count();
+        let best = known.iter().enumerate().max_by_key(|(_, package)| common(package)).map(|(at, _)| at);
         let Some(best) = best.filter(|_| tries < TRIES) else {
             let binary = programs.first().cloned().unwrap_or_default();
-            return Err(Error::Library {
-                binary,
-                libraries: linked.missing.join(", "),
-            });
+            return Err(Error::Library { binary, libraries: linked.missing.join(", ") });
         };
         roots.push(unpacked(&known.swap_remove(best))?);
         let next = library::linked(programs, &library_folders(roots))?;
-        tries = if next.missing.len() < linked.missing.len() {
-            0
-        } else {
-            tries + 1
-        };
+        tries = if next.missing.len() < linked.missing.len() { 0 } else { tries + 1 };
         linked = next;
     }
     Ok(linked)
@@ -92,8 +72,7 @@ fn unpacked(name: &str) -> Result<PathBuf> {
     if target.is_dir() {
         return Ok(target);
     }
-    let fetched =
-        tempfile::tempdir_in(&packages).map_err(Error::file("create a folder in", &packages))?;
+    let fetched = tempfile::tempdir_in(&packages).map_err(Error::file("create a folder in", &packages))?;
     let here = fetched.path().display().to_string();
     // apt fetches into the current folder only, and its own user may not write there.
     let script = "cd \"$1\" && apt-get download --quiet --option APT::Sandbox::User=root \"$2\" && dpkg -x ./*.deb root";
@@ -101,31 +80,15 @@ fn unpacked(name: &str) -> Result<PathBuf> {
     match fs::rename(fetched.path().join("root"), &target) {
         // Another run was faster: its result is as good.
         Err(_) if target.is_dir() => Ok(target),
-        other => other
-            .map(|()| target.clone())
-            .map_err(Error::file("move into place", &target)),
+        other => other.map(|()| target.clone()).map_err(Error::file("move into place", &target)),
     }
 }
 
 /// The library packages that `name` needs, directly or not, sorted.
 fn library_packages(name: &str) -> Result<Vec<String>> {
-    let arguments = [
-        "depends",
-        "--recurse",
-        "--no-recommends",
-        "--no-suggests",
-        "--no-conflicts",
-        "--no-breaks",
-        "--no-replaces",
-        "--no-enhances",
-        name,
-    ];
+    let arguments = ["depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances", name];
     let text = process::run("apt-cache", &arguments)?;
-    let mut names: Vec<String> = text
-        .lines()
-        .filter(|line| line.starts_with("lib"))
-        .map(|line| line.split(':').next().unwrap_or(line).to_owned())
-        .collect();
+    let mut names: Vec<String> = text.lines().filter(|line| line.starts_with("lib")).map(|line| line.split(':').next().unwrap_or(line).to_owned()).collect();
     names.sort();
     names.dedup();
     Ok(names)
@@ -134,10 +97,7 @@ fn library_packages(name: &str) -> Result<Vec<String>> {
 /// Folders below `roots` that hold libraries, in the places where the loader would look.
 fn library_folders(roots: &[PathBuf]) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    for base in roots
-        .iter()
-        .flat_map(|root| [root.join("lib"), root.join("usr/lib")])
-    {
+    for base in roots.iter().flat_map(|root| [root.join("lib"), root.join("usr/lib")]) {
         for entry in fs::read_dir(&base).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().ends_with("-linux-gnu") {
                 folders.push(entry.path());
@@ -149,12 +109,7 @@ fn library_folders(roots: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// Collects the ELF files below `folder` that go into the image.
-fn programs_below(
-    root: &Path,
-    folder: &Path,
-    without: &[String],
-    programs: &mut Vec<PathBuf>,
-) -> Result<()> {
+fn programs_below(root: &Path, folder: &Path, without: &[String], programs: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(Error::file("list", folder))? {
         let path = entry.map_err(Error::file("list", folder))?.path();
         let inner = format!("/{}", path.strip_prefix(root).unwrap_or(&path).display());

@@ -46,19 +46,10 @@ pub(super) struct Layer {
 
 impl Layer {
     pub(super) fn new() -> Self {
-        let mut layer = Self {
-            entries: BTreeMap::new(),
-        };
+        let mut layer = Self { entries: BTreeMap::new() };
         for name in MERGED {
             let content = Content::Symlink(format!("usr/{name}"));
-            layer.entries.insert(
-                name.to_owned(),
-                Entry {
-                    content,
-                    mode: 0o777,
-                    owner: 0,
-                },
-            );
+            layer.entries.insert(name.to_owned(), Entry { content, mode: 0o777, owner: 0 });
             layer.insert(&format!("/usr/{name}"), Content::Directory, 0o755, 0);
         }
         layer
@@ -71,23 +62,10 @@ impl Layer {
             return;
         }
         for (end, _) in path.match_indices('/') {
-            let above = || Entry {
-                content: Content::Directory,
-                mode: 0o755,
-                owner: 0,
-            };
-            self.entries
-                .entry(path[..end].to_owned())
-                .or_insert_with(above);
+            let above = || Entry { content: Content::Directory, mode: 0o755, owner: 0 };
+            self.entries.entry(path[..end].to_owned()).or_insert_with(above);
         }
-        self.entries.insert(
-            path,
-            Entry {
-                content,
-                mode,
-                owner,
-            },
-        );
+        self.entries.insert(path, Entry { content, mode, owner });
     }
 
     /// Copies one file; a link is followed.
@@ -100,19 +78,10 @@ impl Layer {
     }
 
     /// Copies a folder and what is below it, but for paths in the image that begin with one of `without`.
-    pub(super) fn copy_tree(
-        &mut self,
-        source: &Path,
-        path: &str,
-        without: &[String],
-    ) -> Result<()> {
+    pub(super) fn copy_tree(&mut self, source: &Path, path: &str, without: &[String]) -> Result<()> {
         for entry in fs::read_dir(source).map_err(Error::file("list", source))? {
             let from = entry.map_err(Error::file("list", source))?.path();
-            let name = from
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let to = format!("{}/{name}", path.trim_end_matches('/'));
             if without.iter().any(|prefix| to.starts_with(prefix)) {
                 continue;
@@ -121,12 +90,7 @@ impl Layer {
             let mode = metadata.permissions().mode() & 0o777;
             if metadata.is_symlink() {
                 let target = fs::read_link(&from).map_err(Error::file("read", &from))?;
-                self.insert(
-                    &to,
-                    Content::Symlink(target.to_string_lossy().into_owned()),
-                    0o777,
-                    0,
-                );
+                self.insert(&to, Content::Symlink(target.to_string_lossy().into_owned()), 0o777, 0);
             } else if metadata.is_dir() {
                 // One of the merged folders has its place already.
                 if !MERGED.contains(&to.trim_start_matches('/')) {
@@ -143,42 +107,28 @@ impl Layer {
     /// Writes the tar stream; its digest, in hexadecimal.
     pub(super) fn write(&self, file: &File) -> Result<String> {
         let failed = || Error::file("write", "image layer");
-        let mut tar = tar::Builder::new(Hashed {
-            digest: Sha256::new(),
-            inner: BufWriter::new(file),
-        });
+        let mut tar = tar::Builder::new(Hashed { digest: Sha256::new(), inner: BufWriter::new(file) });
         for (path, entry) in &self.entries {
-            let Entry {
-                content,
-                mode,
-                owner,
-            } = entry;
+            let Entry { content, mode, owner } = entry;
             match content {
                 Content::Directory => {
                     let mut header = header(EntryType::Directory, *mode, *owner, 0);
-                    tar.append_data(&mut header, format!("{path}/"), io::empty())
-                        .map_err(failed())?;
+                    tar.append_data(&mut header, format!("{path}/"), io::empty()).map_err(failed())?;
                 }
                 Content::Symlink(target) => {
                     let mut header = header(EntryType::Symlink, *mode, *owner, 0);
-                    tar.append_link(&mut header, path, target)
-                        .map_err(failed())?;
+                    tar.append_link(&mut header, path, target).map_err(failed())?;
                 }
                 Content::Bytes(bytes) => {
                     let mut header = header(EntryType::Regular, *mode, *owner, bytes.len() as u64);
-                    tar.append_data(&mut header, path, bytes.as_slice())
-                        .map_err(failed())?;
+                    tar.append_data(&mut header, path, bytes.as_slice()).map_err(failed())?;
                 }
                 Content::File(source) => {
                     let content = File::open(source).map_err(Error::file("open", source))?;
-                    let size = content
-                        .metadata()
-                        .map_err(Error::file("look at", source))?
-                        .len();
+                    let size = content.metadata().map_err(Error::file("look at", source))?.len();
                     let mut header = header(EntryType::Regular, *mode, *owner, size);
                     // A file that grows meanwhile must not break the stream.
-                    tar.append_data(&mut header, path, io::Read::take(content, size))
-                        .map_err(failed())?;
+                    tar.append_data(&mut header, path, io::Read::take(content, size)).map_err(failed())?;
                 }
             }
         }
@@ -240,8 +190,7 @@ mod tests {
     #[test]
     fn same_content_in_any_order_has_the_same_digest() {
         let one = |layer: &mut Layer| layer.insert("/a/b", Content::Bytes(vec![1]), 0o644, 0);
-        let two =
-            |layer: &mut Layer| layer.insert("/c", Content::Symlink("a/b".to_owned()), 0o777, 0);
+        let two = |layer: &mut Layer| layer.insert("/c", Content::Symlink("a/b".to_owned()), 0o777, 0);
         let forward = digest(|layer| {
             one(layer);
             two(layer);
@@ -256,10 +205,7 @@ mod tests {
 
     #[test]
     fn merged_folders_stay_links() {
-        assert_eq!(
-            merged("/lib/x86_64-linux-gnu/libc.so.6"),
-            "usr/lib/x86_64-linux-gnu/libc.so.6"
-        );
+        assert_eq!(merged("/lib/x86_64-linux-gnu/libc.so.6"), "usr/lib/x86_64-linux-gnu/libc.so.6");
         assert_eq!(merged("/libexec/x"), "libexec/x");
         let mut layer = Layer::new();
         layer.insert("/bin/sh", Content::Bytes(Vec::new()), 0o755, 0);

@@ -26,17 +26,11 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) fn write(name: String, settings: &Map<String, Value>, layer: &Layer) -> Result<Image> {
     let images = cache_dir().join("images");
     fs::create_dir_all(&images).map_err(Error::file("create", &images))?;
-    let temporary = || {
-        tempfile::NamedTempFile::new_in(&images).map_err(Error::file("create a file in", &images))
-    };
+    let temporary = || tempfile::NamedTempFile::new_in(&images).map_err(Error::file("create a file in", &images));
 
     let layer_file = temporary()?;
     let layer_digest = layer.write(layer_file.as_file())?;
-    let size = layer_file
-        .as_file()
-        .metadata()
-        .map_err(Error::file("look at", layer_file.path()))?
-        .len();
+    let size = layer_file.as_file().metadata().map_err(Error::file("look at", layer_file.path()))?.len();
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
@@ -84,26 +78,15 @@ pub(super) fn write(name: String, settings: &Map<String, Value>, layer: &Layer) 
         (&format!("blobs/sha256/{config_digest}"), &config),
     ] {
         let mut header = layer::header(EntryType::Regular, 0o644, 0, text.len() as u64);
-        tar.append_data(&mut header, entry, text.as_bytes())
-            .map_err(failed())?;
+        tar.append_data(&mut header, entry, text.as_bytes()).map_err(failed())?;
     }
     let mut header = layer::header(EntryType::Regular, 0o644, 0, size);
-    let content =
-        fs::File::open(layer_file.path()).map_err(Error::file("open", layer_file.path()))?;
-    tar.append_data(&mut header, format!("blobs/sha256/{layer_digest}"), content)
-        .map_err(failed())?;
-    tar.into_inner()
-        .and_then(|file| file.flush())
-        .map_err(failed())?;
-    layout
-        .persist(&path)
-        .map_err(|error| Error::file("move into place", &path)(error.error))?;
+    let content = fs::File::open(layer_file.path()).map_err(Error::file("open", layer_file.path()))?;
+    tar.append_data(&mut header, format!("blobs/sha256/{layer_digest}"), content).map_err(failed())?;
+    tar.into_inner().and_then(|file| file.flush()).map_err(failed())?;
+    layout.persist(&path).map_err(|error| Error::file("move into place", &path)(error.error))?;
     forget_old(&images, &stem, &path);
-    Ok(Image {
-        name,
-        digest: format!("sha256:{digest}"),
-        path,
-    })
+    Ok(Image { name, digest: format!("sha256:{digest}"), path })
 }
 
 fn sha256(text: &str) -> String {
@@ -113,23 +96,11 @@ fn sha256(text: &str) -> String {
 /// Removes image files that a newer one of the same name has replaced long ago.
 fn forget_old(images: &Path, stem: &str, newest: &Path) {
     for entry in fs::read_dir(images).into_iter().flatten().flatten() {
-        let (path, name) = (
-            entry.path(),
-            entry.file_name().to_string_lossy().into_owned(),
-        );
-        let ours = name
-            .strip_prefix(stem)
-            .is_some_and(|rest| rest.starts_with('_') && rest.len() == "_.tar".len() + 12);
-        let modified = entry
-            .metadata()
-            .and_then(|metadata| metadata.modified())
-            .ok();
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        let ours = name.strip_prefix(stem).is_some_and(|rest| rest.starts_with('_') && rest.len() == "_.tar".len() + 12);
+        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
         let age = modified.and_then(|at| at.elapsed().ok());
-        if ours
-            && path != newest
-            && age.is_some_and(|age| age > KEEP)
-            && fs::remove_file(&path).is_err()
-        {
+        if ours && path != newest && age.is_some_and(|age| age > KEEP) && fs::remove_file(&path).is_err() {
             tracing::debug!(path = %path.display(), "could not remove old image");
         }
     }

@@ -23,25 +23,14 @@ pub(super) fn linked(programs: &[PathBuf], folders: &[PathBuf]) -> Result<Linked
     if programs.is_empty() {
         return Ok(Linked::default());
     }
-    let search = folders
-        .iter()
-        .map(|folder| folder.display().to_string())
-        .collect::<Vec<_>>()
-        .join(":");
+    let search = folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(":");
     let mut command = Command::new("ldd");
-    command
-        .args(programs)
-        .env_remove("LD_LIBRARY_PATH")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null());
+    command.args(programs).env_remove("LD_LIBRARY_PATH").env("LC_ALL", "C").stdin(Stdio::null());
     if !search.is_empty() {
         command.env("LD_LIBRARY_PATH", search);
     }
     // Its exit status says only that one of them is static or not a program, which is fine here.
-    let output = command.output().map_err(|source| Error::Start {
-        program: "ldd".to_owned(),
-        source,
-    })?;
+    let output = command.output().map_err(|source| Error::Start { program: "ldd".to_owned(), source })?;
     Ok(parse(&String::from_utf8_lossy(&output.stdout)))
 }
 
@@ -70,24 +59,13 @@ fn parse(text: &str) -> Linked {
 
 /// Where a library of this machine goes in an image: its own path if the loader looks there unasked, else `/usr/lib`.
 pub(super) fn place(library: &Path) -> String {
-    let folder = library
-        .parent()
-        .unwrap_or(Path::new("/"))
-        .to_string_lossy()
-        .into_owned();
-    let multiarch = |root: &str| {
-        folder
-            .strip_prefix(root)
-            .is_some_and(|rest| rest.ends_with("-linux-gnu") && !rest.contains('/'))
-    };
+    let folder = library.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
+    let multiarch = |root: &str| folder.strip_prefix(root).is_some_and(|rest| rest.ends_with("-linux-gnu") && !rest.contains('/'));
     let standard = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"].contains(&folder.as_str());
     if standard || multiarch("/lib/") || multiarch("/usr/lib/") {
         return library.display().to_string();
     }
-    format!(
-        "/usr/lib/{}",
-        library.file_name().unwrap_or_default().to_string_lossy()
-    )
+    format!("/usr/lib/{}", library.file_name().unwrap_or_default().to_string_lossy())
 }
 
 #[cfg(test)]
@@ -101,25 +79,15 @@ mod tests {
                     \tlibgone.so.1 => not found\n";
         let linked = parse(text);
         assert_eq!(linked.missing, ["libgone.so.1"]);
-        let paths = [
-            "/lib/x86_64-linux-gnu/libpq.so.5",
-            "/lib64/ld-linux-x86-64.so.2",
-        ]
-        .map(PathBuf::from);
+        let paths = ["/lib/x86_64-linux-gnu/libpq.so.5", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from);
         assert_eq!(linked.found, paths);
     }
 
     #[test]
     fn libraries_from_odd_places_go_where_the_loader_looks() {
         let place = |path: &str| place(Path::new(path));
-        assert_eq!(
-            place("/lib/x86_64-linux-gnu/libc.so.6"),
-            "/lib/x86_64-linux-gnu/libc.so.6"
-        );
+        assert_eq!(place("/lib/x86_64-linux-gnu/libc.so.6"), "/lib/x86_64-linux-gnu/libc.so.6");
         assert_eq!(place("/opt/x/libx.so.1"), "/usr/lib/libx.so.1");
-        assert_eq!(
-            place("/usr/lib/x86_64-linux-gnu/systemd/libs.so"),
-            "/usr/lib/libs.so"
-        );
+        assert_eq!(place("/usr/lib/x86_64-linux-gnu/systemd/libs.so"), "/usr/lib/libs.so");
     }
 }

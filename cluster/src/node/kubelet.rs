@@ -19,24 +19,12 @@ use crate::{
 };
 
 /// Writes the kubelet's configuration and serving certificate.
-pub(crate) fn prepare(
-    dir: &Path,
-    network: &Network,
-    node: &str,
-    authority: &Authority,
-) -> Result<()> {
+pub(crate) fn prepare(dir: &Path, network: &Network, node: &str, authority: &Authority) -> Result<()> {
     let pki = dir.join("pki");
     let addresses = [node.to_owned(), network.node().to_string()];
-    authority
-        .issue(
-            &format!("system:node:{node}"),
-            &["system:nodes"],
-            &addresses,
-        )?
-        .write(&pki, "kubelet")?;
+    authority.issue(&format!("system:node:{node}"), &["system:nodes"], &addresses)?.write(&pki, "kubelet")?;
     let resolver = dir.join("resolv.conf");
-    fs::write(&resolver, format!("nameserver {}\n", network.dns_service()))
-        .map_err(Error::file("write", &resolver))?;
+    fs::write(&resolver, format!("nameserver {}\n", network.dns_service())).map_err(Error::file("write", &resolver))?;
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -76,20 +64,12 @@ pub(crate) fn prepare(
 }
 
 /// Starts the kubelet.
-pub(crate) fn start(
-    binary: &Path,
-    network: &Network,
-    node: &str,
-    at: &Surroundings,
-) -> Result<Process> {
+pub(crate) fn start(binary: &Path, network: &Network, node: &str, at: &Surroundings) -> Result<Process> {
     let root = at.dir.join("kubelet");
     let arguments = [
         "kubelet".to_owned(),
         format!("--config={}", at.dir.join("kubelet.json").display()),
-        format!(
-            "--kubeconfig={}",
-            at.dir.join("kubelet.kubeconfig").display()
-        ),
+        format!("--kubeconfig={}", at.dir.join("kubelet.kubeconfig").display()),
         format!("--root-dir={}", root.display()),
         format!("--cert-dir={}", root.join("pki").display()),
         format!("--hostname-override={node}"),
@@ -115,15 +95,8 @@ pub(crate) fn create_cgroups(network: &Network) -> Result<Option<PathBuf>> {
         }
     }
     // One hierarchy is enough to find the servers' descendants by; every version 1 machine has this one.
-    let Some(base) = groups.iter().find(|group| {
-        group
-            .parent()
-            .is_some_and(|parent| parent.ends_with("pids"))
-    }) else {
-        return groups
-            .first()
-            .map(|group| create(group.join("servers")))
-            .transpose();
+    let Some(base) = groups.iter().find(|group| group.parent().is_some_and(|parent| parent.ends_with("pids"))) else {
+        return groups.first().map(|group| create(group.join("servers"))).transpose();
     };
     create(base.join("servers")).map(Some)
 }

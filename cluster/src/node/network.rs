@@ -19,10 +19,7 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(name: &str, index: u8) -> Self {
-        Self {
-            index,
-            namespace: remains::full_name(name),
-        }
+        Self { index, namespace: remains::full_name(name) }
     }
 
     /// The machine's end of the link.
@@ -55,19 +52,12 @@ impl Network {
 
     /// Makes the namespace, the link and the routes.
     pub(crate) fn create(&self) -> Result<()> {
-        let (outer, inner) = (
-            remains::host_device(self.index),
-            remains::node_device(self.index),
-        );
+        let (outer, inner) = (remains::host_device(self.index), remains::node_device(self.index));
         let (host, node) = (self.host().to_string(), self.node().to_string());
         let (services, pods, space) = (self.services(), self.pods(), self.namespace.as_str());
-        let ip = |arguments: &str| {
-            process::run("ip", &arguments.split(' ').collect::<Vec<_>>()).map(drop)
-        };
+        let ip = |arguments: &str| process::run("ip", &arguments.split(' ').collect::<Vec<_>>()).map(drop);
         ip(&format!("netns add {space}"))?;
-        ip(&format!(
-            "link add {outer} type veth peer name {inner} netns {space}"
-        ))?;
+        ip(&format!("link add {outer} type veth peer name {inner} netns {space}"))?;
         ip(&format!("address add {host}/30 dev {outer}"))?;
         ip(&format!("link set {outer} up"))?;
         ip(&format!("-n {space} link set lo up"))?;
@@ -79,16 +69,6 @@ impl Network {
         ip(&format!("route add {pods} via {node}"))?;
         // Inside the namespace only: the machine itself forwards nothing on our behalf.
         let enter = format!("--net=/run/netns/{space}");
-        process::run(
-            "nsenter",
-            &[
-                &enter,
-                "--",
-                "sh",
-                "-c",
-                "echo 1 > /proc/sys/net/ipv4/ip_forward",
-            ],
-        )
-        .map(drop)
+        process::run("nsenter", &[&enter, "--", "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]).map(drop)
     }
 }

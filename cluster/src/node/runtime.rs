@@ -97,9 +97,5 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 /// Starts containerd.
 pub(crate) fn start(at: &Surroundings) -> Result<Process> {
     let config = at.dir.join("containerd/config.toml").display().to_string();
-    at.start(
-        "containerd",
-        Path::new("containerd"),
-        ["--config", &config, "--log-level", "warn"],
-    )
+    at.start("containerd", Path::new("containerd"), ["--config", &config, "--log-level", "warn"])
 }

@@ -28,12 +28,7 @@ use crate::{
 const DNS_READY: u16 = 8181;
 
 /// Starts scheduler, proxy and DNS server.
-pub(crate) fn start(
-    binary: &Path,
-    network: &Network,
-    node: &str,
-    at: &Surroundings,
-) -> Result<Vec<Process>> {
+pub(crate) fn start(binary: &Path, network: &Network, node: &str, at: &Surroundings) -> Result<Vec<Process>> {
     let file = |name: &str| at.dir.join(name).display().to_string();
     let scheduler = [
         "kube-scheduler".to_owned(),
@@ -69,11 +64,7 @@ pub(crate) fn start(
     Ok(vec![
         at.start("kube-scheduler", binary, scheduler)?,
         at.start("kube-proxy", binary, proxy)?,
-        at.start(
-            "coredns",
-            binary,
-            ["coredns".to_owned(), format!("-conf={}", path.display())],
-        )?,
+        at.start("coredns", binary, ["coredns".to_owned(), format!("-conf={}", path.display())])?,
     ])
 }
 
@@ -112,40 +103,20 @@ pub(crate) async fn publish_dns(client: &Client, network: &Network) -> Result<()
         "ports": ports,
     }))?;
     let name = "system:coredns";
-    Api::<ClusterRole>::all(client.clone())
-        .patch(name, &params, &Patch::Apply(role))
-        .await
-        .map_err(failed())?;
-    Api::<ClusterRoleBinding>::all(client.clone())
-        .patch(name, &params, &Patch::Apply(binding))
-        .await
-        .map_err(failed())?;
+    Api::<ClusterRole>::all(client.clone()).patch(name, &params, &Patch::Apply(role)).await.map_err(failed())?;
+    Api::<ClusterRoleBinding>::all(client.clone()).patch(name, &params, &Patch::Apply(binding)).await.map_err(failed())?;
     let system = "kube-system";
-    Api::<Service>::namespaced(client.clone(), system)
-        .patch("kube-dns", &params, &Patch::Apply(service))
-        .await
-        .map_err(failed())?;
-    Api::<EndpointSlice>::namespaced(client.clone(), system)
-        .patch("kube-dns", &params, &Patch::Apply(slice))
-        .await
-        .map_err(failed())?;
+    Api::<Service>::namespaced(client.clone(), system).patch("kube-dns", &params, &Patch::Apply(service)).await.map_err(failed())?;
+    Api::<EndpointSlice>::namespaced(client.clone(), system).patch("kube-dns", &params, &Patch::Apply(slice)).await.map_err(failed())?;
     Ok(())
 }
 
 /// Whether the Service proxy has installed its rules and forwards to the DNS server, seen from outside as a test would.
 pub(crate) async fn dns_answers(network: &Network) -> bool {
     let address = (network.dns_service(), 53);
-    tokio::time::timeout(
-        std::time::Duration::from_secs(1),
-        tokio::net::TcpStream::connect(address),
-    )
-    .await
-    .is_ok_and(|connected| connected.is_ok())
+    tokio::time::timeout(std::time::Duration::from_secs(1), tokio::net::TcpStream::connect(address)).await.is_ok_and(|connected| connected.is_ok())
 }
 
 fn parse<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
-    serde_json::from_value(value).map_err(|source| Error::State {
-        path: "cluster DNS objects".into(),
-        source,
-    })
+    serde_json::from_value(value).map_err(|source| Error::State { path: "cluster DNS objects".into(), source })
 }

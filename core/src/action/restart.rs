@@ -9,14 +9,8 @@ use serde_json::{Map, Value};
 use super::{Act, Inverse, Risk, Write, rolling_deployment};
 
 pub(super) const NAME: &str = "RestartWorkload";
-const WRITE: Write = Write {
-    group: "apps",
-    version: "v1",
-    resource: "deployments",
-    subresource: "",
-    kind: "Deployment",
-    roots: &["/spec/template/metadata/annotations"],
-};
+const WRITE: Write =
+    Write { group: "apps", version: "v1", resource: "deployments", subresource: "", kind: "Deployment", roots: &["/spec/template/metadata/annotations"] };
 /// Annotation on the pod template.
 const MARKER: &str = "assent.dev/restarted-for";
 

@@ -154,13 +154,7 @@ fn explain_away(ranked: &mut [RankedCause], cast: &Cast<'_, CauseVote>) {
 
 // --- remedy ---
 
-fn verdict(
-    roster: &Roster,
-    causes: &[RankedCause],
-    cause_cast: &Cast<'_, CauseVote>,
-    remedy_cast: &Cast<'_, RemedyVote>,
-    counted: &[&CastBallot],
-) -> Verdict {
+fn verdict(roster: &Roster, causes: &[RankedCause], cause_cast: &Cast<'_, CauseVote>, remedy_cast: &Cast<'_, RemedyVote>, counted: &[&CastBallot]) -> Verdict {
     let quorum = usize::try_from(roster.quorum).unwrap_or(usize::MAX);
     if cause_cast.len() < quorum {
         return hold(Rule::Quorum, format!("{} of {} seats judged the cause with live data, and {quorum} must", cause_cast.len(), roster.seats.len()));
@@ -242,14 +236,26 @@ fn judge(
     }
     let needed = usize::try_from(roster.supporters).unwrap_or(usize::MAX);
     if supporters.len() < needed {
-        return Err(hold(Rule::Support, format!("{} of {needed} seats needed support both the cause and to {}", supporters.len(), proposal.action.act().describe())));
+        return Err(hold(
+            Rule::Support,
+            format!("{} of {needed} seats needed support both the cause and to {}", supporters.len(), proposal.action.act().describe()),
+        ));
     }
     if principals.len() < 2 || principals.iter().all(|p| *p == Principal::Sidecar) {
         return Err(hold(Rule::Principals, format!("the evidence comes from {principals:?} alone; two principals are needed, one of them no sidecar")));
     }
     let threshold = roster.tally.threshold(proposal.action.act().risk());
     if cause.probability < threshold {
-        return Err(hold(Rule::Confidence, format!("{} at {} is {} probable, and {threshold} is needed to {}", cause.domain, cause.service, cause.probability, proposal.action.act().describe())));
+        return Err(hold(
+            Rule::Confidence,
+            format!(
+                "{} at {} is {} probable, and {threshold} is needed to {}",
+                cause.domain,
+                cause.service,
+                cause.probability,
+                proposal.action.act().describe()
+            ),
+        ));
     }
     Ok(supporters)
 }

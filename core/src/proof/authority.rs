@@ -13,13 +13,21 @@ use crate::target::is_system_namespace;
 pub(super) fn may_apply(facts: &Facts, proposal: &Proposal) -> Result<(), Refusal> {
     let target = &proposal.target;
     if is_system_namespace(&target.namespace) {
-        return Err(Refusal::new(Rule::ForbiddenTarget, format!("namespace `{}` is never a target", target.namespace), "a workload outside `assent-system` and `kube-*`"));
+        return Err(Refusal::new(
+            Rule::ForbiddenTarget,
+            format!("namespace `{}` is never a target", target.namespace),
+            "a workload outside `assent-system` and `kube-*`",
+        ));
     }
     if let Some(reason) = &facts.paused {
         return Err(Refusal::new(Rule::Paused, format!("a pause is in force: {reason}"), "the same request after a person has deleted the Pause"));
     }
     let blueprint = facts.blueprint.as_ref().ok_or_else(|| {
-        Refusal::new(Rule::Blueprint, format!("no Blueprint speaks of {target}"), "a Blueprint in the target's namespace in mode `autonomous` that names the action")
+        Refusal::new(
+            Rule::Blueprint,
+            format!("no Blueprint speaks of {target}"),
+            "a Blueprint in the target's namespace in mode `autonomous` that names the action",
+        )
     })?;
     allows(blueprint, &proposal.action)?;
     facts.guardrail_denial.clone().map_or(Ok(()), Err)
@@ -82,10 +90,18 @@ pub(super) fn blueprint_precedes(facts: &Facts, first_vote: UnixMillis) -> Resul
 pub fn permits_deletion(plan: &Plan, created_at: UnixMillis, newest: bool, now: UnixMillis) -> Result<(), Refusal> {
     let until = created_at.plus(i64::from(plan.revert_within_ms)).plus(KEEP_MS);
     if newest {
-        return Err(Refusal::new(Rule::Immutable, "the newest plan carries the ledger head that the next one must extend", "deleting it once a later plan exists"));
+        return Err(Refusal::new(
+            Rule::Immutable,
+            "the newest plan carries the ledger head that the next one must extend",
+            "deleting it once a later plan exists",
+        ));
     }
     if now <= until {
-        return Err(Refusal::new(Rule::Immutable, "plans and ballots are kept for 24 h after the revert's deadline", format!("deleting it {} s from now", until.since(now) / 1000)));
+        return Err(Refusal::new(
+            Rule::Immutable,
+            "plans and ballots are kept for 24 h after the revert's deadline",
+            format!("deleting it {} s from now", until.since(now) / 1000),
+        ));
     }
     Ok(())
 }

@@ -16,9 +16,14 @@ const MAX_NAMED: usize = 8;
 pub fn permitted(old: &Value, expected: &Value, new: &Value, roots: &[&str]) -> Result<(), Refusal> {
     let paths = describe_difference(&without_server_fields(expected), &without_server_fields(new));
     if !paths.is_empty() {
-        return Err(Refusal::new(Rule::Difference, format!("the write also changes {}", paths.join(", ")), format!("a change below {} to the voted value, and nothing else", roots.join(", "))));
+        return Err(Refusal::new(
+            Rule::Difference,
+            format!("the write also changes {}", paths.join(", ")),
+            format!("a change below {} to the voted value, and nothing else", roots.join(", ")),
+        ));
     }
-    managed_fields(old, new, roots).map_err(|reason| Refusal::new(Rule::Difference, reason, "foreign managedFields that only lose paths of the permitted change"))
+    managed_fields(old, new, roots)
+        .map_err(|reason| Refusal::new(Rule::Difference, reason, "foreign managedFields that only lose paths of the permitted change"))
 }
 
 /// The JSON pointers at which two values differ, at most eight, sorted.

@@ -30,7 +30,11 @@ pub fn judge_write(facts: &Facts, request: &WriteRequest) -> Result<Admitted, Re
     let incident = incident_of(&request.incidents)?;
     facts.check_clock()?;
     if request.operation != "UPDATE" {
-        return Err(Refusal::new(Rule::Resource, format!("{} is no operation of any action", request.operation), "an update of the resource that the voted action writes"));
+        return Err(Refusal::new(
+            Rule::Resource,
+            format!("{} is no operation of any action", request.operation),
+            "an update of the resource that the voted action writes",
+        ));
     }
     if request.field_manager != FIELD_MANAGER {
         return Err(Refusal::new(Rule::Resource, format!("field manager `{:.64}`", request.field_manager), format!("field manager `{FIELD_MANAGER}`")));
@@ -75,7 +79,11 @@ fn judge_by_plan(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at:
 fn apply(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMillis, target: &Value) -> Result<(), Refusal> {
     let age = facts.now.since(created_at);
     if age > i64::from(plan.expires_after_ms) {
-        return Err(Refusal::new(Rule::Expired, format!("the plan is {} s old", age / 1000), format!("a write within {} s of the plan", plan.expires_after_ms / 1000)));
+        return Err(Refusal::new(
+            Rule::Expired,
+            format!("the plan is {} s old", age / 1000),
+            format!("a write within {} s of the plan", plan.expires_after_ms / 1000),
+        ));
     }
     authority::may_apply(facts, &plan.proposal)?;
     authority::unchanged_since_planning(facts, plan)?;

@@ -53,7 +53,15 @@ pub(super) fn context(alert: &str, since: UnixMillis) -> Context {
 
 pub(super) fn roster() -> Roster {
     Roster {
-        seats: super::SEATS.iter().map(|s| RosterSeat { name: s.name.into(), domain: s.domain, account: format!("assent-seat-{}", s.name), principals: crate::consensus::shipped_principals(s.domain) }).collect(),
+        seats: super::SEATS
+            .iter()
+            .map(|s| RosterSeat {
+                name: s.name.into(),
+                domain: s.domain,
+                account: format!("assent-seat-{}", s.name),
+                principals: crate::consensus::shipped_principals(s.domain),
+            })
+            .collect(),
         quorum: 3,
         supporters: 2,
         tally: TallyConfiguration::shipped(),

@@ -62,7 +62,12 @@ impl Bench {
         let cluster = api_only(name).await.unwrap();
         let admin = cluster.client().await.unwrap();
         let authority = Arc::new(Authority::new());
-        let seat = |(name, domain): &(&str, Domain)| Seat { name: (*name).into(), domain: *domain, account: names::accounts::seat(name), principals: assent_core::consensus::shipped_principals(*domain) };
+        let seat = |(name, domain): &(&str, Domain)| Seat {
+            name: (*name).into(),
+            domain: *domain,
+            account: names::accounts::seat(name),
+            principals: assent_core::consensus::shipped_principals(*domain),
+        };
         let roster = consensus::Roster {
             seats: SEATS.iter().map(seat).collect(),
             quorum: 3,

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use assent_runtime::workload::{Name, pem};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -76,10 +76,7 @@ pub fn validity(name: &Name, now: SystemTime) -> Validity {
     let (control, _) = name.authority().split_once('.').unwrap_or_default();
     let seat = name.namespace() == control && name.account().starts_with(SEAT_PREFIX);
     let life = if seat { SEAT_LIFE } else { WORKLOAD_LIFE };
-    Validity {
-        not_before: now - CLOCK_SKEW,
-        not_after: now + life + CLOCK_SKEW,
-    }
+    Validity { not_before: now - CLOCK_SKEW, not_after: now + life + CLOCK_SKEW }
 }
 
 /// A new root and an issuer under it. The root's key does not leave this function.
@@ -90,9 +87,7 @@ pub fn create(authority: &str, now: SystemTime) -> Result<Material, Error> {
     let params = |kind: &str, constraint| {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, format!("{kind}.identity.{authority}"));
+        params.distinguished_name.push(DnType::CommonName, format!("{kind}.identity.{authority}"));
         params.is_ca = IsCa::Ca(constraint);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.use_authority_key_identifier_extension = true;
@@ -101,20 +96,10 @@ pub fn create(authority: &str, now: SystemTime) -> Result<Material, Error> {
         params
     };
     let generate = || KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(Error::Sign);
-    let root = rcgen::CertifiedIssuer::self_signed(
-        params("root", BasicConstraints::Constrained(1)),
-        generate()?,
-    )
-    .map_err(Error::Sign)?;
+    let root = rcgen::CertifiedIssuer::self_signed(params("root", BasicConstraints::Constrained(1)), generate()?).map_err(Error::Sign)?;
     let key = generate()?;
-    let issuer = params("issuer", BasicConstraints::Constrained(0))
-        .signed_by(&key, &root)
-        .map_err(Error::Sign)?;
-    Ok(Material {
-        bundle: pem(root.der()),
-        certificate: pem(issuer.der()),
-        key: key.serialize_pem(),
-    })
+    let issuer = params("issuer", BasicConstraints::Constrained(0)).signed_by(&key, &root).map_err(Error::Sign)?;
+    Ok(Material { bundle: pem(root.der()), certificate: pem(issuer.der()), key: key.serialize_pem() })
 }
 
 // === impl Issuer ===
@@ -126,29 +111,16 @@ impl Issuer {
     /// [`Error::Material`] if it is unreadable, [`Error::Sign`] if the key is not P-256.
     pub fn load(material: &Material) -> Result<Self, Error> {
         let unreadable = |reason| move |_| Error::Material { reason };
-        let certificate = CertificateDer::from_pem_slice(material.certificate.as_bytes())
-            .map_err(unreadable("the certificate is not pem"))?;
-        let key = KeyPair::from_pkcs8_pem_and_sign_algo(&material.key, &PKCS_ECDSA_P256_SHA256)
-            .map_err(Error::Sign)?;
-        let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(&certificate)
-            .map_err(|_| Error::Material {
-                reason: "the certificate is not der",
-            })?;
-        if parsed.public_key().subject_public_key.data.as_ref()
-            != rcgen::PublicKeyData::der_bytes(&key)
-        {
-            return Err(Error::Material {
-                reason: "certificate and key do not belong together",
-            });
+        let certificate = CertificateDer::from_pem_slice(material.certificate.as_bytes()).map_err(unreadable("the certificate is not pem"))?;
+        let key = KeyPair::from_pkcs8_pem_and_sign_algo(&material.key, &PKCS_ECDSA_P256_SHA256).map_err(Error::Sign)?;
+        let (_, parsed) =
+            x509_parser::certificate::X509Certificate::from_der(&certificate).map_err(|_| Error::Material { reason: "the certificate is not der" })?;
+        if parsed.public_key().subject_public_key.data.as_ref() != rcgen::PublicKeyData::der_bytes(&key) {
+            return Err(Error::Material { reason: "certificate and key do not belong together" });
         }
         let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default();
         let issuer = rcgen::Issuer::from_ca_cert_der(&certificate, key).map_err(Error::Sign)?;
-        Ok(Self {
-            issuer,
-            certificate,
-            bundle: material.bundle.clone(),
-            not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
-        })
+        Ok(Self { issuer, certificate, bundle: material.bundle.clone(), not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) })
     }
 
     /// The issuer's own certificate, the intermediate of every leaf.
@@ -170,34 +142,20 @@ impl Issuer {
     ///
     /// # Errors
     /// [`Error::Refused`] if another name was asked for or the key is not P-256.
-    pub fn sign(
-        &self,
-        request: &Examined,
-        proven: &Name,
-        validity: Validity,
-        serial: [u8; 16],
-    ) -> Result<CertificateDer<'static>, Error> {
+    pub fn sign(&self, request: &Examined, proven: &Name, validity: Validity, serial: [u8; 16]) -> Result<CertificateDer<'static>, Error> {
         if request.identity != proven.as_str() {
-            let text = format!(
-                "requested identity did not match the token: `{}`",
-                proven.as_str()
-            );
+            let text = format!("requested identity did not match the token: `{}`", proven.as_str());
             return Err(Error::Refused(Refusal::Denied(text)));
         }
         let key = request.key().map_err(Error::Refused)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name(proven));
+        params.distinguished_name.push(DnType::CommonName, common_name(proven));
         let name = proven.as_str().try_into().map_err(Error::Sign)?;
         params.subject_alt_names = vec![SanType::DnsName(name)];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(SerialNumber::from_slice(&positive(serial)));
         params.not_before = validity.not_before.into();
@@ -215,11 +173,7 @@ impl std::fmt::Debug for Material {
 
 /// X.520 caps a common name at 64 characters; the alternative name is what counts.
 fn common_name(name: &Name) -> String {
-    if name.as_str().len() <= 64 {
-        name.to_string()
-    } else {
-        String::from(name.account())
-    }
+    if name.as_str().len() <= 64 { name.to_string() } else { String::from(name.account()) }
 }
 
 /// A serial number is a positive integer: no sign bit, and no leading zero that DER would drop.

@@ -26,11 +26,9 @@ pub struct Examined {
 /// # Errors
 /// [`Refusal::Invalid`] if it cannot be read, [`Refusal::Denied`] if it names anything else.
 pub fn examine(identity: &str, token: &[u8], request: &[u8]) -> Result<Examined, Refusal> {
-    for (what, length, limit) in [
-        ("identity", identity.len(), MAX_IDENTITY),
-        ("token", token.len(), MAX_TOKEN),
-        ("certificate signing request", request.len(), MAX_REQUEST),
-    ] {
+    for (what, length, limit) in
+        [("identity", identity.len(), MAX_IDENTITY), ("token", token.len(), MAX_TOKEN), ("certificate signing request", request.len(), MAX_REQUEST)]
+    {
         if length == 0 {
             return invalid(format!("missing {what}"));
         }
@@ -48,33 +46,21 @@ pub fn examine(identity: &str, token: &[u8], request: &[u8]) -> Result<Examined,
         return invalid("certificate signing request is not signed by its own key");
     }
     check_names(identity, &parsed)?;
-    Ok(Examined {
-        identity: identity.to_owned(),
-        key: parsed.certification_request_info.subject_pki.raw.to_vec(),
-    })
+    Ok(Examined { identity: identity.to_owned(), key: parsed.certification_request_info.subject_pki.raw.to_vec() })
 }
 
 fn check_names(identity: &str, request: &X509CertificationRequest<'_>) -> Result<(), Refusal> {
-    for name in request
-        .certification_request_info
-        .subject
-        .iter_common_name()
-    {
+    for name in request.certification_request_info.subject.iter_common_name() {
         if !matches!(name.as_str(), Ok(name) if name.is_empty() || name == identity) {
             return denied("common name is not the requested identity");
         }
     }
     let mut found = 0;
     // Every extension request attribute counts: a second one must not smuggle in another name.
-    let extensions = request
-        .certification_request_info
-        .iter_attributes()
-        .filter_map(|attribute| match attribute.parsed_attribute() {
-            x509_parser::cri_attributes::ParsedCriAttribute::ExtensionRequest(request) => {
-                Some(&request.extensions)
-            }
-            _ => None,
-        });
+    let extensions = request.certification_request_info.iter_attributes().filter_map(|attribute| match attribute.parsed_attribute() {
+        x509_parser::cri_attributes::ParsedCriAttribute::ExtensionRequest(request) => Some(&request.extensions),
+        _ => None,
+    });
     for extension in extensions.flatten() {
         match extension.parsed_extension() {
             ParsedExtension::SubjectAlternativeName(names) => {
@@ -93,11 +79,7 @@ fn check_names(identity: &str, request: &X509CertificationRequest<'_>) -> Result
             _ => {}
         }
     }
-    if found == 1 {
-        Ok(())
-    } else {
-        denied("exactly one dns name must be requested")
-    }
+    if found == 1 { Ok(()) } else { denied("exactly one dns name must be requested") }
 }
 
 // === impl Examined ===

@@ -37,22 +37,12 @@ pub fn bound(review: &TokenReviewStatus) -> Result<Bound, Refusal> {
         return denied("the token is not authenticated");
     }
     // An API server that does not know audiences leaves this empty and would accept any token.
-    if !review
-        .audiences
-        .iter()
-        .flatten()
-        .any(|audience| audience == TOKEN_AUDIENCE)
-    {
+    if !review.audiences.iter().flatten().any(|audience| audience == TOKEN_AUDIENCE) {
         return denied("the token is for another audience");
     }
     let user = review.user.as_ref();
-    let username = user
-        .and_then(|user| user.username.as_deref())
-        .unwrap_or_default();
-    let Some((namespace, account)) = username
-        .strip_prefix("system:serviceaccount:")
-        .and_then(|rest| rest.split_once(':'))
-    else {
+    let username = user.and_then(|user| user.username.as_deref()).unwrap_or_default();
+    let Some((namespace, account)) = username.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':')) else {
         return invalid("the token is not a service account's");
     };
     // The same shape rules as the name that is derived from it.
@@ -60,9 +50,7 @@ pub fn bound(review: &TokenReviewStatus) -> Result<Bound, Refusal> {
         return invalid("namespace and service account must be dns labels");
     }
     let extra = |key: &str| {
-        let values = user
-            .and_then(|user| user.extra.as_ref())
-            .and_then(|extra| extra.get(key));
+        let values = user.and_then(|user| user.extra.as_ref()).and_then(|extra| extra.get(key));
         match values.map(Vec::as_slice) {
             Some([value]) if !value.is_empty() => Some(value.clone()),
             _ => None,
@@ -71,12 +59,7 @@ pub fn bound(review: &TokenReviewStatus) -> Result<Bound, Refusal> {
     let (Some(pod), Some(uid)) = (extra(POD_NAME), extra(POD_UID)) else {
         return denied("the token is not bound to a pod");
     };
-    Ok(Bound {
-        namespace: namespace.to_owned(),
-        account: account.to_owned(),
-        pod,
-        uid,
-    })
+    Ok(Bound { namespace: namespace.to_owned(), account: account.to_owned(), pod, uid })
 }
 
 /// Whether the pod read back is the one the token was issued to, and still runs.
@@ -90,17 +73,11 @@ pub fn check_pod(bound: &Bound, pod: Option<&Pod>) -> Result<(), Refusal> {
     if pod.metadata.uid.as_deref() != Some(bound.uid.as_str()) {
         return denied("the pod is not the one the token was issued to");
     }
-    let account = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.service_account_name.as_deref());
+    let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref());
     if account != Some(bound.account.as_str()) {
         return denied("the pod runs as another service account");
     }
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     if pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed")) {
         return denied("the pod is terminating");
     }

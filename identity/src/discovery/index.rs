@@ -78,8 +78,7 @@ impl Index {
         }
         if let Some(pod) = pod {
             // An address passes to the pod that was told of last.
-            self.pod_addresses
-                .extend(pod.addresses.iter().map(|address| (*address, key.clone())));
+            self.pod_addresses.extend(pod.addresses.iter().map(|address| (*address, key.clone())));
             self.pods.insert(key.clone(), Arc::new(pod));
         }
         true
@@ -94,12 +93,7 @@ impl Index {
             release(&mut self.service_addresses, &old.addresses, key);
         }
         if let Some(service) = service {
-            self.service_addresses.extend(
-                service
-                    .addresses
-                    .iter()
-                    .map(|address| (*address, key.clone())),
-            );
+            self.service_addresses.extend(service.addresses.iter().map(|address| (*address, key.clone())));
             self.services.insert(key.clone(), service);
         }
         true
@@ -119,10 +113,7 @@ impl Index {
             }
         }
         if let Some(slice) = slice {
-            self.slices_of
-                .entry(slice.service.clone())
-                .or_default()
-                .insert(key.clone());
+            self.slices_of.entry(slice.service.clone()).or_default().insert(key.clone());
             self.slices.insert(key.clone(), slice);
         }
         true
@@ -133,10 +124,7 @@ impl Index {
         if let Some(service) = self.service_addresses.get(&address) {
             return Target::Service(service.clone());
         }
-        let pod = self
-            .pod_addresses
-            .get(&address)
-            .and_then(|key| self.pods.get(key));
+        let pod = self.pod_addresses.get(&address).and_then(|key| self.pods.get(key));
         pod.map_or(Target::Unknown, |pod| Target::Pod(pod.clone()))
     }
 
@@ -147,18 +135,8 @@ impl Index {
             return Some(Endpoints::new());
         };
         let mut endpoints = Endpoints::new();
-        for slice in self
-            .slices_of
-            .get(service)
-            .into_iter()
-            .flatten()
-            .filter_map(|key| self.slices.get(key))
-        {
-            let Some((_, target)) = slice
-                .ports
-                .iter()
-                .find(|(slice_port, _)| slice_port == name)
-            else {
+        for slice in self.slices_of.get(service).into_iter().flatten().filter_map(|key| self.slices.get(key)) {
+            let Some((_, target)) = slice.ports.iter().find(|(slice_port, _)| slice_port == name) else {
                 continue;
             };
             for (address, pod) in &slice.endpoints {
@@ -200,36 +178,21 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> Key {
-        Key {
-            namespace: "shop".to_owned(),
-            name: name.to_owned(),
-        }
+        Key { namespace: "shop".to_owned(), name: name.to_owned() }
     }
 
     fn pod(name: &str, address: &str) -> Pod {
-        Pod {
-            key: key(name),
-            account: "cart".to_owned(),
-            workload: None,
-            meshed: true,
-            addresses: vec![address.parse().unwrap()],
-        }
+        Pod { key: key(name), account: "cart".to_owned(), workload: None, meshed: true, addresses: vec![address.parse().unwrap()] }
     }
 
     fn index() -> Index {
         let mut index = Index::default();
-        let service = Service {
-            addresses: vec!["10.96.0.9".parse().unwrap()],
-            ports: vec![(80, "http".to_owned())],
-        };
+        let service = Service { addresses: vec!["10.96.0.9".parse().unwrap()], ports: vec![(80, "http".to_owned())] };
         assert!(index.service(&key("cart"), Some(service)));
         let slice = Slice {
             service: key("cart"),
             ports: vec![("http".to_owned(), 8080)],
-            endpoints: vec![
-                ("10.0.0.1".parse().unwrap(), Some(key("cart-1"))),
-                ("10.0.0.9".parse().unwrap(), None),
-            ],
+            endpoints: vec![("10.0.0.1".parse().unwrap(), Some(key("cart-1"))), ("10.0.0.9".parse().unwrap(), None)],
         };
         assert!(index.slice(&key("cart-x"), Some(slice)));
         index
@@ -239,23 +202,12 @@ mod tests {
     fn an_endpoint_waits_for_its_pod() {
         let mut index = index();
         let without = index.endpoints(&key("cart"), 80).unwrap();
-        assert_eq!(
-            without.keys().map(ToString::to_string).collect::<Vec<_>>(),
-            ["10.0.0.9:8080"]
-        );
+        assert_eq!(without.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.9:8080"]);
         assert!(index.pod(&key("cart-1"), Some(pod("cart-1", "10.0.0.1"))));
-        assert!(
-            !index.pod(&key("cart-1"), Some(pod("cart-1", "10.0.0.1"))),
-            "nothing changed"
-        );
+        assert!(!index.pod(&key("cart-1"), Some(pod("cart-1", "10.0.0.1"))), "nothing changed");
         let with = index.endpoints(&key("cart"), 80).unwrap();
         assert_eq!(with.len(), 2);
-        assert!(
-            with[&"10.0.0.1:8080".parse().unwrap()]
-                .as_ref()
-                .unwrap()
-                .meshed
-        );
+        assert!(with[&"10.0.0.1:8080".parse().unwrap()].as_ref().unwrap().meshed);
     }
 
     #[test]
@@ -272,15 +224,10 @@ mod tests {
         index.pod(&key("old"), Some(pod("old", "10.0.0.1")));
         index.pod(&key("new"), Some(pod("new", "10.0.0.1")));
         index.pod(&key("old"), None);
-        let Target::Pod(found) = index.target(address) else {
-            panic!("address lost")
-        };
+        let Target::Pod(found) = index.target(address) else { panic!("address lost") };
         assert_eq!(found.key, key("new"));
         index.pod(&key("new"), None);
         assert_eq!(index.target(address), Target::Unknown);
-        assert_eq!(
-            index.target("10.96.0.9".parse().unwrap()),
-            Target::Service(key("cart"))
-        );
+        assert_eq!(index.target("10.96.0.9".parse().unwrap()), Target::Service(key("cart")));
     }
 }

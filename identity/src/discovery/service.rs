@@ -37,29 +37,23 @@ impl Discovery {
     }
 
     /// A stream of what `next` makes of the index at first and after every change.
-    fn follow<T: Send + 'static>(
-        &self,
-        next: impl FnMut(&Index) -> Vec<T> + Send + 'static,
-    ) -> Answers<T> {
+    fn follow<T: Send + 'static>(&self, next: impl FnMut(&Index) -> Vec<T> + Send + 'static) -> Answers<T> {
         let (live, version) = (self.live.clone(), self.live.version());
         let state = (live, version, next, VecDeque::new(), true);
-        Box::pin(stream::unfold(
-            state,
-            async |(live, mut version, mut next, mut queue, mut first)| {
-                loop {
-                    if let Some(answer) = queue.pop_front() {
-                        return Some((Ok(answer), (live, version, next, queue, first)));
-                    }
-                    if !std::mem::take(&mut first) {
-                        version.changed().await.ok()?;
-                        tokio::time::sleep(COALESCE).await;
-                    }
-                    // Seen before it is read: a change in between is looked at again.
-                    version.mark_unchanged();
-                    queue.extend(next(&live.read()));
+        Box::pin(stream::unfold(state, async |(live, mut version, mut next, mut queue, mut first)| {
+            loop {
+                if let Some(answer) = queue.pop_front() {
+                    return Some((Ok(answer), (live, version, next, queue, first)));
                 }
-            },
-        ))
+                if !std::mem::take(&mut first) {
+                    version.changed().await.ok()?;
+                    tokio::time::sleep(COALESCE).await;
+                }
+                // Seen before it is read: a change in between is looked at again.
+                version.mark_unchanged();
+                queue.extend(next(&live.read()));
+            }
+        }))
     }
 }
 
@@ -68,49 +62,30 @@ impl Destination for Discovery {
     type GetStream = Answers<Update>;
     type GetProfileStream = Answers<DestinationProfile>;
 
-    async fn get(
-        &self,
-        request: Request<GetDestination>,
-    ) -> Result<Response<Self::GetStream>, Status> {
+    async fn get(&self, request: Request<GetDestination>) -> Result<Response<Self::GetStream>, Status> {
         PeerIdentity::of(&request)?.name()?;
         let path = request.into_inner().path;
-        let authority = self
-            .wire
-            .authority(&path)
-            .ok_or_else(|| Status::invalid_argument("not a service of this cluster"))?;
+        let authority = self.wire.authority(&path).ok_or_else(|| Status::invalid_argument("not a service of this cluster"))?;
         let (wire, mut sent, mut first) = (self.wire.clone(), Sent::new(), true);
         Ok(Response::new(self.follow(move |index| {
             let endpoints = index.endpoints(&authority.service, authority.port);
-            let (updates, now) = wire.updates(
-                &authority,
-                &sent,
-                endpoints.as_ref(),
-                std::mem::take(&mut first),
-            );
+            let (updates, now) = wire.updates(&authority, &sent, endpoints.as_ref(), std::mem::take(&mut first));
             sent = now;
             updates
         })))
     }
 
-    async fn get_profile(
-        &self,
-        request: Request<GetDestination>,
-    ) -> Result<Response<Self::GetProfileStream>, Status> {
+    async fn get_profile(&self, request: Request<GetDestination>) -> Result<Response<Self::GetProfileStream>, Status> {
         PeerIdentity::of(&request)?.name()?;
         let path = request.into_inner().path;
         let (wire, mut sent) = (self.wire.clone(), None);
-        let profile: Box<dyn Fn(&Index) -> DestinationProfile + Send> =
-            match (Wire::address(&path), wire.authority(&path)) {
-                (Some(address), _) => Box::new(move |index| wire.profile(index, address)),
-                (None, Some(authority)) => {
-                    Box::new(move |_| wire.service_profile(&authority.service, authority.port))
-                }
-                (None, None) => {
-                    return Err(Status::invalid_argument(
-                        "neither an address nor a service of this cluster",
-                    ));
-                }
-            };
+        let profile: Box<dyn Fn(&Index) -> DestinationProfile + Send> = match (Wire::address(&path), wire.authority(&path)) {
+            (Some(address), _) => Box::new(move |index| wire.profile(index, address)),
+            (None, Some(authority)) => Box::new(move |_| wire.service_profile(&authority.service, authority.port)),
+            (None, None) => {
+                return Err(Status::invalid_argument("neither an address nor a service of this cluster"));
+            }
+        };
         Ok(Response::new(self.follow(move |index| {
             let now = profile(index);
             if sent.as_ref() == Some(&now) {

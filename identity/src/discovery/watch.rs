@@ -84,11 +84,7 @@ type SlimService = Object<ServiceSpec, NotUsed>;
 
 impl Default for Live {
     fn default() -> Self {
-        Self {
-            index: Arc::default(),
-            version: watch::Sender::new(0),
-            unsynced: watch::Sender::new(BTreeSet::from(["endpointslices", "pods", "services"])),
-        }
+        Self { index: Arc::default(), version: watch::Sender::new(0), unsynced: watch::Sender::new(BTreeSet::from(["endpointslices", "pods", "services"])) }
     }
 }
 
@@ -114,27 +110,14 @@ impl Live {
         let all = watcher::Config::default;
         let pods = Api::<SlimPod>::all_with(client.clone(), &ApiResource::erase::<core::Pod>(&()));
         let pods = kube::runtime::watcher(pods, all().fields(RUNNING)).default_backoff();
-        let services =
-            Api::<SlimService>::all_with(client.clone(), &ApiResource::erase::<core::Service>(&()));
+        let services = Api::<SlimService>::all_with(client.clone(), &ApiResource::erase::<core::Service>(&()));
         let services = kube::runtime::watcher(services, all()).default_backoff();
         let slices = Api::<EndpointSlice>::all(client);
         let slices = kube::runtime::watcher(slices, all().labels(SERVICE_LABEL)).default_backoff();
         tokio::join!(
             self.apply("pods", pods, pod, Index::pod, Index::pod_keys),
-            self.apply(
-                "services",
-                services,
-                service,
-                Index::service,
-                Index::service_keys
-            ),
-            self.apply(
-                "endpointslices",
-                slices,
-                slice,
-                Index::slice,
-                Index::slice_keys
-            ),
+            self.apply("services", services, service, Index::service, Index::service_keys),
+            self.apply("endpointslices", slices, slice, Index::slice, Index::slice_keys),
         );
     }
 
@@ -168,8 +151,7 @@ impl Live {
                         }
                         changed
                     });
-                    self.unsynced
-                        .send_if_modified(|unsynced| unsynced.remove(kind));
+                    self.unsynced.send_if_modified(|unsynced| unsynced.remove(kind));
                 }
                 Ok(Event::Apply(object)) => {
                     let (key, value) = cut(object);
@@ -180,11 +162,7 @@ impl Live {
                     self.change(|index| replace(index, &key, None));
                 }
                 // What is known stays: stale endpoints beat none.
-                Err(error) => tracing::warn!(
-                    kind,
-                    error = telemetry::chain(&error),
-                    "watch failed; retrying"
-                ),
+                Err(error) => tracing::warn!(kind, error = telemetry::chain(&error), "watch failed; retrying"),
             }
         }
     }
@@ -199,34 +177,18 @@ impl Live {
 
 fn key(object: &impl kube::Resource) -> Key {
     let meta = object.meta();
-    Key {
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        name: meta.name.clone().unwrap_or_default(),
-    }
+    Key { namespace: meta.namespace.clone().unwrap_or_default(), name: meta.name.clone().unwrap_or_default() }
 }
 
 fn pod(mut object: SlimPod) -> (Key, Option<Pod>) {
     let key = key(&object);
     let status = object.status.take().unwrap_or_default();
-    let addresses = if object.spec.host_network {
-        Vec::new()
-    } else {
-        status
-            .pod_ips
-            .iter()
-            .filter_map(|address| ip(&address.ip))
-            .collect()
-    };
-    let statuses = status
-        .init_container_statuses
-        .iter()
-        .chain(&status.container_statuses);
+    let addresses = if object.spec.host_network { Vec::new() } else { status.pod_ips.iter().filter_map(|address| ip(&address.ip)).collect() };
+    let statuses = status.init_container_statuses.iter().chain(&status.container_statuses);
     let pod = Pod {
         account: std::mem::take(&mut object.spec.service_account_name),
         workload: workload(&object),
-        meshed: statuses
-            .into_iter()
-            .any(|container| container.name == SIDECAR && container.ready),
+        meshed: statuses.into_iter().any(|container| container.name == SIDECAR && container.ready),
         addresses,
         key: key.clone(),
     };
@@ -235,16 +197,10 @@ fn pod(mut object: SlimPod) -> (Key, Option<Pod>) {
 
 /// What owns the pod; a ReplicaSet that a Deployment made counts as the Deployment.
 fn workload(pod: &SlimPod) -> Option<(String, String)> {
-    let owner = pod
-        .owner_references()
-        .iter()
-        .find(|owner| owner.controller == Some(true))?;
+    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true))?;
     if owner.kind == "ReplicaSet"
         && let Some(hash) = pod.labels().get(TEMPLATE_LABEL)
-        && let Some(name) = owner
-            .name
-            .strip_suffix(hash.as_str())
-            .and_then(|name| name.strip_suffix('-'))
+        && let Some(name) = owner.name.strip_suffix(hash.as_str()).and_then(|name| name.strip_suffix('-'))
     {
         return Some(("deployment".to_owned(), name.to_owned()));
     }
@@ -253,18 +209,8 @@ fn workload(pod: &SlimPod) -> Option<(String, String)> {
 
 fn service(object: SlimService) -> (Key, Option<Service>) {
     // Headless is `None` in words, which is no address.
-    let addresses = object
-        .spec
-        .cluster_ips
-        .iter()
-        .filter_map(|address| ip(address))
-        .collect();
-    let ports = object
-        .spec
-        .ports
-        .iter()
-        .map(|port| (port.port, port.name.clone()))
-        .collect();
+    let addresses = object.spec.cluster_ips.iter().filter_map(|address| ip(address)).collect();
+    let ports = object.spec.ports.iter().map(|port| (port.port, port.name.clone())).collect();
     (key(&object), Some(Service { addresses, ports }))
 }
 
@@ -274,15 +220,7 @@ fn slice(object: EndpointSlice) -> (Key, Option<Slice>) {
         return (key, None);
     };
     let ports = object.ports.unwrap_or_default();
-    let ports = ports
-        .into_iter()
-        .filter_map(|port| {
-            Some((
-                port.name.unwrap_or_default(),
-                u16::try_from(port.port?).ok()?,
-            ))
-        })
-        .collect();
+    let ports = ports.into_iter().filter_map(|port| Some((port.name.unwrap_or_default(), u16::try_from(port.port?).ok()?))).collect();
     let mut endpoints = Vec::new();
     for endpoint in object.endpoints {
         // Absent means ready.
@@ -292,27 +230,9 @@ fn slice(object: EndpointSlice) -> (Key, Option<Slice>) {
         let pod = endpoint
             .target_ref
             .filter(|target| target.kind.as_deref() == Some("Pod"))
-            .map(|target| Key {
-                namespace: target.namespace.unwrap_or_else(|| key.namespace.clone()),
-                name: target.name.unwrap_or_default(),
-            });
-        endpoints.extend(
-            endpoint
-                .addresses
-                .iter()
-                .filter_map(|address| Some((ip(address)?, pod.clone()))),
-        );
+            .map(|target| Key { namespace: target.namespace.unwrap_or_else(|| key.namespace.clone()), name: target.name.unwrap_or_default() });
+        endpoints.extend(endpoint.addresses.iter().filter_map(|address| Some((ip(address)?, pod.clone()))));
     }
-    let service = Key {
-        namespace: key.namespace.clone(),
-        name: service,
-    };
-    (
-        key,
-        Some(Slice {
-            service,
-            ports,
-            endpoints,
-        }),
-    )
+    let service = Key { namespace: key.namespace.clone(), name: service };
+    (key, Some(Slice { service, ports, endpoints }))
 }

@@ -7,10 +7,7 @@ use assent_runtime::workload::Name;
 use linkerd2_proxy_api::destination::protocol_hint::{Opaque, OpaqueTransport, Protocol};
 use linkerd2_proxy_api::destination::tls_identity::{DnsLikeIdentity, Strategy};
 use linkerd2_proxy_api::destination::update::Update as Change;
-use linkerd2_proxy_api::destination::{
-    AddrSet, DestinationProfile, NoEndpoints, ProtocolHint, TlsIdentity, Update, WeightedAddr,
-    WeightedAddrSet,
-};
+use linkerd2_proxy_api::destination::{AddrSet, DestinationProfile, NoEndpoints, ProtocolHint, TlsIdentity, Update, WeightedAddr, WeightedAddrSet};
 use linkerd2_proxy_api::meta;
 use linkerd2_proxy_api::net::TcpAddress;
 
@@ -46,10 +43,7 @@ pub(crate) type Sent = BTreeMap<SocketAddr, WeightedAddr>;
 
 impl Wire {
     pub(crate) fn new(own: Name, cluster_domain: String) -> Self {
-        Self {
-            own,
-            cluster_domain,
-        }
+        Self { own, cluster_domain }
     }
 
     /// Reads `svc.ns.svc.DOMAIN[:port]`; anything else is no service of this cluster.
@@ -62,18 +56,12 @@ impl Wire {
             None => (path, 80),
         };
         let host = host.strip_suffix('.').unwrap_or(host);
-        let short = host
-            .strip_suffix(self.cluster_domain.as_str())?
-            .strip_suffix('.')?
-            .strip_suffix(".svc")?;
+        let short = host.strip_suffix(self.cluster_domain.as_str())?.strip_suffix('.')?.strip_suffix(".svc")?;
         let (name, namespace) = short.split_once('.')?;
         if name.is_empty() || namespace.is_empty() || namespace.contains('.') {
             return None;
         }
-        let service = Key {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
+        let service = Key { namespace: namespace.to_owned(), name: name.to_owned() };
         Some(Authority { service, port })
     }
 
@@ -91,21 +79,14 @@ impl Wire {
         match index.target(address.ip()) {
             Target::Unknown => DestinationProfile::default(),
             Target::Service(service) => self.service_profile(&service, address.port()),
-            Target::Pod(pod) => DestinationProfile {
-                opaque_protocol,
-                endpoint: Some(self.endpoint(address, Some(&pod))),
-                ..DestinationProfile::default()
-            },
+            Target::Pod(pod) => DestinationProfile { opaque_protocol, endpoint: Some(self.endpoint(address, Some(&pod))), ..DestinationProfile::default() },
         }
     }
 
     /// The profile of a service that was asked for by name.
     pub(crate) fn service_profile(&self, service: &Key, port: u16) -> DestinationProfile {
         DestinationProfile {
-            fully_qualified_name: format!(
-                "{}.{}.svc.{}",
-                service.name, service.namespace, self.cluster_domain
-            ),
+            fully_qualified_name: format!("{}.{}.svc.{}", service.name, service.namespace, self.cluster_domain),
             opaque_protocol: OPAQUE_PORTS.contains(&port),
             parent_ref: Some(reference("Service", service, port)),
             ..DestinationProfile::default()
@@ -114,46 +95,20 @@ impl Wire {
 
     /// The updates that take a client from `sent` to `now`, and what it then has. `first` always
     /// says something; later on, no difference is no message.
-    pub(crate) fn updates(
-        &self,
-        authority: &Authority,
-        sent: &Sent,
-        now: Option<&Endpoints>,
-        first: bool,
-    ) -> (Vec<Update>, Sent) {
-        let next: Sent = now
-            .into_iter()
-            .flatten()
-            .map(|(address, pod)| (*address, self.endpoint(*address, pod.as_deref())))
-            .collect();
+    pub(crate) fn updates(&self, authority: &Authority, sent: &Sent, now: Option<&Endpoints>, first: bool) -> (Vec<Update>, Sent) {
+        let next: Sent = now.into_iter().flatten().map(|(address, pod)| (*address, self.endpoint(*address, pod.as_deref()))).collect();
         let mut updates = Vec::new();
         if next.is_empty() {
             if first || !sent.is_empty() {
-                updates.push(update(Change::NoEndpoints(NoEndpoints {
-                    exists: now.is_some(),
-                })));
+                updates.push(update(Change::NoEndpoints(NoEndpoints { exists: now.is_some() })));
             }
             return (updates, next);
         }
-        let gone: Vec<_> = sent
-            .keys()
-            .filter(|address| !next.contains_key(address))
-            .map(|address| TcpAddress::from(*address))
-            .collect();
-        let fresh: Vec<_> = next
-            .iter()
-            .filter(|(address, endpoint)| sent.get(address) != Some(endpoint))
-            .map(|(_, endpoint)| endpoint.clone())
-            .collect();
+        let gone: Vec<_> = sent.keys().filter(|address| !next.contains_key(address)).map(|address| TcpAddress::from(*address)).collect();
+        let fresh: Vec<_> = next.iter().filter(|(address, endpoint)| sent.get(address) != Some(endpoint)).map(|(_, endpoint)| endpoint.clone()).collect();
         if !fresh.is_empty() {
-            let metric_labels = labels([
-                ("namespace", &authority.service.namespace),
-                ("service", &authority.service.name),
-            ]);
-            updates.push(update(Change::Add(WeightedAddrSet {
-                addrs: fresh,
-                metric_labels,
-            })));
+            let metric_labels = labels([("namespace", &authority.service.namespace), ("service", &authority.service.name)]);
+            updates.push(update(Change::Add(WeightedAddrSet { addrs: fresh, metric_labels })));
         }
         // After the additions, so that a client never has fewer endpoints than there are.
         if !gone.is_empty() {
@@ -163,24 +118,12 @@ impl Wire {
     }
 
     fn endpoint(&self, address: SocketAddr, pod: Option<&Pod>) -> WeightedAddr {
-        let mut endpoint = WeightedAddr {
-            addr: Some(TcpAddress::from(address)),
-            weight: WEIGHT,
-            ..WeightedAddr::default()
-        };
+        let mut endpoint = WeightedAddr { addr: Some(TcpAddress::from(address)), weight: WEIGHT, ..WeightedAddr::default() };
         let Some(pod) = pod else { return endpoint };
-        endpoint.metric_labels = labels([
-            ("namespace", &pod.key.namespace),
-            ("pod", &pod.key.name),
-            ("serviceaccount", &pod.account),
-        ]);
+        endpoint.metric_labels = labels([("namespace", &pod.key.namespace), ("pod", &pod.key.name), ("serviceaccount", &pod.account)]);
         if let Some((kind, name)) = &pod.workload {
-            endpoint
-                .metric_labels
-                .insert("workload".to_owned(), name.clone());
-            endpoint
-                .metric_labels
-                .insert("workload_kind".to_owned(), kind.clone());
+            endpoint.metric_labels.insert("workload".to_owned(), name.clone());
+            endpoint.metric_labels.insert("workload_kind".to_owned(), kind.clone());
             // The label that linkerd's dashboards join on.
             endpoint.metric_labels.insert(kind.clone(), name.clone());
         }
@@ -189,20 +132,11 @@ impl Wire {
         if let Ok(name) = self.own.sibling(&pod.key.namespace, &pod.account)
             && pod.meshed
         {
-            let identity = DnsLikeIdentity {
-                name: name.to_string(),
-            };
-            endpoint.tls_identity = Some(TlsIdentity {
-                server_name: Some(identity.clone()),
-                strategy: Some(Strategy::DnsLikeIdentity(identity)),
-            });
+            let identity = DnsLikeIdentity { name: name.to_string() };
+            endpoint.tls_identity = Some(TlsIdentity { server_name: Some(identity.clone()), strategy: Some(Strategy::DnsLikeIdentity(identity)) });
             endpoint.protocol_hint = Some(ProtocolHint {
-                opaque_transport: Some(OpaqueTransport {
-                    inbound_port: INBOUND_PORT,
-                }),
-                protocol: OPAQUE_PORTS
-                    .contains(&address.port())
-                    .then_some(Protocol::Opaque(Opaque {})),
+                opaque_transport: Some(OpaqueTransport { inbound_port: INBOUND_PORT }),
+                protocol: OPAQUE_PORTS.contains(&address.port()).then_some(Protocol::Opaque(Opaque {})),
             });
         }
         endpoint
@@ -215,16 +149,11 @@ pub(crate) fn ip(text: &str) -> Option<IpAddr> {
 }
 
 fn update(change: Change) -> Update {
-    Update {
-        update: Some(change),
-    }
+    Update { update: Some(change) }
 }
 
 fn labels<const N: usize>(pairs: [(&str, &String); N]) -> HashMap<String, String> {
-    pairs
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.clone()))
-        .collect()
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.clone())).collect()
 }
 
 fn reference(kind: &str, key: &Key, port: u16) -> meta::Metadata {
@@ -236,9 +165,7 @@ fn reference(kind: &str, key: &Key, port: u16) -> meta::Metadata {
         section: String::new(),
         port: u32::from(port),
     };
-    meta::Metadata {
-        kind: Some(meta::metadata::Kind::Resource(resource)),
-    }
+    meta::Metadata { kind: Some(meta::metadata::Kind::Resource(resource)) }
 }
 
 #[cfg(test)]
@@ -246,31 +173,16 @@ mod tests {
     use super::*;
 
     fn wire() -> Wire {
-        let own = Name::new(
-            "assent-system",
-            "assent-discovery",
-            "assent-system",
-            "cluster.local",
-        )
-        .unwrap();
+        let own = Name::new("assent-system", "assent-discovery", "assent-system", "cluster.local").unwrap();
         Wire::new(own, "cluster.local".to_owned())
     }
 
     #[test]
     fn reads_services_of_this_cluster_only() {
         let wire = wire();
-        let read = |path: &str| {
-            wire.authority(path)
-                .map(|a| format!("{}/{}:{}", a.service.namespace, a.service.name, a.port))
-        };
-        assert_eq!(
-            read("cart.shop.svc.cluster.local:8080").as_deref(),
-            Some("shop/cart:8080")
-        );
-        assert_eq!(
-            read("cart.shop.svc.cluster.local.").as_deref(),
-            Some("shop/cart:80")
-        );
+        let read = |path: &str| wire.authority(path).map(|a| format!("{}/{}:{}", a.service.namespace, a.service.name, a.port));
+        assert_eq!(read("cart.shop.svc.cluster.local:8080").as_deref(), Some("shop/cart:8080"));
+        assert_eq!(read("cart.shop.svc.cluster.local.").as_deref(), Some("shop/cart:80"));
         let long = format!("{}.shop.svc.cluster.local:80", "a".repeat(600));
         for path in [
             "",
@@ -290,10 +202,7 @@ mod tests {
 
     fn pod(name: &str, meshed: bool) -> std::sync::Arc<Pod> {
         std::sync::Arc::new(Pod {
-            key: Key {
-                namespace: "shop".to_owned(),
-                name: name.to_owned(),
-            },
+            key: Key { namespace: "shop".to_owned(), name: name.to_owned() },
             account: "cart".to_owned(),
             workload: Some(("deployment".to_owned(), "cart".to_owned())),
             meshed,
@@ -320,27 +229,14 @@ mod tests {
         let (updates, sent) = wire.updates(&authority, &Sent::new(), Some(&one), true);
         assert_eq!(kinds(&updates), ["add 1"]);
         assert_eq!(
-            sent.values()
-                .next()
-                .unwrap()
-                .tls_identity
-                .as_ref()
-                .unwrap()
-                .server_name
-                .as_ref()
-                .unwrap()
-                .name,
+            sent.values().next().unwrap().tls_identity.as_ref().unwrap().server_name.as_ref().unwrap().name,
             "cart.shop.serviceaccount.identity.assent-system.cluster.local"
         );
         let (updates, sent) = wire.updates(&authority, &sent, Some(&one), false);
         assert!(updates.is_empty());
         let (updates, sent) = wire.updates(&authority, &sent, Some(&two), false);
         assert_eq!(kinds(&updates), ["add 1", "remove 1"]);
-        assert_eq!(
-            sent.values().next().unwrap().tls_identity,
-            None,
-            "an unmeshed pod has no identity"
-        );
+        assert_eq!(sent.values().next().unwrap().tls_identity, None, "an unmeshed pod has no identity");
         let (updates, sent) = wire.updates(&authority, &sent, Some(&Endpoints::new()), false);
         assert_eq!(kinds(&updates), ["none true"]);
         let (updates, sent) = wire.updates(&authority, &sent, None, false);

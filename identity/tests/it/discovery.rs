@@ -25,34 +25,19 @@ use super::fixture::{Fixture, PATIENCE, any, apply, kubeconfig, log};
 
 async fn certified(fixture: &Fixture, account: &str) -> Workload {
     let pod = fixture.pod(&format!("{account}-self"), account).await;
-    let token = fixture
-        .issue(account, "identity.assent.dev", Some(&pod))
-        .await;
-    let (workload, renewal) = Workload::open(&fixture.workload("shop", account, &token).await)
-        .await
-        .unwrap();
+    let token = fixture.issue(account, "identity.assent.dev", Some(&pod)).await;
+    let (workload, renewal) = Workload::open(&fixture.workload("shop", account, &token).await).await.unwrap();
     drop(tokio::spawn(renewal.run()));
-    tokio::time::timeout(PATIENCE, workload.ready())
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(PATIENCE, workload.ready()).await.unwrap().unwrap();
     workload
 }
 
 fn ask(path: &str) -> GetDestination {
-    GetDestination {
-        scheme: "k8s".to_owned(),
-        path: path.to_owned(),
-        context_token: String::new(),
-    }
+    GetDestination { scheme: "k8s".to_owned(), path: path.to_owned(), context_token: String::new() }
 }
 
 async fn next<T>(stream: &mut Streaming<T>) -> T {
-    tokio::time::timeout(PATIENCE, stream.message())
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap()
+    tokio::time::timeout(PATIENCE, stream.message()).await.unwrap().unwrap().unwrap()
 }
 
 async fn profile(client: &mut DestinationClient<Channel>, path: &str) -> DestinationProfile {
@@ -72,9 +57,7 @@ async fn report(fixture: &Fixture, name: &str, ip: &str, sidecar_ready: bool) {
         "initContainerStatuses": [{"name": "assent-sidecar", "ready": sidecar_ready, "restartCount": 0, "image": "", "imageID": ""}],
     }});
     let pods = Api::<Pod>::namespaced(fixture.client.clone(), "shop");
-    pods.patch_status(name, &PatchParams::default(), &Patch::Merge(&status))
-        .await
-        .unwrap();
+    pods.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
 }
 
 fn slice(ready: &[(&str, &str)]) -> serde_json::Value {
@@ -96,117 +79,49 @@ async fn tells_pods_services_and_strangers_apart() {
     let token = CancellationToken::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let kube = kubeconfig(
-        &fixture.cluster,
-        &fixture.client,
-        fixture.directory.path().to_owned(),
-        "assent-discovery",
-    )
-    .await;
+    let kube = kubeconfig(&fixture.cluster, &fixture.client, fixture.directory.path().to_owned(), "assent-discovery").await;
     let own = fixture.workload("shop", "bank", "unused").await;
     // Any identity serves here; its own account's pod needs no other test.
     let server = certified(&fixture, "bank").await;
-    let args = Args {
-        listen: any(),
-        cluster_domain: "cluster.local".to_owned(),
-        kube,
-        workload: own,
-        log: log(),
-        admin: AdminArgs {
-            admin_address: any(),
-        },
-    };
-    let running = tokio::spawn(serve(
-        args,
-        listener,
-        server.clone(),
-        Tasks::new(token.clone()),
-    ));
+    let args = Args { listen: any(), cluster_domain: "cluster.local".to_owned(), kube, workload: own, log: log(), admin: AdminArgs { admin_address: any() } };
+    let running = tokio::spawn(serve(args, listener, server.clone(), Tasks::new(token.clone())));
     let channel = mtls::channel(&caller, &address, server.own_name()).unwrap();
     let mut client = DestinationClient::new(channel);
 
     // Nobody without a certificate.
     let anonymous = mtls::anonymous_channel(&caller, &address, server.own_name()).unwrap();
-    DestinationClient::new(anonymous)
-        .get_profile(ask("10.1.0.1:80"))
-        .await
-        .unwrap_err();
+    DestinationClient::new(anonymous).get_profile(ask("10.1.0.1:80")).await.unwrap_err();
 
     // A stranger passes through; words are refused.
-    assert_eq!(
-        profile(&mut client, "192.0.2.1:80").await,
-        DestinationProfile::default()
-    );
-    assert_eq!(
-        client
-            .get_profile(ask("nonsense"))
-            .await
-            .unwrap_err()
-            .code(),
-        Code::InvalidArgument
-    );
-    assert_eq!(
-        client.get(ask("10.1.0.1:80")).await.unwrap_err().code(),
-        Code::InvalidArgument
-    );
+    assert_eq!(profile(&mut client, "192.0.2.1:80").await, DestinationProfile::default());
+    assert_eq!(client.get_profile(ask("nonsense")).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(client.get(ask("10.1.0.1:80")).await.unwrap_err().code(), Code::InvalidArgument);
 
     // A pod gets an identity when its sidecar is ready, and the open stream says so.
     fixture.pod("cart-1", "cart").await;
-    let mut stream = client
-        .get_profile(ask("10.1.0.1:8080"))
-        .await
-        .unwrap()
-        .into_inner();
+    let mut stream = client.get_profile(ask("10.1.0.1:8080")).await.unwrap().into_inner();
     assert_eq!(next(&mut stream).await, DestinationProfile::default());
     report(&fixture, "cart-1", "10.1.0.1", false).await;
     let endpoint = next(&mut stream).await.endpoint.unwrap();
-    assert_eq!(
-        (
-            endpoint.tls_identity,
-            endpoint.metric_labels["pod"].as_str()
-        ),
-        (None, "cart-1")
-    );
+    assert_eq!((endpoint.tls_identity, endpoint.metric_labels["pod"].as_str()), (None, "cart-1"));
     report(&fixture, "cart-1", "10.1.0.1", true).await;
     let endpoint = next(&mut stream).await.endpoint.unwrap();
     let identity = endpoint.tls_identity.unwrap().server_name.unwrap().name;
-    assert_eq!(
-        identity,
-        "cart.shop.serviceaccount.identity.assent-system.cluster.local"
-    );
-    assert_eq!(
-        endpoint
-            .protocol_hint
-            .unwrap()
-            .opaque_transport
-            .unwrap()
-            .inbound_port,
-        4143
-    );
+    assert_eq!(identity, "cart.shop.serviceaccount.identity.assent-system.cluster.local");
+    assert_eq!(endpoint.protocol_hint.unwrap().opaque_transport.unwrap().inbound_port, 4143);
 
     // A service that is not there, then its address, then its endpoints as they come and go.
     let authority = "cart.shop.svc.cluster.local:80";
     let mut endpoints = client.get(ask(authority)).await.unwrap().into_inner();
-    let Change::NoEndpoints(none) = next(&mut endpoints).await.update.unwrap() else {
-        panic!("endpoints of nothing")
-    };
+    let Change::NoEndpoints(none) = next(&mut endpoints).await.update.unwrap() else { panic!("endpoints of nothing") };
     assert!(!none.exists);
     let services = Api::<Service>::namespaced(fixture.client.clone(), "shop");
-    let service = apply(&services, "cart", json!({"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}})).await;
+    let service =
+        apply(&services, "cart", json!({"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}})).await;
     let slices = Api::<EndpointSlice>::namespaced(fixture.client.clone(), "shop");
     apply(&slices, "cart-x", slice(&[("10.1.0.1", "cart-1")])).await;
     let first = added(next(&mut endpoints).await);
-    assert_eq!(
-        first[0]
-            .tls_identity
-            .as_ref()
-            .unwrap()
-            .server_name
-            .as_ref()
-            .unwrap()
-            .name,
-        identity
-    );
+    assert_eq!(first[0].tls_identity.as_ref().unwrap().server_name.as_ref().unwrap().name, identity);
     let ip = service.spec.unwrap().cluster_ip.unwrap();
     let named = profile(&mut client, &format!("{ip}:80")).await;
     assert_eq!(named.fully_qualified_name, "cart.shop.svc.cluster.local");
@@ -217,28 +132,17 @@ async fn tells_pods_services_and_strangers_apart() {
     apply(&slices, "cart-x", slice(&[("10.1.0.2", "cart-2")])).await;
     let second = added(next(&mut endpoints).await);
     assert_eq!(second[0].metric_labels["pod"], "cart-2");
-    assert!(
-        matches!(next(&mut endpoints).await.update.unwrap(), Change::Remove(set) if set.addrs.len() == 1)
-    );
+    assert!(matches!(next(&mut endpoints).await.update.unwrap(), Change::Remove(set) if set.addrs.len() == 1));
     // An untouched label on the pod is no news.
     let label = json!({"metadata": {"annotations": {"unrelated": "yes"}}});
-    Api::<Pod>::namespaced(fixture.client.clone(), "shop")
-        .patch("cart-2", &PatchParams::default(), &Patch::Merge(&label))
-        .await
-        .unwrap();
+    Api::<Pod>::namespaced(fixture.client.clone(), "shop").patch("cart-2", &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
     let silent = tokio::time::timeout(Duration::from_millis(500), endpoints.message()).await;
     assert!(silent.is_err(), "an unrelated change was sent: {silent:?}");
     apply(&slices, "cart-x", slice(&[])).await;
-    assert!(
-        matches!(next(&mut endpoints).await.update.unwrap(), Change::NoEndpoints(none) if none.exists)
-    );
+    assert!(matches!(next(&mut endpoints).await.update.unwrap(), Change::NoEndpoints(none) if none.exists));
 
     drop((endpoints, stream));
     token.cancel();
-    tokio::time::timeout(PATIENCE, running)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
     fixture.stop().await;
 }

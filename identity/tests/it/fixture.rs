@@ -85,39 +85,15 @@ impl Fixture {
         let cluster = assent_cluster::api_only(name).await.unwrap();
         let client = cluster.client().await.unwrap();
         let directory = tempfile::tempdir().unwrap();
-        for (namespace, account) in [
-            (SYSTEM, "assent-identity"),
-            (SYSTEM, "assent-discovery"),
-            ("shop", "cart"),
-            ("shop", "bank"),
-        ] {
-            apply(
-                &Api::<Namespace>::all(client.clone()),
-                namespace,
-                json!({"apiVersion": "v1", "kind": "Namespace"}),
-            )
-            .await;
+        for (namespace, account) in [(SYSTEM, "assent-identity"), (SYSTEM, "assent-discovery"), ("shop", "cart"), ("shop", "bank")] {
+            apply(&Api::<Namespace>::all(client.clone()), namespace, json!({"apiVersion": "v1", "kind": "Namespace"})).await;
             let accounts = Api::<ServiceAccount>::namespaced(client.clone(), namespace);
-            apply(
-                &accounts,
-                account,
-                json!({"apiVersion": "v1", "kind": "ServiceAccount"}),
-            )
-            .await;
+            apply(&accounts, account, json!({"apiVersion": "v1", "kind": "ServiceAccount"})).await;
         }
         let grants = directory.path().join("grants.yaml");
         std::fs::write(&grants, GRANTS).unwrap();
-        cluster
-            .kubectl(&["apply", "-f", grants.to_str().unwrap()])
-            .await
-            .unwrap();
-        let kube = kubeconfig(
-            &cluster,
-            &client,
-            directory.path().to_owned(),
-            "assent-identity",
-        )
-        .await;
+        cluster.kubectl(&["apply", "-f", grants.to_str().unwrap()]).await.unwrap();
+        let kube = kubeconfig(&cluster, &client, directory.path().to_owned(), "assent-identity").await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let identity = listener.local_addr().unwrap().to_string();
         let args = assent_identity::Args {
@@ -126,32 +102,19 @@ impl Fixture {
             trust_domain: "cluster.local".to_owned(),
             kube,
             log: log(),
-            admin: AdminArgs {
-                admin_address: any(),
-            },
+            admin: AdminArgs { admin_address: any() },
         };
         assent_runtime::telemetry::init(&args.log).unwrap();
         let token = CancellationToken::new();
         let tasks = Tasks::new(token.clone());
         let running = tokio::spawn(assent_identity::serve(args, listener, tasks));
-        Self {
-            cluster,
-            client,
-            identity,
-            directory,
-            token,
-            running,
-        }
+        Self { cluster, client, identity, directory, token, running }
     }
 
     /// Stops the identity service in good order.
     pub(crate) async fn stop(self) {
         self.token.cancel();
-        tokio::time::timeout(PATIENCE, self.running)
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap().unwrap();
     }
 
     /// The published trust bundle of a namespace, once it is there.
@@ -177,12 +140,7 @@ impl Fixture {
                      "containers": [{"name": "app", "image": "none"}]},
         });
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        pods.create(
-            &PostParams::default(),
-            &serde_json::from_value(pod).unwrap(),
-        )
-        .await
-        .unwrap()
+        pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap()
     }
 
     /// A token of `shop/ACCOUNT`, for `audience`, bound to `pod` if there is one.
@@ -191,17 +149,8 @@ impl Fixture {
     }
 
     /// Arguments of a workload `namespace/account` whose token is `token`.
-    pub(crate) async fn workload(
-        &self,
-        namespace: &str,
-        account: &str,
-        token: &str,
-    ) -> WorkloadArgs {
-        let path = |name: &str| {
-            self.directory
-                .path()
-                .join(format!("{namespace}-{account}-{name}"))
-        };
+    pub(crate) async fn workload(&self, namespace: &str, account: &str, token: &str) -> WorkloadArgs {
+        let path = |name: &str| self.directory.path().join(format!("{namespace}-{account}-{name}"));
         std::fs::write(path("token"), token).unwrap();
         std::fs::write(path("bundle"), self.bundle(SYSTEM).await).unwrap();
         WorkloadArgs {
@@ -222,26 +171,15 @@ pub(crate) fn any() -> SocketAddr {
 }
 
 pub(crate) fn log() -> LogArgs {
-    LogArgs {
-        filter: "warn,kube_client=off".to_owned(),
-        format: Format::Text,
-    }
+    LogArgs { filter: "warn,kube_client=off".to_owned(), format: Format::Text }
 }
 
 /// A kubeconfig that is `assent-system/ACCOUNT` itself.
-pub(crate) async fn kubeconfig(
-    cluster: &Cluster,
-    client: &Client,
-    directory: PathBuf,
-    account: &str,
-) -> KubeArgs {
+pub(crate) async fn kubeconfig(cluster: &Cluster, client: &Client, directory: PathBuf, account: &str) -> KubeArgs {
     let token = issue(client, SYSTEM, account, None, None).await;
     let path = directory.join(format!("{account}.kubeconfig"));
     std::fs::write(&path, cluster.kubeconfig_with_token(&token)).unwrap();
-    KubeArgs {
-        kubeconfig: Some(path),
-        kube_context: None,
-    }
+    KubeArgs { kubeconfig: Some(path), kube_context: None }
 }
 
 /// Creates or changes an object.
@@ -250,13 +188,7 @@ where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
     object["metadata"]["name"] = name.into();
-    api.patch(
-        name,
-        &PatchParams::apply("test").force(),
-        &Patch::Apply(&object),
-    )
-    .await
-    .unwrap()
+    api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap()
 }
 
 /// Polls an outside fact (bounded), for which there is no event to wait on.
@@ -269,18 +201,10 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, found)
-        .await
-        .unwrap_or_else(|_| panic!("{what} did not come"))
+    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{what} did not come"))
 }
 
-pub(crate) async fn issue(
-    client: &Client,
-    namespace: &str,
-    account: &str,
-    audience: Option<&str>,
-    pod: Option<&Pod>,
-) -> String {
+pub(crate) async fn issue(client: &Client, namespace: &str, account: &str, audience: Option<&str>, pod: Option<&Pod>) -> String {
     let audiences: Vec<_> = audience.into_iter().collect();
     let mut request = json!({"spec": {"audiences": audiences, "expirationSeconds": 3600}});
     if let Some(pod) = pod {
@@ -288,9 +212,6 @@ pub(crate) async fn issue(
     }
     let request: TokenRequest = serde_json::from_value(request).unwrap();
     let accounts = Api::<ServiceAccount>::namespaced(client.clone(), namespace);
-    let answer = accounts
-        .create_token_request(account, &PostParams::default(), &request)
-        .await
-        .unwrap();
+    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await.unwrap();
     answer.status.unwrap().token
 }

@@ -7,9 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{
-    CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey as _,
-};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey as _};
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -40,33 +38,15 @@ impl Certified {
     /// # Errors
     /// If the leaf is not for this key, or does not carry exactly one DNS name that is a workload name.
     pub fn new(key: KeyPair, chain: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
-        let leaf = chain.first().ok_or(Error::Answer {
-            reason: "it has no leaf certificate",
-        })?;
+        let leaf = chain.first().ok_or(Error::Answer { reason: "it has no leaf certificate" })?;
         let name = tls::name(leaf)?;
-        let (_, parsed) =
-            x509_parser::certificate::X509Certificate::from_der(leaf).map_err(|_| {
-                Error::Answer {
-                    reason: "its leaf is not a certificate",
-                }
-            })?;
+        let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(leaf).map_err(|_| Error::Answer { reason: "its leaf is not a certificate" })?;
         let validity = parsed.validity();
-        let (not_before, not_after) = (
-            instant(validity.not_before.timestamp()),
-            instant(validity.not_after.timestamp()),
-        );
+        let (not_before, not_after) = (instant(validity.not_before.timestamp()), instant(validity.not_after.timestamp()));
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = aws_lc_rs::default_provider();
-        let tls = rustls::sign::CertifiedKey::from_der(chain.clone(), private, &provider)
-            .map_err(Error::Key)?;
-        Ok(Self {
-            name,
-            not_before,
-            not_after,
-            key,
-            tls: Arc::new(tls),
-            chain,
-        })
+        let tls = rustls::sign::CertifiedKey::from_der(chain.clone(), private, &provider).map_err(Error::Key)?;
+        Ok(Self { name, not_before, not_after, key, tls: Arc::new(tls), chain })
     }
 
     /// Who this is.
@@ -115,11 +95,7 @@ impl Certified {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&temporary, directory.join(STATE_FILE))
@@ -132,15 +108,10 @@ impl Certified {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::State(error)),
         };
-        let unreadable = |_| Error::Answer {
-            reason: "the kept identity is not readable",
-        };
+        let unreadable = |_| Error::Answer { reason: "the kept identity is not readable" };
         let key = PrivatePkcs8KeyDer::from_pem_slice(&text).map_err(unreadable)?;
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256)
-            .map_err(Error::Crypto)?;
-        let chain = CertificateDer::pem_slice_iter(&text)
-            .collect::<Result<_, _>>()
-            .map_err(unreadable)?;
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256).map_err(Error::Crypto)?;
+        let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(unreadable)?;
         Self::new(key, chain).map(Some)
     }
 }
@@ -151,8 +122,7 @@ impl Certified {
 /// If the cryptographic library fails.
 pub fn request(name: &Name) -> Result<(KeyPair, Vec<u8>), Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(Error::Crypto)?;
-    let mut params =
-        CertificateParams::new(vec![name.as_str().to_owned()]).map_err(Error::Crypto)?;
+    let mut params = CertificateParams::new(vec![name.as_str().to_owned()]).map_err(Error::Crypto)?;
     params.distinguished_name = DistinguishedName::new();
     let request = params.serialize_request(&key).map_err(Error::Crypto)?;
     Ok((key, request.der().to_vec()))

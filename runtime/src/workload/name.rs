@@ -31,28 +31,13 @@ impl Name {
     ///
     /// # Errors
     /// If account, namespace or control namespace is not a DNS-1123 label, or the trust domain not a domain.
-    pub fn new(
-        namespace: &str,
-        account: &str,
-        control_namespace: &str,
-        trust_domain: &str,
-    ) -> Result<Self, InvalidName> {
+    pub fn new(namespace: &str, account: &str, control_namespace: &str, trust_domain: &str) -> Result<Self, InvalidName> {
         let text = format!("{account}.{namespace}{INFIX}{control_namespace}.{trust_domain}");
-        let valid = text.len() <= 253
-            && [account, namespace, control_namespace]
-                .into_iter()
-                .all(is_label)
-            && trust_domain.split('.').all(is_label);
+        let valid = text.len() <= 253 && [account, namespace, control_namespace].into_iter().all(is_label) && trust_domain.split('.').all(is_label);
         if !valid {
-            return Err(InvalidName {
-                text: text.chars().take(253).collect(),
-            });
+            return Err(InvalidName { text: text.chars().take(253).collect() });
         }
-        Ok(Self {
-            account: account.len(),
-            namespace: namespace.len(),
-            text,
-        })
+        Ok(Self { account: account.len(), namespace: namespace.len(), text })
     }
 
     /// The whole DNS name.
@@ -77,9 +62,7 @@ impl Name {
 
     /// Whether this is exactly the given account of the given namespace, under the same authority as `other`.
     pub fn is(&self, namespace: &str, account: &str, other: &Name) -> bool {
-        self.namespace() == namespace
-            && self.account() == account
-            && self.authority() == other.authority()
+        self.namespace() == namespace && self.account() == account && self.authority() == other.authority()
     }
 
     /// Another account's name under the same control namespace and trust domain.
@@ -96,9 +79,7 @@ impl FromStr for Name {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let invalid = || InvalidName {
-            text: text.chars().take(253).collect(),
-        };
+        let invalid = || InvalidName { text: text.chars().take(253).collect() };
         let (workload, authority) = text.split_once(INFIX).ok_or_else(invalid)?;
         let (account, namespace) = workload.split_once('.').ok_or_else(invalid)?;
         let (control, domain) = authority.split_once('.').ok_or_else(invalid)?;
@@ -128,26 +109,13 @@ mod tests {
     #[test]
     fn round_trips_and_names_its_parts() {
         let name = Name::new("shop", "cart", "assent-system", "cluster.local").unwrap();
-        assert_eq!(
-            name.as_str(),
-            "cart.shop.serviceaccount.identity.assent-system.cluster.local"
-        );
+        assert_eq!(name.as_str(), "cart.shop.serviceaccount.identity.assent-system.cluster.local");
         assert_eq!(name.as_str().parse::<Name>().unwrap(), name);
         assert_eq!((name.account(), name.namespace()), ("cart", "shop"));
         assert_eq!(name.authority(), "assent-system.cluster.local");
-        let seat = name
-            .sibling("assent-system", "assent-seat-network")
-            .unwrap();
+        let seat = name.sibling("assent-system", "assent-seat-network").unwrap();
         assert!(seat.is("assent-system", "assent-seat-network", &name));
-        assert!(
-            !name.is(
-                "shop",
-                "cart",
-                &"a.b.serviceaccount.identity.linkerd.cluster.local"
-                    .parse()
-                    .unwrap()
-            )
-        );
+        assert!(!name.is("shop", "cart", &"a.b.serviceaccount.identity.linkerd.cluster.local".parse().unwrap()));
     }
 
     #[test]

@@ -49,9 +49,7 @@ pub fn renew_at(not_before: SystemTime, not_after: SystemTime, fraction: f64) ->
 
 impl fmt::Debug for Renewal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Renewal")
-            .field("name", &self.certifier.workload.own_name())
-            .finish_non_exhaustive()
+        f.debug_struct("Renewal").field("name", &self.certifier.workload.own_name()).finish_non_exhaustive()
     }
 }
 
@@ -73,18 +71,12 @@ impl Renewal {
             token_file: args.identity_token_file.clone(),
             state_dir: args.identity_state_dir.clone(),
         };
-        Ok(Self {
-            certifier,
-            follow_trust,
-        })
+        Ok(Self { certifier, follow_trust })
     }
 
     /// Runs for the life of the process.
     pub async fn run(self) {
-        let Self {
-            certifier,
-            follow_trust,
-        } = self;
+        let Self { certifier, follow_trust } = self;
         certifier.load_kept();
         tokio::select! {
             never = certifier.renew() => match never {},
@@ -127,8 +119,7 @@ impl Certifier {
             return;
         };
         // Not at once, even for a certificate that arrives half expired: that would be a busy loop.
-        let due = renew_at(certified.not_before(), certified.not_after(), fraction())
-            .max(SystemTime::now() + FIRST_RETRY);
+        let due = renew_at(certified.not_before(), certified.not_after(), fraction()).max(SystemTime::now() + FIRST_RETRY);
         loop {
             let left = due.duration_since(SystemTime::now()).unwrap_or_default();
             if left.is_zero() || !self.vouched(&certified) {
@@ -142,69 +133,38 @@ impl Certifier {
         let Some((leaf, intermediates)) = certified.chain().split_first() else {
             return false;
         };
-        self.workload
-            .trust()
-            .current()
-            .verify(leaf, intermediates, Usage::Client, UnixTime::now())
-            .is_ok()
+        self.workload.trust().current().verify(leaf, intermediates, Usage::Client, UnixTime::now()).is_ok()
     }
 
     async fn certify(&self) -> Result<Certified, Error> {
         let token = self.token().await?;
         let name = self.workload.own_name().clone();
         let (key, request) = certified::request(&name)?;
-        let mut call = tonic::Request::new(CertifyRequest {
-            identity: name.to_string(),
-            token,
-            certificate_signing_request: request,
-        });
+        let mut call = tonic::Request::new(CertifyRequest { identity: name.to_string(), token, certificate_signing_request: request });
         call.set_timeout(CALL_TIMEOUT);
         // A channel per call: an idle connection per workload would cost the service more.
-        let channel =
-            mtls::anonymous_channel(&self.workload, &self.identity_service, &self.identity)?;
+        let channel = mtls::anonymous_channel(&self.workload, &self.identity_service, &self.identity)?;
         let mut client = IdentityClient::new(channel);
         let answer = tokio::time::timeout(CALL_TIMEOUT, client.certify(call))
             .await
-            .map_err(|_| {
-                Error::Certify(Box::new(tonic::Status::deadline_exceeded(
-                    "no answer in time",
-                )))
-            })?
+            .map_err(|_| Error::Certify(Box::new(tonic::Status::deadline_exceeded("no answer in time"))))?
             .map_err(|status| Error::Certify(Box::new(status)))?
             .into_inner();
-        let chain = std::iter::once(answer.leaf_certificate)
-            .chain(answer.intermediate_certificates)
-            .map(CertificateDer::from)
-            .collect();
+        let chain = std::iter::once(answer.leaf_certificate).chain(answer.intermediate_certificates).map(CertificateDer::from).collect();
         let certified = Certified::new(key, chain)?;
         if *certified.name() != name {
-            return Err(Error::Peer {
-                expected: name,
-                found: certified.name().clone(),
-            });
+            return Err(Error::Peer { expected: name, found: certified.name().clone() });
         }
         if !self.vouched(&certified) {
-            return Err(Error::Answer {
-                reason: "the trust bundle does not vouch for it",
-            });
+            return Err(Error::Answer { reason: "the trust bundle does not vouch for it" });
         }
         Ok(certified)
     }
 
     async fn token(&self) -> Result<Vec<u8>, Error> {
-        let wrap = |source| Error::Token {
-            path: self.token_file.clone(),
-            source,
-        };
-        let files = reload::read(std::slice::from_ref(&self.token_file))
-            .await
-            .map_err(wrap)?;
-        let token = files
-            .into_iter()
-            .next()
-            .unwrap_or_default()
-            .trim_ascii()
-            .to_vec();
+        let wrap = |source| Error::Token { path: self.token_file.clone(), source };
+        let files = reload::read(std::slice::from_ref(&self.token_file)).await.map_err(wrap)?;
+        let token = files.into_iter().next().unwrap_or_default().trim_ascii().to_vec();
         if token.is_empty() {
             return Err(wrap(std::io::Error::other("it is empty")));
         }
@@ -222,10 +182,7 @@ impl Certifier {
             }
             Ok(Some(_)) => tracing::info!("the kept certificate is not usable any more"),
             Ok(None) => {}
-            Err(error) => tracing::warn!(
-                error = telemetry::chain(&error),
-                "the kept certificate cannot be read"
-            ),
+            Err(error) => tracing::warn!(error = telemetry::chain(&error), "the kept certificate cannot be read"),
         }
     }
 
@@ -234,10 +191,7 @@ impl Certifier {
             return;
         };
         if let Err(error) = certified.store(directory) {
-            tracing::warn!(
-                error = telemetry::chain(&error),
-                "the certificate cannot be kept over a restart"
-            );
+            tracing::warn!(error = telemetry::chain(&error), "the certificate cannot be kept over a restart");
         }
     }
 }
@@ -251,10 +205,7 @@ fn left(certified: &Certified) -> Duration {
 fn fraction() -> f64 {
     let mut bytes = [0; 2];
     // Without randomness there is no jitter, and a fixed half is still a valid choice.
-    match rustls::crypto::aws_lc_rs::default_provider()
-        .secure_random
-        .fill(&mut bytes)
-    {
+    match rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut bytes) {
         Ok(()) => f64::from(u16::from_le_bytes(bytes)) / 65536.0,
         Err(_) => 0.5,
     }

@@ -5,10 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
@@ -23,19 +20,13 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     /// A new root of its own.
-    #[expect(
-        clippy::new_without_default,
-        reason = "every call makes another authority"
-    )]
+    #[expect(clippy::new_without_default, reason = "every call makes another authority")]
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         let key = KeyPair::generate().unwrap();
         // Distinct subjects, so that a chain to another test root fails for its signature or its name.
-        params.distinguished_name.push(
-            DnType::CommonName,
-            format!("test root {:x?}", &key.public_key_raw()[1..9]),
-        );
+        params.distinguished_name.push(DnType::CommonName, format!("test root {:x?}", &key.public_key_raw()[1..9]));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
@@ -52,21 +43,13 @@ impl Authority {
     }
 
     /// A leaf for the public key of `key`, valid from ten seconds ago for `life`.
-    pub fn sign(
-        &self,
-        name: &Name,
-        key: &impl rcgen::PublicKeyData,
-        life: Duration,
-    ) -> CertificateDer<'static> {
+    pub fn sign(&self, name: &Name, key: &impl rcgen::PublicKeyData, life: Duration) -> CertificateDer<'static> {
         let mut params = CertificateParams::new(vec![name.to_string()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.not_before = (SystemTime::now() - Duration::from_secs(10)).into();
         params.not_after = (SystemTime::now() + life).into();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.signed_by(key, &self.0).unwrap().der().clone()
     }
 
@@ -83,18 +66,12 @@ impl Authority {
     }
 
     /// As [`Self::workload`], with the senders of later certificates and roots.
-    pub fn renewable(
-        &self,
-        namespace: &str,
-        account: &str,
-    ) -> (Workload, Certificates, watch::Sender<Arc<Roots>>) {
+    pub fn renewable(&self, namespace: &str, account: &str) -> (Workload, Certificates, watch::Sender<Arc<Roots>>) {
         crate::kube::install_crypto_provider();
         let name = Name::new(namespace, account, "assent-system", "cluster.local").unwrap();
         let (trust, roots) = TrustBundle::supplied(self.roots());
         let (workload, certificates) = Workload::supplied(name.clone(), trust);
-        certificates.send_replace(Some(Arc::new(
-            self.certify(&name, Duration::from_secs(3600)),
-        )));
+        certificates.send_replace(Some(Arc::new(self.certify(&name, Duration::from_secs(3600)))));
         (workload, certificates, roots)
     }
 }

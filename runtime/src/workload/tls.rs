@@ -7,16 +7,11 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature,
-};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError,
-    ServerConfig, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::{Error, Name, TrustBundle, Usage, Workload};
@@ -38,25 +33,14 @@ pub fn name(leaf: &CertificateDer<'_>) -> Result<Name, Error> {
     let parsed = webpki::EndEntityCert::try_from(leaf).map_err(Error::Leaf)?;
     let mut names = parsed.valid_dns_names();
     let (Some(name), None) = (names.next(), names.next()) else {
-        return Err(Error::Answer {
-            reason: "a certificate does not carry exactly one dns name",
-        });
+        return Err(Error::Answer { reason: "a certificate does not carry exactly one dns name" });
     };
     name.parse().map_err(Error::Name)
 }
 
-pub(super) fn server_config(
-    workload: &Workload,
-    auth: ClientAuth,
-    alpn: &[&[u8]],
-) -> Result<Arc<ServerConfig>, Error> {
+pub(super) fn server_config(workload: &Workload, auth: ClientAuth, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(Verifier::new(
-        workload.trust().clone(),
-        None,
-        auth,
-        &provider,
-    ));
+    let verifier = Arc::new(Verifier::new(workload.trust().clone(), None, auth, &provider));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(Error::Tls)?
@@ -69,19 +53,9 @@ pub(super) fn server_config(
 }
 
 /// `ours` is the identity to present; `None` stays anonymous.
-pub(super) fn client_config(
-    trust: &TrustBundle,
-    ours: Option<&Workload>,
-    expected: &Name,
-    alpn: &[&[u8]],
-) -> Result<Arc<ClientConfig>, Error> {
+pub(super) fn client_config(trust: &TrustBundle, ours: Option<&Workload>, expected: &Name, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(Verifier::new(
-        trust.clone(),
-        Some(expected.clone()),
-        ClientAuth::Required,
-        &provider,
-    ));
+    let verifier = Arc::new(Verifier::new(trust.clone(), Some(expected.clone()), ClientAuth::Required, &provider));
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(Error::Tls)?
@@ -126,39 +100,16 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn new(
-        trust: TrustBundle,
-        expected: Option<Name>,
-        auth: ClientAuth,
-        provider: &CryptoProvider,
-    ) -> Self {
-        Self {
-            trust,
-            expected,
-            auth,
-            algorithms: provider.signature_verification_algorithms,
-        }
+    fn new(trust: TrustBundle, expected: Option<Name>, auth: ClientAuth, provider: &CryptoProvider) -> Self {
+        Self { trust, expected, auth, algorithms: provider.signature_verification_algorithms }
     }
 
-    fn verify(
-        &self,
-        chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
-        usage: Usage,
-        now: UnixTime,
-    ) -> Result<(), rustls::Error> {
-        let refused = |error: Error| {
-            rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
-        };
-        self.trust
-            .current()
-            .verify(chain.0, chain.1, usage, now)
-            .map_err(|error| refused(Error::Trust(error)))?;
+    fn verify(&self, chain: (&CertificateDer<'_>, &[CertificateDer<'_>]), usage: Usage, now: UnixTime) -> Result<(), rustls::Error> {
+        let refused = |error: Error| rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))));
+        self.trust.current().verify(chain.0, chain.1, usage, now).map_err(|error| refused(Error::Trust(error)))?;
         let found = name(chain.0).map_err(refused)?;
         match &self.expected {
-            Some(expected) if *expected != found => Err(refused(Error::Peer {
-                expected: expected.clone(),
-                found,
-            })),
+            Some(expected) if *expected != found => Err(refused(Error::Peer { expected: expected.clone(), found })),
             _ => Ok(()),
         }
     }
@@ -173,16 +124,10 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.verify((leaf, intermediates), Usage::Server, now)
-            .map(|()| ServerCertVerified::assertion())
+        self.verify((leaf, intermediates), Usage::Server, now).map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
         Err(no_tls12())
     }
 
@@ -210,22 +155,11 @@ impl ClientCertVerifier for Verifier {
         &[]
     }
 
-    fn verify_client_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verify((leaf, intermediates), Usage::Client, now)
-            .map(|()| ClientCertVerified::assertion())
+    fn verify_client_cert(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> Result<ClientCertVerified, rustls::Error> {
+        self.verify((leaf, intermediates), Usage::Client, now).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
         Err(no_tls12())
     }
 

@@ -57,9 +57,7 @@ impl Roots {
     /// # Errors
     /// If the text is not PEM, holds no certificate, or one that is no root.
     pub fn parse(pem: &[u8]) -> Result<Self, Error> {
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
-            .collect::<Result<_, _>>()
-            .map_err(Error::Pem)?;
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(Error::Pem)?;
         if certificates.is_empty() {
             return Err(Error::Empty);
         }
@@ -68,10 +66,7 @@ impl Roots {
             .map(|der| webpki::anchor_from_trusted_cert(der).map(|anchor| anchor.to_owned()))
             .collect::<Result<_, _>>()
             .map_err(Error::Root)?;
-        Ok(Self {
-            certificates,
-            anchors,
-        })
+        Ok(Self { certificates, anchors })
     }
 
     /// The roots in DER, in the order of the file.
@@ -83,13 +78,7 @@ impl Roots {
     ///
     /// # Errors
     /// [`Error::Chain`].
-    pub fn verify(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        usage: Usage,
-        now: UnixTime,
-    ) -> Result<(), Error> {
+    pub fn verify(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], usage: Usage, now: UnixTime) -> Result<(), Error> {
         let usage = match usage {
             Usage::Server => webpki::KeyUsage::server_auth(),
             Usage::Client => webpki::KeyUsage::client_auth(),
@@ -97,15 +86,7 @@ impl Roots {
         let algorithms = webpki::ALL_VERIFICATION_ALGS;
         webpki::EndEntityCert::try_from(leaf)
             .and_then(|cert| {
-                cert.verify_for_usage(
-                    algorithms,
-                    &self.anchors,
-                    intermediates,
-                    now,
-                    usage,
-                    None,
-                    None,
-                )?;
+                cert.verify_for_usage(algorithms, &self.anchors, intermediates, now, usage, None, None)?;
                 Ok(())
             })
             .map_err(Error::Chain)
@@ -119,9 +100,7 @@ impl TrustBundle {
     ///
     /// # Errors
     /// If the file exists and is no bundle. A file that does not exist yet trusts nobody until it does.
-    pub async fn file(
-        path: PathBuf,
-    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), Error> {
+    pub async fn file(path: PathBuf) -> Result<(Self, impl Future<Output = ()> + Send + use<>), Error> {
         let paths = vec![path];
         let contents = reload::read(&paths).await.ok();
         let roots = match &contents {
@@ -132,10 +111,7 @@ impl TrustBundle {
             }
         };
         let (sender, receiver) = watch::channel(Arc::new(roots));
-        Ok((
-            Self(receiver),
-            reload::follow(paths, contents, sender, parse),
-        ))
+        Ok((Self(receiver), reload::follow(paths, contents, sender, parse)))
     }
 
     /// A bundle that its owner publishes, such as the certificate authority itself or a test.

@@ -33,26 +33,14 @@ struct Signs {
 
 #[tonic::async_trait]
 impl Identity for Signs {
-    async fn certify(
-        &self,
-        request: Request<CertifyRequest>,
-    ) -> Result<Response<CertifyResponse>, Status> {
+    async fn certify(&self, request: Request<CertifyRequest>) -> Result<Response<CertifyResponse>, Status> {
         self.seen.send(PeerIdentity::of(&request)?.clone()).unwrap();
         let request = request.into_inner();
-        let (_, csr) = x509_parser::certification_request::X509CertificationRequest::from_der(
-            &request.certificate_signing_request,
-        )
-        .unwrap();
-        let key =
-            rcgen::SubjectPublicKeyInfo::from_der(csr.certification_request_info.subject_pki.raw)
-                .unwrap();
+        let (_, csr) = x509_parser::certification_request::X509CertificationRequest::from_der(&request.certificate_signing_request).unwrap();
+        let key = rcgen::SubjectPublicKeyInfo::from_der(csr.certification_request_info.subject_pki.raw).unwrap();
         let name: Name = request.identity.parse().unwrap();
         let leaf: CertificateDer<'_> = self.authority.sign(&name, &key, self.life);
-        Ok(Response::new(CertifyResponse {
-            leaf_certificate: leaf.to_vec(),
-            intermediate_certificates: Vec::new(),
-            valid_until: None,
-        }))
+        Ok(Response::new(CertifyResponse { leaf_certificate: leaf.to_vec(), intermediate_certificates: Vec::new(), valid_until: None }))
     }
 }
 
@@ -69,36 +57,14 @@ impl Drop for Running {
     }
 }
 
-async fn start(
-    workload: Workload,
-    auth: ClientAuth,
-    authority: std::sync::Arc<Authority>,
-    life: Duration,
-) -> Running {
+async fn start(workload: Workload, auth: ClientAuth, authority: std::sync::Arc<Authority>, life: Duration) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (sender, seen) = tokio::sync::mpsc::unbounded_channel();
-    let routes = Routes::new(IdentityServer::new(Signs {
-        authority,
-        life,
-        seen: sender,
-    }));
+    let routes = Routes::new(IdentityServer::new(Signs { authority, life, seen: sender }));
     let task = tokio::spawn(async move {
         let limits = assent_runtime::Limits::default();
-        assent_runtime::mtls::serve(
-            listener,
-            &workload,
-            auth,
-            limits,
-            routes,
-            CancellationToken::new(),
-        )
-        .await
-        .unwrap();
+        assent_runtime::mtls::serve(listener, &workload, auth, limits, routes, CancellationToken::new()).await.unwrap();
     });
-    Running {
-        address,
-        seen,
-        task,
-    }
+    Running { address, seen, task }
 }

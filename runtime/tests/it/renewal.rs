@@ -50,23 +50,12 @@ async fn renews_with_a_fresh_key_before_expiry() {
     let (workload, task) = open(&args(&running, directory.path())).await;
     let mut watch = workload.watch();
     let first = patient(workload.ready()).await.unwrap();
-    assert_eq!(
-        running.seen.recv().await.unwrap().name,
-        None,
-        "no certificate is offered to the identity service"
-    );
-    let second =
-        patient(watch.wait_for(|now| now.as_ref().is_some_and(|now| !Arc::ptr_eq(now, &first))))
-            .await;
+    assert_eq!(running.seen.recv().await.unwrap().name, None, "no certificate is offered to the identity service");
+    let second = patient(watch.wait_for(|now| now.as_ref().is_some_and(|now| !Arc::ptr_eq(now, &first)))).await;
     let second = second.unwrap().clone().unwrap();
-    assert!(
-        SystemTime::now() < first.not_after(),
-        "renewed only after expiry"
-    );
+    assert!(SystemTime::now() < first.not_after(), "renewed only after expiry");
     let (a, b) = (first.sign(b"m").unwrap(), second.sign(b"m").unwrap());
-    let key = |certified: &assent_runtime::workload::Certified| {
-        certified.tls().key.public_key().unwrap().to_vec()
-    };
+    let key = |certified: &assent_runtime::workload::Certified| certified.tls().key.public_key().unwrap().to_vec();
     assert_ne!(key(&first), key(&second), "the key was reused");
     assert!(!a.is_empty() && !b.is_empty());
     task.abort();
@@ -79,10 +68,7 @@ async fn a_restart_during_an_outage_serves_the_kept_certificate() {
     let (workload, task) = open(&args).await;
     let before = patient(workload.ready()).await.unwrap();
     let state = directory.path().join("identity.pem");
-    assert_eq!(
-        std::fs::metadata(&state).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o600);
     task.abort();
     drop(running);
     let (restarted, task) = open(&args).await;
@@ -90,11 +76,7 @@ async fn a_restart_during_an_outage_serves_the_kept_certificate() {
     assert_eq!(before.chain(), after.chain());
     task.abort();
     // Somebody else's or a broken file is no identity.
-    std::fs::write(
-        &state,
-        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-    )
-    .unwrap();
+    std::fs::write(&state, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
     let (broken, task) = open(&args).await;
     let waited = tokio::time::timeout(Duration::from_millis(300), broken.ready()).await;
     assert!(waited.is_err(), "certified without an authority");
@@ -115,12 +97,7 @@ async fn a_changed_bundle_is_followed_and_a_broken_one_is_not() {
     watch.mark_unchanged();
     std::fs::write(&bundle, "not a certificate").unwrap();
     let other = Authority::new();
-    assert!(
-        tokio::time::timeout(Duration::from_secs(3), watch.changed())
-            .await
-            .is_err(),
-        "a broken bundle was taken"
-    );
+    assert!(tokio::time::timeout(Duration::from_secs(3), watch.changed()).await.is_err(), "a broken bundle was taken");
     assert_eq!(workload.trust().current().certificates().len(), 1);
     std::fs::write(&bundle, format!("{}{}", authority.pem(), other.pem())).unwrap();
     patient(watch.changed()).await.unwrap();

@@ -35,19 +35,12 @@ fn write(directory: &Path, (certificate, key): &(String, String)) -> (PathBuf, P
     paths
 }
 
-async fn start(
-    directory: &Path,
-    mint: bool,
-) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+async fn start(directory: &Path, mint: bool) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
     let args = ServingArgs {
         listen: "127.0.0.1:0".parse().unwrap(),
         serving_certificate_file: directory.join("tls.crt"),
         serving_key_file: directory.join("tls.key"),
-        serving_mint: if mint {
-            vec![NAME.to_owned()]
-        } else {
-            Vec::new()
-        },
+        serving_mint: if mint { vec![NAME.to_owned()] } else { Vec::new() },
     };
     let (certificate, upkeep) = serving::certificate(&args).await.unwrap();
     let listener = TcpListener::bind(args.listen).await.unwrap();
@@ -56,10 +49,7 @@ async fn start(
     let stop = token.clone();
     let task = tokio::spawn(async move {
         let router = Router::new().route("/echo", post(async |body: String| body));
-        let limits = Limits {
-            body_bytes: 1024,
-            ..Limits::default()
-        };
+        let limits = Limits { body_bytes: 1024, ..Limits::default() };
         tokio::select! {
             served = serving::serve(listener, &certificate, limits, router, stop) => served.unwrap(),
             () = upkeep => {}
@@ -71,9 +61,7 @@ async fn start(
 async fn connect(address: SocketAddr, ca: &str) -> std::io::Result<TlsStream<TcpStream>> {
     use rustls_pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
-        .unwrap();
+    roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -81,38 +69,23 @@ async fn connect(address: SocketAddr, ca: &str) -> std::io::Result<TlsStream<Tcp
         .with_root_certificates(roots)
         .with_no_client_auth();
     let stream = TcpStream::connect(address).await?;
-    TlsConnector::from(Arc::new(config))
-        .connect(ServerName::try_from(NAME).unwrap(), stream)
-        .await
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(NAME).unwrap(), stream).await
 }
 
 /// Sends one request and returns the status line.
 async fn echo(stream: &mut TlsStream<TcpStream>, body: &str) -> String {
-    let request = format!(
-        "POST /echo HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let request = format!("POST /echo HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    while !answer.windows(4).any(|window| window == b"\r\n\r\n")
-        || (answer.starts_with(b"HTTP/1.1 200") && !answer.ends_with(body.as_bytes()))
-    {
+    while !answer.windows(4).any(|window| window == b"\r\n\r\n") || (answer.starts_with(b"HTTP/1.1 200") && !answer.ends_with(body.as_bytes())) {
         let mut buffer = [0; 4096];
-        let read = tokio::time::timeout(PATIENCE, stream.read(&mut buffer))
-            .await
-            .unwrap()
-            .unwrap();
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
         if read == 0 {
             break;
         }
         answer.extend_from_slice(&buffer[..read]);
     }
-    String::from_utf8(answer)
-        .unwrap()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    String::from_utf8(answer).unwrap().lines().next().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -132,11 +105,7 @@ async fn minted_leaf_follows_the_mounted_authority_without_dropping_connections(
     };
     tokio::time::timeout(PATIENCE, moved).await.unwrap();
     assert!(connect(address, &first.0).await.is_err());
-    assert_eq!(
-        echo(&mut open, "two").await,
-        "HTTP/1.1 200 OK",
-        "the open connection was dropped"
-    );
+    assert_eq!(echo(&mut open, "two").await, "HTTP/1.1 200 OK", "the open connection was dropped");
     token.cancel();
     tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
 }
@@ -145,18 +114,12 @@ async fn minted_leaf_follows_the_mounted_authority_without_dropping_connections(
 async fn serves_given_files_and_bounds_the_body() {
     let directory = tempfile::tempdir().unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec![NAME.to_owned()])
-        .unwrap()
-        .self_signed(&key)
-        .unwrap();
+    let leaf = rcgen::CertificateParams::new(vec![NAME.to_owned()]).unwrap().self_signed(&key).unwrap();
     write(directory.path(), &(leaf.pem(), key.serialize_pem()));
     let (address, _token, task) = start(directory.path(), false).await;
     let mut stream = connect(address, &leaf.pem()).await.unwrap();
     assert_eq!(echo(&mut stream, "small").await, "HTTP/1.1 200 OK");
-    assert_eq!(
-        echo(&mut stream, &"x".repeat(2048)).await,
-        "HTTP/1.1 413 Payload Too Large"
-    );
+    assert_eq!(echo(&mut stream, &"x".repeat(2048)).await, "HTTP/1.1 413 Payload Too Large");
     task.abort();
 }
 

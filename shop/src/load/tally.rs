@@ -80,33 +80,15 @@ impl Tally {
             counts.failed += 1;
         }
         counts.forget();
-        counts.lately.push_back(Ended {
-            at: Instant::now(),
-            ok,
-            took,
-        });
+        counts.lately.push_back(Ended { at: Instant::now(), ok, took });
     }
 
     pub(super) fn stats(&self, rps: f64) -> Stats {
         let mut counts = self.counts();
         counts.forget();
-        let Counts {
-            sent,
-            ok,
-            failed,
-            skipped,
-            ..
-        } = *counts;
+        let Counts { sent, ok, failed, skipped, .. } = *counts;
         let waiting = sent - ok - failed;
-        Stats {
-            rps,
-            sent,
-            ok,
-            failed,
-            skipped,
-            waiting,
-            window: counts.window(),
-        }
+        Stats { rps, sent, ok, failed, skipped, waiting, window: counts.window() }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -119,21 +101,13 @@ impl Tally {
 
 impl Counts {
     fn forget(&mut self) {
-        while self
-            .lately
-            .front()
-            .is_some_and(|ended| ended.at.elapsed() > WINDOW)
-        {
+        while self.lately.front().is_some_and(|ended| ended.at.elapsed() > WINDOW) {
             self.lately.pop_front();
         }
     }
 
     fn window(&self) -> Window {
-        let mut took: Vec<u64> = self
-            .lately
-            .iter()
-            .map(|ended| ended.took.as_millis().try_into().unwrap_or(u64::MAX))
-            .collect();
+        let mut took: Vec<u64> = self.lately.iter().map(|ended| ended.took.as_millis().try_into().unwrap_or(u64::MAX)).collect();
         took.sort_unstable();
         // Nearest rank; an empty window has no rank and counts as 0.
         let rank = |percent: usize| {
@@ -141,12 +115,7 @@ impl Counts {
             took.get(rank.saturating_sub(1)).copied().unwrap_or(0)
         };
         let ok = self.lately.iter().filter(|ended| ended.ok).count() as u64;
-        Window {
-            ok,
-            failed: self.lately.len() as u64 - ok,
-            p50_ms: rank(50),
-            p95_ms: rank(95),
-        }
+        Window { ok, failed: self.lately.len() as u64 - ok, p50_ms: rank(50), p95_ms: rank(95) }
     }
 }
 
@@ -161,27 +130,11 @@ mod tests {
             tally.sent();
             tally.answered(millis <= 90, Duration::from_millis(millis));
         }
-        let window = Window {
-            ok: 90,
-            failed: 10,
-            p50_ms: 50,
-            p95_ms: 95,
-        };
+        let window = Window { ok: 90, failed: 10, p50_ms: 50, p95_ms: 95 };
         assert_eq!(tally.stats(20.0).window, window);
         tokio::time::advance(WINDOW + Duration::from_millis(1)).await;
         let stats = tally.stats(20.0);
-        assert_eq!(
-            stats.window,
-            Window {
-                ok: 0,
-                failed: 0,
-                p50_ms: 0,
-                p95_ms: 0
-            }
-        );
-        assert_eq!(
-            (stats.sent, stats.ok, stats.failed, stats.waiting),
-            (100, 90, 10, 0)
-        );
+        assert_eq!(stats.window, Window { ok: 0, failed: 0, p50_ms: 0, p95_ms: 0 });
+        assert_eq!((stats.sent, stats.ok, stats.failed, stats.waiting), (100, 90, 10, 0));
     }
 }

@@ -35,9 +35,7 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(5)
             .acquire_timeout(Duration::from_secs(5))
-            .after_connect(|connection, _| {
-                Box::pin(async move { sqlx::raw_sql(SCHEMA).execute(connection).await.map(drop) })
-            })
+            .after_connect(|connection, _| Box::pin(async move { sqlx::raw_sql(SCHEMA).execute(connection).await.map(drop) }))
             .connect_lazy(url)
             .context("read the database's URL")?;
         Ok(Self { pool })
@@ -54,12 +52,10 @@ impl Store {
 
     /// How often a product was ordered, counted up to 100 so that the price of reading is constant.
     pub(super) async fn sold(&self, product: u32) -> sqlx::Result<i64> {
-        sqlx::query_scalar(
-            "select count(*) from (select 1 from orders where product = $1 limit 100) as lately",
-        )
-        .bind(i64::from(product))
-        .fetch_one(&self.pool)
-        .await
+        sqlx::query_scalar("select count(*) from (select 1 from orders where product = $1 limit 100) as lately")
+            .bind(i64::from(product))
+            .fetch_one(&self.pool)
+            .await
     }
 
     /// Writes an order and returns its number.

@@ -1,11 +1,7 @@
 //! The shop with its real database and cache: that it sells, and that each of its faults looks to
 //! a customer, and to the kernel, as it is meant to. What a cluster adds is tested elsewhere.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "tests stop at the first surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests stop at the first surprise")]
 
 mod servers;
 
@@ -34,49 +30,27 @@ struct Shop {
 
 impl Shop {
     fn stop(&self) -> Stop {
-        Stop {
-            token: self.token.clone(),
-            drain: Duration::ZERO,
-        }
+        Stop { token: self.token.clone(), drain: Duration::ZERO }
     }
 
     async fn orders(&mut self, database: &Postgres, bug: Bug) -> String {
         let (listener, address) = listen().await;
         let (admin, _) = listen().await;
-        let args = orders::Args {
-            listen: String::new(),
-            admin: String::new(),
-            database: database.url(),
-            work_us: 100,
-            idle_millicores: 10,
-            bug,
-        };
-        self.tasks
-            .spawn(orders::serve_on(args, listener, admin, self.stop()));
+        let args = orders::Args { listen: String::new(), admin: String::new(), database: database.url(), work_us: 100, idle_millicores: 10, bug };
+        self.tasks.spawn(orders::serve_on(args, listener, admin, self.stop()));
         address
     }
 
     async fn storefront(&mut self, orders: &str, cache: &str, timeout_ms: u64) -> String {
         let (listener, address) = listen().await;
-        let args = storefront::Args {
-            listen: String::new(),
-            orders: orders.to_owned(),
-            cache: cache.to_owned(),
-            cache_seconds: 600,
-            timeout_ms,
-        };
-        self.tasks
-            .spawn(storefront::serve_on(args, listener, self.stop()));
+        let args = storefront::Args { listen: String::new(), orders: orders.to_owned(), cache: cache.to_owned(), cache_seconds: 600, timeout_ms };
+        self.tasks.spawn(storefront::serve_on(args, listener, self.stop()));
         address
     }
 
     async fn load(&mut self, storefront: &str) -> String {
         let (admin, address) = listen().await;
-        let args = load::Args {
-            admin: String::new(),
-            storefront: storefront.to_owned(),
-            rps: 0.0,
-        };
+        let args = load::Args { admin: String::new(), storefront: storefront.to_owned(), rps: 0.0 };
         self.tasks.spawn(load::serve_on(args, admin, self.stop()));
         address
     }
@@ -96,27 +70,11 @@ async fn listen() -> (TcpListener, String) {
 }
 
 async fn get(authority: &str, path: &str) -> Answer {
-    fetch(
-        authority,
-        Method::GET,
-        path,
-        Bytes::new(),
-        Duration::from_secs(10),
-    )
-    .await
-    .unwrap()
+    fetch(authority, Method::GET, path, Bytes::new(), Duration::from_secs(10)).await.unwrap()
 }
 
 async fn post(authority: &str, path: &str, body: &'static str) -> Answer {
-    fetch(
-        authority,
-        Method::POST,
-        path,
-        body.into(),
-        Duration::from_secs(10),
-    )
-    .await
-    .unwrap()
+    fetch(authority, Method::POST, path, body.into(), Duration::from_secs(10)).await.unwrap()
 }
 
 /// A bounded poll: nobody announces that a server of another process has become ready.
@@ -142,47 +100,26 @@ async fn sells_with_and_without_its_cache() {
     let orders = shop.orders(&database, Bug::None).await;
     let front = shop.storefront(&orders, &cache.url(), 3000).await;
 
-    until("orders reach the database", async || {
-        get(&front, "/product/1").await.status == StatusCode::OK
-    })
-    .await;
+    until("orders reach the database", async || get(&front, "/product/1").await.status == StatusCode::OK).await;
     assert_eq!(get(&front, "/").await.status, StatusCode::OK);
-    assert_eq!(
-        post(&front, "/order", ORDER).await.status,
-        StatusCode::CREATED
-    );
-    assert_eq!(
-        get(&front, "/product/7").await.body,
-        r#"{"product":7,"sold":1}"#
-    );
-    assert_eq!(
-        get(&front, "/product/51").await.status,
-        StatusCode::NOT_FOUND
-    );
+    assert_eq!(post(&front, "/order", ORDER).await.status, StatusCode::CREATED);
+    assert_eq!(get(&front, "/product/7").await.body, r#"{"product":7,"sold":1}"#);
+    assert_eq!(get(&front, "/product/51").await.status, StatusCode::NOT_FOUND);
     let none = r#"{"product":7,"quantity":0}"#;
-    assert_eq!(
-        post(&front, "/order", none).await.status,
-        StatusCode::UNPROCESSABLE_ENTITY
-    );
+    assert_eq!(post(&front, "/order", none).await.status, StatusCode::UNPROCESSABLE_ENTITY);
 
     // A cached page is old, and the truth is new.
     let page = async || get(&front, "/product/7").await.body;
     until("pages are cached", async || {
         let before = page().await;
-        assert_eq!(
-            post(&front, "/order", ORDER).await.status,
-            StatusCode::CREATED
-        );
+        assert_eq!(post(&front, "/order", ORDER).await.status, StatusCode::CREATED);
         page().await == before
     })
     .await;
     let cached = page().await;
     drop(cache);
     let truth = page().await;
-    assert!(
-        truth.starts_with(br#"{"product":7,"sold":"#) && truth != cached,
-        "{truth:?}"
-    );
+    assert!(truth.starts_with(br#"{"product":7,"sold":"#) && truth != cached, "{truth:?}");
     shop.close().await;
 }
 
@@ -197,10 +134,7 @@ async fn a_bad_release_fails_three_of_five_requests() {
     // No cache at all: a port that nobody listens on.
     let front = shop.storefront(&orders, "redis://127.0.0.1:1/", 3000).await;
 
-    until("orders reach the database", async || {
-        post(&orders, "/order", ORDER).await.status == StatusCode::CREATED
-    })
-    .await;
+    until("orders reach the database", async || post(&orders, "/order", ORDER).await.status == StatusCode::CREATED).await;
     let mut failed = 0;
     for _ in 0..20 {
         match post(&front, "/order", ORDER).await.status {
@@ -227,10 +161,7 @@ async fn a_frozen_database_lets_requests_hang_until_it_thaws() {
     until("orders reach the database", sells).await;
     database.freeze();
     for _ in 0..8 {
-        assert_eq!(
-            post(&front, "/order", ORDER).await.status,
-            StatusCode::GATEWAY_TIMEOUT
-        );
+        assert_eq!(post(&front, "/order", ORDER).await.status, StatusCode::GATEWAY_TIMEOUT);
     }
     assert_eq!(get(&front, "/").await.status, StatusCode::OK);
     database.thaw();
@@ -242,31 +173,16 @@ async fn a_frozen_database_lets_requests_hang_until_it_thaws() {
 async fn customers_come_at_the_rate_that_was_asked_for() {
     let mut shop = Shop::default();
     // Nothing behind the storefront: front pages succeed, everything else fails.
-    let front = shop
-        .storefront("127.0.0.1:1", "redis://127.0.0.1:1/", 3000)
-        .await;
+    let front = shop.storefront("127.0.0.1:1", "redis://127.0.0.1:1/", 3000).await;
     let load = shop.load(&front).await;
-    let stats =
-        async || serde_json::from_slice::<load::Stats>(&get(&load, "/stats").await.body).unwrap();
+    let stats = async || serde_json::from_slice::<load::Stats>(&get(&load, "/stats").await.body).unwrap();
 
     assert_eq!(stats().await.sent, 0);
-    assert_eq!(
-        post(&load, "/rate?rps=501", "").await.status,
-        StatusCode::BAD_REQUEST
-    );
-    assert_eq!(
-        post(&load, "/rate?rps=-1", "").await.status,
-        StatusCode::BAD_REQUEST
-    );
-    assert_eq!(
-        post(&load, "/rate?rps=NaN", "").await.status,
-        StatusCode::BAD_REQUEST
-    );
+    assert_eq!(post(&load, "/rate?rps=501", "").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(post(&load, "/rate?rps=-1", "").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(post(&load, "/rate?rps=NaN", "").await.status, StatusCode::BAD_REQUEST);
     let start = Instant::now();
-    assert_eq!(
-        post(&load, "/rate?rps=100", "").await.status,
-        StatusCode::OK
-    );
+    assert_eq!(post(&load, "/rate?rps=100", "").await.status, StatusCode::OK);
     until("fifty requests", async || stats().await.sent >= 50).await;
     let took = start.elapsed();
     assert!(took > Duration::from_millis(400), "{took:?}");
@@ -285,27 +201,14 @@ impl Process {
     /// The process, its port and its admin port.
     fn start(database: &Postgres) -> (Self, String, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_assent-shop"))
-            .args([
-                "orders",
-                "--listen",
-                "127.0.0.1:0",
-                "--admin",
-                "127.0.0.1:0",
-            ])
+            .args(["orders", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(["--idle-millicores", "100", "--database", &database.url()])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut address = || {
-            lines
-                .find_map(|line| {
-                    line.unwrap()
-                        .split_once("listening address=")
-                        .map(|(_, port)| port.to_owned())
-                })
-                .expect("it listens before it ends")
-        };
+        let mut address =
+            || lines.find_map(|line| line.unwrap().split_once("listening address=").map(|(_, port)| port.to_owned())).expect("it listens before it ends");
         let (port, admin) = (address(), address());
         // Whatever it logs from here on is read and dropped, so that it never waits for a reader.
         std::thread::spawn(move || lines.for_each(drop));
@@ -316,12 +219,7 @@ impl Process {
     fn ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
         let (_, fields) = stat.rsplit_once(')').unwrap();
-        fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(|ticks| ticks.parse::<u64>().unwrap())
-            .sum()
+        fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 }
 
@@ -339,56 +237,27 @@ async fn a_wedged_process_accepts_answers_nothing_and_uses_no_cpu() {
     }
     let database = Postgres::start();
     let (process, port, admin) = Process::start(&database);
-    assert_eq!(
-        get(&port, "/product/1").await.status,
-        StatusCode::OK,
-        "it listens once it can serve"
-    );
+    assert_eq!(get(&port, "/product/1").await.status, StatusCode::OK, "it listens once it can serve");
 
     let idle = process.ticks();
     let start = Instant::now();
-    until("background work shows", async || {
-        process.ticks() >= idle + 10
-    })
-    .await;
-    assert!(
-        start.elapsed() > Duration::from_millis(500),
-        "100 millicores and not much more"
-    );
+    until("background work shows", async || process.ticks() >= idle + 10).await;
+    assert!(start.elapsed() > Duration::from_millis(500), "100 millicores and not much more");
 
-    assert_eq!(
-        post(&admin, "/admin/wedge", "").await.status,
-        StatusCode::OK
-    );
+    assert_eq!(post(&admin, "/admin/wedge", "").await.status, StatusCode::OK);
     let patience = Duration::from_millis(500);
     TcpStream::connect(&port).await.unwrap();
     let before = process.ticks();
-    fetch(&port, Method::GET, "/product/1", Bytes::new(), patience)
-        .await
-        .unwrap_err();
-    fetch(&port, Method::GET, "/product/2", Bytes::new(), patience)
-        .await
-        .unwrap_err();
-    assert!(
-        process.ticks() <= before + 2,
-        "{} ticks in a second",
-        process.ticks() - before
-    );
+    fetch(&port, Method::GET, "/product/1", Bytes::new(), patience).await.unwrap_err();
+    fetch(&port, Method::GET, "/product/2", Bytes::new(), patience).await.unwrap_err();
+    assert!(process.ticks() <= before + 2, "{} ticks in a second", process.ticks() - before);
 
     drop(process);
     let (mut process, port, _) = Process::start(&database);
-    assert_eq!(
-        get(&port, "/product/1").await.status,
-        StatusCode::OK,
-        "a restart heals"
-    );
+    assert_eq!(get(&port, "/product/1").await.status, StatusCode::OK, "a restart heals");
     let start = Instant::now();
     kill(Pid::from_raw(process.0.id().cast_signed()), Signal::SIGTERM).unwrap();
     let ended = tokio::task::spawn_blocking(move || process.0.wait().map(|ended| (process, ended)));
     let (_process, ended) = ended.await.unwrap().unwrap();
-    assert!(
-        ended.success() && start.elapsed() < Duration::from_secs(2),
-        "{ended} {:?}",
-        start.elapsed()
-    );
+    assert!(ended.success() && start.elapsed() < Duration::from_secs(2), "{ended} {:?}", start.elapsed());
 }

@@ -25,18 +25,11 @@ pub(crate) struct Redis {
 
 /// Whether the servers are installed. Says so if not, and fails where they have to be.
 pub(crate) fn installed() -> bool {
-    let missing: Vec<PathBuf> = [format!("{POSTGRES}/initdb"), REDIS.to_owned()]
-        .into_iter()
-        .map(PathBuf::from)
-        .filter(|path| !path.exists())
-        .collect();
+    let missing: Vec<PathBuf> = [format!("{POSTGRES}/initdb"), REDIS.to_owned()].into_iter().map(PathBuf::from).filter(|path| !path.exists()).collect();
     if missing.is_empty() {
         return true;
     }
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "not installed: {missing:?}"
-    );
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "not installed: {missing:?}");
     eprintln!("SKIPPED: not installed: {missing:?}");
     false
 }
@@ -47,21 +40,12 @@ impl Postgres {
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         if geteuid().is_root() {
-            let user = User::from_name("postgres")
-                .unwrap()
-                .expect("the package makes a user");
+            let user = User::from_name("postgres").unwrap().expect("the package makes a user");
             chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
         }
         let data = dir.path().join("data");
         let made = Self::program("initdb", dir.path())
-            .args([
-                "--username=shop",
-                "--auth=trust",
-                "--locale=C",
-                "--encoding=UTF8",
-                "--no-sync",
-                "-D",
-            ])
+            .args(["--username=shop", "--auth=trust", "--locale=C", "--encoding=UTF8", "--no-sync", "-D"])
             .arg(&data)
             .stdout(Stdio::null())
             .status()
@@ -97,10 +81,7 @@ impl Postgres {
         // The server itself first, so that it starts no further process.
         kill(Pid::from_raw(server.cast_signed()), signal).unwrap();
         let children = format!("/proc/{server}/task/{server}/children");
-        for child in std::fs::read_to_string(children)
-            .unwrap()
-            .split_whitespace()
-        {
+        for child in std::fs::read_to_string(children).unwrap().split_whitespace() {
             kill(Pid::from_raw(child.parse().unwrap()), signal).unwrap();
         }
     }
@@ -110,12 +91,7 @@ impl Postgres {
         let path = format!("{POSTGRES}/{name}");
         let mut command = if geteuid().is_root() {
             let mut command = Command::new("setpriv");
-            command.args([
-                "--reuid=postgres",
-                "--regid=postgres",
-                "--clear-groups",
-                &path,
-            ]);
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", &path]);
             command
         } else {
             Command::new(path)
@@ -129,11 +105,7 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.thaw();
         // Immediate shutdown: its children end with it.
-        kill(
-            Pid::from_raw(self.server.id().cast_signed()),
-            Signal::SIGQUIT,
-        )
-        .unwrap();
+        kill(Pid::from_raw(self.server.id().cast_signed()), Signal::SIGQUIT).unwrap();
         self.server.wait().unwrap();
     }
 }

@@ -10,9 +10,7 @@ use std::time::Duration;
 use assent_api::proto::compute_intake_server::{ComputeIntake, ComputeIntakeServer};
 use assent_api::proto::database_intake_server::{DatabaseIntake, DatabaseIntakeServer};
 use assent_api::proto::network_intake_server::{NetworkIntake, NetworkIntakeServer};
-use assent_api::proto::{
-    Acknowledgement, ComputeObservation, DatabaseFlow, DatabaseObservation, HttpFlow, NetworkObservation, Window,
-};
+use assent_api::proto::{Acknowledgement, ComputeObservation, DatabaseFlow, DatabaseObservation, HttpFlow, NetworkObservation, Window};
 use assent_runtime::workload::{ClientAuth, testing::Authority};
 use assent_runtime::{CancellationToken, Limits, mtls};
 use linkerd2_proxy_api::destination::destination_server::{Destination, DestinationServer};
@@ -90,9 +88,7 @@ impl Control {
         let listener = TcpListener::bind((host, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let workload = self.0.authority.workload("assent-system", account);
-        tokio::spawn(
-            async move { mtls::serve(listener, &workload, auth, Limits::default(), routes, CancellationToken::new()).await },
-        );
+        tokio::spawn(async move { mtls::serve(listener, &workload, auth, Limits::default(), routes, CancellationToken::new()).await });
         address
     }
 
@@ -149,11 +145,7 @@ impl Control {
     }
 
     /// Keeps each observation until the control plane goes away, and acknowledges it.
-    fn take<T>(
-        &self,
-        request: Request<Streaming<T>>,
-        keep: impl Fn(&State, T) -> Option<Window> + Send + 'static,
-    ) -> Response<Answers<Acknowledgement>>
+    fn take<T>(&self, request: Request<Streaming<T>>, keep: impl Fn(&State, T) -> Option<Window> + Send + 'static) -> Response<Answers<Acknowledgement>>
     where
         T: Send + 'static,
     {
@@ -263,10 +255,7 @@ fn weighted(address: SocketAddr, peer: Option<(u16, &str)>) -> WeightedAddr {
         addr: Some(address.into()),
         weight: 1,
         tls_identity: peer.map(|(_, name)| TlsIdentity { strategy: Some(strategy(name)), server_name: None }),
-        protocol_hint: peer.map(|(port, _)| ProtocolHint {
-            opaque_transport: Some(OpaqueTransport { inbound_port: port.into() }),
-            ..Default::default()
-        }),
+        protocol_hint: peer.map(|(port, _)| ProtocolHint { opaque_transport: Some(OpaqueTransport { inbound_port: port.into() }), ..Default::default() }),
         ..Default::default()
     }
 }

@@ -57,11 +57,7 @@ impl World {
             "--workers=1",
             "--drain-seconds=1",
         ];
-        let named = [
-            format!("--workload-service-account={account}"),
-            format!("--discovery-service={network}"),
-            format!("--discovery-account={ACCOUNT}"),
-        ];
+        let named = [format!("--workload-service-account={account}"), format!("--discovery-service={network}"), format!("--discovery-account={ACCOUNT}")];
         flags.extend(named.iter().map(String::as_str));
         let all = [("network", network), ("database", database), ("compute", compute)];
         let told = all.iter().filter(|(seat, _)| seats.contains(seat));

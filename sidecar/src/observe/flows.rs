@@ -146,9 +146,7 @@ impl Flows {
         use http1::Event;
         let (route, ends) = match event {
             Event::Begin { route, .. } | Event::Informational { route } => (route, None),
-            Event::End { route, started, .. } | Event::NoResponse { route, started } | Event::Forget { route, started } => {
-                (route, Some(started))
-            }
+            Event::End { route, started, .. } | Event::NoResponse { route, started } | Event::Forget { route, started } => (route, Some(started)),
         };
         let mut tables = lock(&self.tables);
         let key = (connection.key.clone(), Some(route));

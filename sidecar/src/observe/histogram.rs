@@ -8,10 +8,8 @@ use assent_api::proto;
 
 const BUCKETS: usize = 32;
 /// Upper bounds of Linkerd's `response_latency_ms`.
-pub(crate) const MILLISECONDS: [u32; 25] = [
-    1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 100, 200, 300, 400, 500, 1000, 2000, 3000, 4000, 5000, 10_000, 20_000, 30_000, 40_000,
-    50_000,
-];
+pub(crate) const MILLISECONDS: [u32; 25] =
+    [1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 100, 200, 300, 400, 500, 1000, 2000, 3000, 4000, 5000, 10_000, 20_000, 30_000, 40_000, 50_000];
 
 /// Bucket i counts values v with 2^i <= v < 2^(i+1) microseconds; bucket 0 also holds 0, the last everything above.
 #[derive(Clone, Debug, Default)]

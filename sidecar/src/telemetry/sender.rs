@@ -29,10 +29,7 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 pub(crate) trait Seat: Clone + Message + 'static {
     const NAME: &'static str;
 
-    fn open(
-        channel: Channel,
-        observations: ReceiverStream<Self>,
-    ) -> impl Future<Output = Result<Streaming<proto::Acknowledgement>, Status>> + Send;
+    fn open(channel: Channel, observations: ReceiverStream<Self>) -> impl Future<Output = Result<Streaming<proto::Acknowledgement>, Status>> + Send;
 }
 
 #[derive(Debug)]

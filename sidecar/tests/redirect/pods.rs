@@ -31,13 +31,10 @@ pub(crate) fn lines(seen: &Seen) -> Vec<String> {
 
 /// Whether this machine can make pods; otherwise says why not.
 pub(crate) fn can_run() -> bool {
-    let missing: Vec<&str> =
-        ["ip", "nft", "nsenter"].into_iter().filter(|tool| Command::new(tool).arg("-V").output().is_err()).collect();
+    let missing: Vec<&str> = ["ip", "nft", "nsenter"].into_iter().filter(|tool| Command::new(tool).arg("-V").output().is_err()).collect();
     let root = nix::unistd::geteuid().is_root();
     if !root || !missing.is_empty() {
-        eprintln!(
-            "SKIPPED: the redirect is tested only as root (here: {root}) and with all of ip, nft and nsenter (missing: {missing:?})"
-        );
+        eprintln!("SKIPPED: the redirect is tested only as root (here: {root}) and with all of ip, nft and nsenter (missing: {missing:?})");
     }
     root && missing.is_empty()
 }
@@ -140,11 +137,7 @@ impl Pod {
     pub(crate) async fn ready(&self) {
         let until = Instant::now() + Duration::from_secs(20);
         while !self.try_admin("/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
-            assert!(
-                Instant::now() < until,
-                "never ready:\n{}",
-                std::fs::read_to_string(self.directory.path().join("log")).unwrap()
-            );
+            assert!(Instant::now() < until, "never ready:\n{}", std::fs::read_to_string(self.directory.path().join("log")).unwrap());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -212,11 +205,7 @@ impl Pod {
 impl Drop for Pod {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "--- {} ---\n{}",
-                self.account,
-                std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
-            );
+            eprintln!("--- {} ---\n{}", self.account, std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default());
         }
         self.stop();
         self.remove();

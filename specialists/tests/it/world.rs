@@ -103,7 +103,15 @@ impl World {
         cluster.kubectl(&["apply", "-f", rbac]).await.unwrap();
         let authority = Authority::new();
         let roster = Roster {
-            seats: SEATS.iter().map(|seat| Seat { name: seat.name.into(), domain: seat.domain, account: names::accounts::seat(seat.name), principals: assent_core::consensus::shipped_principals(seat.domain) }).collect(),
+            seats: SEATS
+                .iter()
+                .map(|seat| Seat {
+                    name: seat.name.into(),
+                    domain: seat.domain,
+                    account: names::accounts::seat(seat.name),
+                    principals: assent_core::consensus::shipped_principals(seat.domain),
+                })
+                .collect(),
             quorum: 3,
             supporters: 2,
             tally: TallyConfiguration::shipped(),

@@ -126,7 +126,13 @@ async fn watch(node: &Node, fault: Fault) -> anyhow::Result<story::Ending> {
     println!("Customers now: {}", customers(node).await?);
     let seconds = |at: Option<f64>| at.map_or("-".to_owned(), |at| format!("{at:.0} s"));
     let times = &ending.timeline;
-    println!("fault → incident {} → decision {} → write {} → resolved {}", seconds(times.incident), seconds(times.decision), seconds(times.write), seconds(times.closed));
+    println!(
+        "fault → incident {} → decision {} → write {} → resolved {}",
+        seconds(times.incident),
+        seconds(times.decision),
+        seconds(times.write),
+        seconds(times.closed)
+    );
     Ok(ending)
 }
 

@@ -59,7 +59,8 @@ fn dependencies_point_only_downwards() {
     for (krate, allowed) in EDGES {
         let manifest = std::fs::read_to_string(root().join(krate).join("Cargo.toml")).unwrap();
         let dependencies = manifest.split("[dependencies]").nth(1).unwrap_or_default().split("\n[").next().unwrap();
-        let ours: BTreeSet<&str> = dependencies.lines().filter_map(|line| line.strip_prefix("assent-")).map(|line| line.split(['.', ' ', '=']).next().unwrap()).collect();
+        let ours: BTreeSet<&str> =
+            dependencies.lines().filter_map(|line| line.strip_prefix("assent-")).map(|line| line.split(['.', ' ', '=']).next().unwrap()).collect();
         let extra: Vec<_> = ours.iter().filter(|name| !allowed.contains(name)).collect();
         assert!(extra.is_empty(), "`{krate}` depends on {extra:?}; allowed: {allowed:?}");
     }

@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod admit_writes;
-mod heal;
 mod house;
 mod refuse_authority;
 mod refuse_plans;

@@ -60,7 +60,8 @@ async fn a_blueprint_changed_in_mid_flight_holds_for_later_incidents_only() {
 async fn a_blueprint_that_makes_no_sense_is_refused_with_the_reason() {
     let world = World::start("authority").await;
     let post = async |spec: serde_json::Value| {
-        let blueprint: Blueprint = serde_json::from_value(json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "b"}, "spec": spec})).unwrap();
+        let blueprint: Blueprint =
+            serde_json::from_value(json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "b"}, "spec": spec})).unwrap();
         Api::<Blueprint>::namespaced(world.admin.clone(), "shop").create(&PostParams::default(), &blueprint).await
     };
     refused(post(json!({"target": {"kind": "Deployment", "name": "x"}, "actions": [{"name": "DeleteEverything"}]})).await, "blueprint");
@@ -72,17 +73,22 @@ async fn a_blueprint_that_makes_no_sense_is_refused_with_the_reason() {
 async fn a_guardrail_denies_with_its_own_words_and_pins_the_set() {
     let world = World::start("authority").await;
     let it = planned(&world).await;
-    let rule = |expression: &str| json!({
-        "apiVersion": "assent.dev/v1alpha1", "kind": "Guardrail", "metadata": {"name": "only-two"},
-        "spec": {"matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"]}]},
-            "validations": [{"expression": expression, "message": "one container, always"}]}
-    });
+    let rule = |expression: &str| {
+        json!({
+            "apiVersion": "assent.dev/v1alpha1", "kind": "Guardrail", "metadata": {"name": "only-two"},
+            "spec": {"matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments"]}]},
+                "validations": [{"expression": expression, "message": "one container, always"}]}
+        })
+    };
     apply(&world.admin, &rule("size(object.spec.template.spec.containers) == 2")).await;
     refused(world.apply_proposal(&it.incident, &it.proposal, Some(&it.good), false).await, "guardrail");
     // A set that would allow it is still not the set that the plan was made under.
     apply(&world.admin, &rule("size(object.spec.template.spec.containers) == 1")).await;
     refused(world.apply_proposal(&it.incident, &it.proposal, Some(&it.good), false).await, "authority");
-    let broken: Guardrail = serde_json::from_value(json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Guardrail", "metadata": {"name": "broken"}, "spec": {"validations": [{"expression": "1 +"}]}})).unwrap();
+    let broken: Guardrail = serde_json::from_value(
+        json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Guardrail", "metadata": {"name": "broken"}, "spec": {"validations": [{"expression": "1 +"}]}}),
+    )
+    .unwrap();
     refused(Api::<Guardrail>::all(world.admin.clone()).create(&PostParams::default(), &broken).await, "guardrail");
     Api::<Guardrail>::all(world.admin.clone()).delete("only-two", &DeleteParams::default()).await.unwrap();
     world.apply_proposal(&it.incident, &it.proposal, Some(&it.good), false).await.unwrap();

@@ -125,7 +125,10 @@ async fn system_namespaces_are_never_targets() {
         let incident = seats::incident();
         let proposal = seats::scale(&seat, 3);
         world.quorum(&incident, &proposal).await;
-        let mut plan = { let it = voted(&world).await; it.plan };
+        let mut plan = {
+            let it = voted(&world).await;
+            it.plan
+        };
         plan.incident = incident.clone();
         plan.proposal = proposal;
         refused(world.submit(&plan).await, "forbidden-target");

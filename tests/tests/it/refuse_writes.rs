@@ -118,7 +118,8 @@ async fn the_gate_itself_finds_every_foreign_path() {
 async fn a_foreign_mutating_policy_cannot_ride_along() {
     let world = World::start("writes").await;
     let it = planned(&world).await;
-    let _mutator = Mutator::start(&world, &json!([{"op": "add", "path": "/spec/template/spec/containers/0/env", "value": [{"name": "EVIL", "value": "1"}]}])).await;
+    let _mutator =
+        Mutator::start(&world, &json!([{"op": "add", "path": "/spec/template/spec/containers/0/env", "value": [{"name": "EVIL", "value": "1"}]}])).await;
     // The foreign webhook changes dry run and write alike, so comparing the two would find nothing.
     let dry = world.apply_proposal(&it.incident, &it.proposal, Some(&it.good), true).await;
     refused(dry, "difference");

@@ -19,11 +19,19 @@ async fn without_the_gate_the_executor_is_refused_and_nobody_else() {
     refused_natively(world.submit(&it.plan).await, "failed calling webhook");
     // Everybody else's work goes on: workloads, pods, configuration, incidents, and stopping Assent.
     world.deployment("orders", "registry.invalid/orders:4").await;
-    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "x"}], "automountServiceAccountToken": false}})).unwrap();
-    Api::<Pod>::namespaced(world.admin.clone(), "shop").create(&PostParams { dry_run: true, ..PostParams::default() }, &pod).await.map(|_| ()).or_else(|error| {
-        // A namespace so young that its default service account does not exist yet is not what is tested.
-        if error.to_string().contains("serviceaccount \"default\" not found") { Ok(()) } else { Err(error) }
-    }).unwrap();
+    let pod: Pod = serde_json::from_value(
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "x"}], "automountServiceAccountToken": false}}),
+    )
+    .unwrap();
+    Api::<Pod>::namespaced(world.admin.clone(), "shop")
+        .create(&PostParams { dry_run: true, ..PostParams::default() }, &pod)
+        .await
+        .map(|_| ())
+        .or_else(|error| {
+            // A namespace so young that its default service account does not exist yet is not what is tested.
+            if error.to_string().contains("serviceaccount \"default\" not found") { Ok(()) } else { Err(error) }
+        })
+        .unwrap();
     let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "m"}})).unwrap();
     Api::<ConfigMap>::namespaced(world.admin.clone(), "shop").create(&PostParams::default(), &map).await.unwrap();
     let incident = Incident::new("i", IncidentSpec { source: "seat".into(), service: "shop/orders".into(), symptom: "errors".into(), summary: "x".into() });

@@ -47,7 +47,11 @@ fn person(request: &Request, what: &'static str) -> Verdict {
 }
 
 fn stranger(request: &Request, who: &str) -> Refusal {
-    Refusal::new(Rule::Account, format!("`{}` may not {} {}", request.user_info.username, request.operation.to_lowercase(), request.resource.resource), who.to_owned())
+    Refusal::new(
+        Rule::Account,
+        format!("`{}` may not {} {}", request.user_info.username, request.operation.to_lowercase(), request.resource.resource),
+        who.to_owned(),
+    )
 }
 
 fn immutable(request: &Request) -> Verdict {
@@ -55,7 +59,8 @@ fn immutable(request: &Request) -> Verdict {
 }
 
 fn parse<T: DeserializeOwned>(value: &Value) -> Result<T, Refusal> {
-    serde_json::from_value(value.clone()).map_err(|error| Refusal::new(Rule::Payload, format!("the object is not of its kind: {error}"), "an object that its definition describes"))
+    serde_json::from_value(value.clone())
+        .map_err(|error| Refusal::new(Rule::Payload, format!("the object is not of its kind: {error}"), "an object that its definition describes"))
 }
 
 /// Objects of the record carry nothing by which another controller could delete or hold them.
@@ -66,7 +71,11 @@ fn plain_metadata(object: &Value) -> Result<(), Refusal> {
         }
     }
     if object.pointer("/metadata/namespace").and_then(Value::as_str) != Some(names::SYSTEM_NAMESPACE) {
-        return Err(Refusal::new(Rule::Request, format!("objects of the record live in `{}`", names::SYSTEM_NAMESPACE), format!("the object in `{}`", names::SYSTEM_NAMESPACE)));
+        return Err(Refusal::new(
+            Rule::Request,
+            format!("objects of the record live in `{}`", names::SYSTEM_NAMESPACE),
+            format!("the object in `{}`", names::SYSTEM_NAMESPACE),
+        ));
     }
     Ok(())
 }
@@ -125,7 +134,8 @@ async fn decision(live: &Live, request: &Request) -> Verdict {
     let roster = live.roster().await?.value?;
     let ballots = live.ballots(&incident, &roster).await?;
     let of_epoch: Vec<_> = ballots.into_iter().filter(|cast| cast.ballot.epoch == decision.spec.epoch).collect();
-    let recount = canonical::text(&tally(&roster, &of_epoch)).map_err(|error| Refusal::new(Rule::Payload, error.to_string(), "ballots with a canonical outcome"))?;
+    let recount =
+        canonical::text(&tally(&roster, &of_epoch)).map_err(|error| Refusal::new(Rule::Payload, error.to_string(), "ballots with a canonical outcome"))?;
     if recount != decision.spec.payload {
         return Err(Refusal::new(Rule::Tally, "the decision is not what the live ballots decide", "the outcome of the tally over all ballots of the epoch"));
     }
@@ -148,7 +158,11 @@ async fn remediation(live: &Live, request: &Request) -> Verdict {
     let write = plan.proposal.action.act().write();
     let resource = crate::review::Resource { group: write.group.into(), version: write.version.into(), resource: write.resource.into() };
     if is_system_namespace(&target.namespace) {
-        return Err(Refusal::new(Rule::ForbiddenTarget, format!("namespace `{}` is never a target", target.namespace), "a workload outside `assent-system` and `kube-*`"));
+        return Err(Refusal::new(
+            Rule::ForbiddenTarget,
+            format!("namespace `{}` is never a target", target.namespace),
+            "a workload outside `assent-system` and `kube-*`",
+        ));
     }
     let workload = live.workload(&resource, &target.namespace, &target.name).await?;
     let facts = live.facts_for(&plan.incident, target, request, Some(workload)).await?;
@@ -255,4 +269,3 @@ fn guardrail(request: &Request) -> Verdict {
     }
     Ok("guardrail")
 }
-

@@ -21,7 +21,11 @@ pub(super) async fn judge(live: &Live, request: &Request) -> Result<&'static str
     let write = write_request(request);
     let incident = proof::incident_of(&write.incidents)?;
     if is_system_namespace(&request.namespace) || request.namespace.is_empty() {
-        return Err(Refusal::new(Rule::ForbiddenTarget, format!("namespace `{}` is never a target", request.namespace), "a workload outside `assent-system` and `kube-*`"));
+        return Err(Refusal::new(
+            Rule::ForbiddenTarget,
+            format!("namespace `{}` is never a target", request.namespace),
+            "a workload outside `assent-system` and `kube-*`",
+        ));
     }
     let target = target(live, request).await?;
     let facts = live.facts(&incident, request, Some(target)).await?;

@@ -32,11 +32,8 @@ pub(super) fn sidecar(settings: &Settings) -> Value {
         value("ASSENT_IDENTITY_STATE_DIR", STATE),
         value("ASSENT_LOG", &settings.sidecar_log),
     ];
-    let seats = [
-        ("ASSENT_NETWORK_SEAT", &settings.network_seat),
-        ("ASSENT_DATABASE_SEAT", &settings.database_seat),
-        ("ASSENT_COMPUTE_SEAT", &settings.compute_seat),
-    ];
+    let seats =
+        [("ASSENT_NETWORK_SEAT", &settings.network_seat), ("ASSENT_DATABASE_SEAT", &settings.database_seat), ("ASSENT_COMPUTE_SEAT", &settings.compute_seat)];
     env.extend(seats.into_iter().filter(|(_, address)| !address.is_empty()).map(|(name, address)| value(name, address)));
     json!({
         "name": SIDECAR,

@@ -39,11 +39,7 @@ struct Gap {
 impl Metrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register(
-            "assent_injector_unmeshed_pods",
-            "Pods of labelled namespaces without a sidecar, by reason",
-            metrics.unmeshed.clone(),
-        );
+        registry.register("assent_injector_unmeshed_pods", "Pods of labelled namespaces without a sidecar, by reason", metrics.unmeshed.clone());
         metrics
     }
 }
@@ -62,13 +58,7 @@ pub(super) async fn watch(client: Client, settings: Settings, metrics: Metrics, 
     }
 }
 
-async fn search(
-    client: &Client,
-    settings: &Settings,
-    metrics: &Metrics,
-    recorder: &Recorder,
-    reported: &mut HashSet<String>,
-) -> Result<(), kube::Error> {
+async fn search(client: &Client, settings: &Settings, metrics: &Metrics, recorder: &Recorder, reported: &mut HashSet<String>) -> Result<(), kube::Error> {
     let mut counts: BTreeMap<&'static str, i64> = BTreeMap::new();
     let mut present = HashSet::new();
     let namespaces = Api::<Namespace>::all(client.clone()).list(&ListParams::default().labels(LABEL)).await?;
@@ -108,9 +98,7 @@ fn gap(pod: &Pod, namespace: &str, settings: &Settings) -> Option<Gap> {
     }
     let value = serde_json::to_value(pod).ok()?;
     match inject(&value, namespace, settings) {
-        Ok(_) => {
-            Some(Gap { reason: MISSED, note: "the pod was created without a sidecar and is not meshed; recreate it".to_owned() })
-        }
+        Ok(_) => Some(Gap { reason: MISSED, note: "the pod was created without a sidecar and is not meshed; recreate it".to_owned() }),
         Err(skip) if skip.is_expected() => None,
         Err(skip) => Some(Gap { reason: skip.reason(), note: format!("the pod is not meshed: {skip}") }),
     }
@@ -119,13 +107,7 @@ fn gap(pod: &Pod, namespace: &str, settings: &Settings) -> Option<Gap> {
 /// Whether the event was written; one that was not is tried again at the next search.
 async fn report(recorder: &Recorder, pod: &Pod, namespace: &str, gap: &Gap) -> bool {
     tracing::warn!(k8s.namespace.name = namespace, k8s.pod.name = pod.name_any(), reason = gap.reason, "a pod has no sidecar");
-    let event = Event {
-        type_: EventType::Warning,
-        reason: "Unmeshed".to_owned(),
-        note: Some(gap.note.clone()),
-        action: "Inject".to_owned(),
-        secondary: None,
-    };
+    let event = Event { type_: EventType::Warning, reason: "Unmeshed".to_owned(), note: Some(gap.note.clone()), action: "Inject".to_owned(), secondary: None };
     match recorder.publish(&event, &pod.object_ref(&())).await {
         Ok(()) => true,
         Err(error) => {

@@ -84,10 +84,7 @@ mod tests {
     #[test]
     fn a_skip_allows_with_a_warning_and_no_patch() {
         let answer = wire(Err(Skip::HostNetwork));
-        assert_eq!(
-            answer["response"],
-            json!({"uid": "u1", "allowed": true, "warnings": ["assent: no sidecar: the pod uses the node's network"]})
-        );
+        assert_eq!(answer["response"], json!({"uid": "u1", "allowed": true, "warnings": ["assent: no sidecar: the pod uses the node's network"]}));
         assert_eq!(wire(Err(Skip::OptedOut))["response"], json!({"uid": "u1", "allowed": true}));
     }
 }

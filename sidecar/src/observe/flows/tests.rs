@@ -20,14 +20,7 @@ fn a_window_holds_counts_and_keeps_what_is_unanswered() {
     flows.http(&connection, http1::Event::Begin { route: get(1), started: start });
     flows.http(
         &connection,
-        http1::Event::End {
-            route: get(1),
-            started: start,
-            status: 503,
-            latency: Duration::from_millis(3),
-            request_bytes: 4,
-            response_bytes: 5,
-        },
+        http1::Event::End { route: get(1), started: start, status: 503, latency: Duration::from_millis(3), request_bytes: 4, response_bytes: 5 },
     );
 
     let window = flows.drain(start + Duration::from_millis(1500), &HashMap::new());

@@ -174,12 +174,8 @@ impl<H: Head> Reader<H> {
             (State::Size { value, .. }, b'\n') => State::Data(value),
             (State::Size { line, .. }, _) if line >= MAX_LINE => return Err(Odd),
             (State::Size { value, digits, line, extension: false }, byte) => match (byte as char).to_digit(16) {
-                Some(digit) if digits < 15 => {
-                    State::Size { value: value << 4 | u64::from(digit), digits: digits + 1, line: line + 1, extension: false }
-                }
-                None if matches!(byte, b';' | b'\r' | b' ' | b'\t') => {
-                    State::Size { value, digits, line: line + 1, extension: true }
-                }
+                Some(digit) if digits < 15 => State::Size { value: value << 4 | u64::from(digit), digits: digits + 1, line: line + 1, extension: false },
+                None if matches!(byte, b';' | b'\r' | b' ' | b'\t') => State::Size { value, digits, line: line + 1, extension: true },
                 _ => return Err(Odd),
             },
             (State::Size { value, digits, line, .. }, _) => State::Size { value, digits, line: line + 1, extension: true },
@@ -217,8 +213,7 @@ impl Head for RequestHead {
         }
         let body = body(request.headers)?.unwrap_or(Body::None);
         let upgrade = request.headers.iter().any(|header| header.name.eq_ignore_ascii_case("upgrade"));
-        let route =
-            Route { method: method(request.method.unwrap_or_default()), segments: segments(request.path.unwrap_or_default()) };
+        let route = Route { method: method(request.method.unwrap_or_default()), segments: segments(request.path.unwrap_or_default()) };
         Ok(Some((Self { route, upgrade, body }, length)))
     }
 }

@@ -45,10 +45,7 @@ use Side::{Client as C, Server as S};
 
 #[test]
 fn counts_one_exchange() {
-    check(
-        &[(C, b"GET /cart/7?x=/y HTTP/1.1\r\nHost: a\r\n\r\n"), (S, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")],
-        &["GET/2 200 38>43"],
-    );
+    check(&[(C, b"GET /cart/7?x=/y HTTP/1.1\r\nHost: a\r\n\r\n"), (S, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")], &["GET/2 200 38>43"]);
 }
 
 #[test]

@@ -63,11 +63,7 @@ fn says_why_it_does_not() {
         ("shop", |pod| pod["spec"]["os"] = json!({ "name": "windows" }), Skip::OtherSystem),
         ("shop", |pod| pod["spec"]["serviceAccountName"] = json!(""), Skip::NoServiceAccount),
         ("shop", |pod| pod["spec"]["securityContext"] = json!({ "runAsUser": 2102 }), Skip::SameUser("app".into())),
-        (
-            "shop",
-            |pod| pod["spec"]["containers"][0]["securityContext"] = json!({ "runAsUser": 2102 }),
-            Skip::SameUser("app".into()),
-        ),
+        ("shop", |pod| pod["spec"]["containers"][0]["securityContext"] = json!({ "runAsUser": 2102 }), Skip::SameUser("app".into())),
         ("shop", |pod| pod["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 4143 }]), Skip::SamePort("app".into())),
         ("shop", |pod| pod["metadata"]["annotations"] = json!({ SKIP_INBOUND: "http" }), Skip::Annotation(SKIP_INBOUND)),
         ("shop", |pod| pod["spec"]["initContainers"] = json!([{ "name": SIDECAR }]), Skip::Present),
@@ -102,45 +98,30 @@ fn any_pod() -> impl Strategy<Value = Value> {
     let list = proptest::option::of(proptest::collection::vec(container.clone(), 0..3));
     let annotations = proptest::option::of(proptest::collection::hash_map("[a-z]{1,5}", "[a-z]{0,5}", 0..3));
     let volumes = proptest::option::of(proptest::collection::vec("[a-z]{1,5}", 0..3));
-    (list, proptest::collection::vec(container, 1..3), annotations, volumes).prop_map(
-        |(init, containers, annotations, volumes)| {
-            let mut pod = json!({ "metadata": {}, "spec": { "serviceAccountName": "a", "containers": containers } });
-            if let Some(init) = init {
-                pod["spec"]["initContainers"] = json!(init);
-            }
-            if let Some(annotations) = annotations {
-                pod["metadata"]["annotations"] = json!(annotations);
-            }
-            if let Some(volumes) = volumes {
-                pod["spec"]["volumes"] = volumes.into_iter().map(|name| json!({ "name": name })).collect();
-            }
-            pod
-        },
-    )
+    (list, proptest::collection::vec(container, 1..3), annotations, volumes).prop_map(|(init, containers, annotations, volumes)| {
+        let mut pod = json!({ "metadata": {}, "spec": { "serviceAccountName": "a", "containers": containers } });
+        if let Some(init) = init {
+            pod["spec"]["initContainers"] = json!(init);
+        }
+        if let Some(annotations) = annotations {
+            pod["metadata"]["annotations"] = json!(annotations);
+        }
+        if let Some(volumes) = volumes {
+            pod["spec"]["volumes"] = volumes.into_iter().map(|name| json!({ "name": name })).collect();
+        }
+        pod
+    })
 }
 
 /// Arbitrary JSON, with the names that the injector looks at made likely.
 fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        "[a-z/]{0,6}".prop_map(Value::from)
-    ];
-    let key = prop_oneof![
-        Just("spec"),
-        Just("metadata"),
-        Just("containers"),
-        Just("initContainers"),
-        Just("annotations"),
-        Just("ports"),
-        Just("serviceAccountName")
-    ];
+    let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i64>().prop_map(Value::from), "[a-z/]{0,6}".prop_map(Value::from)];
+    let key =
+        prop_oneof![Just("spec"), Just("metadata"), Just("containers"), Just("initContainers"), Just("annotations"), Just("ports"), Just("serviceAccountName")];
     leaf.prop_recursive(5, 40, 5, move |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::vec((key.clone(), inner), 0..4)
-                .prop_map(|fields| fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            proptest::collection::vec((key.clone(), inner), 0..4).prop_map(|fields| fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
         ]
     })
 }
