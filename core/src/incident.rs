@@ -16,7 +16,7 @@ use crate::target::Service;
 
 pub use context::{Alert, AlertSource, Anomaly, Configuration, Context, Revision, Symptom, Workload};
 pub use routing::{Known, route};
-pub use step::{Effect, Event, RemediationResult};
+pub use step::{DELIBERATION_MS, Effect, Event, RemediationResult};
 
 /// Where an incident stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use assent_api::resources::Ballot;
 use assent_api::{cast, names};
 use assent_core::consensus::{Roster, Seat};
 use assent_core::ids::UnixMillis;
-use assent_core::incident::Incident;
+use assent_core::incident::{DELIBERATION_MS, Incident};
 use assent_runtime::mtls;
 use futures::future::join_all;
 use tonic::transport::Channel;
@@ -27,8 +27,11 @@ enum Round {
     Remedy(Vec<Vec<u8>>),
 }
 
-/// Both rounds, until `deadline` at the latest. After a restart it goes on with what time is left.
+/// Both rounds, until `deadline` at the latest; a later epoch begins when the seats have seen more. After a restart it goes on
+/// with what time is left.
 pub(crate) async fn ask(director: &Director, roster: &Roster, incident: &Incident, epoch: u32, deadline: UnixMillis) -> Result<(), Error> {
+    let early = u64::try_from(deadline.plus(-DELIBERATION_MS).since(store::now())).unwrap_or(0);
+    tokio::time::sleep(std::time::Duration::from_millis(early)).await;
     let context = incident.context.clone().unwrap_or_default().into_bytes();
     round(director, roster, &context, epoch, Round::Cause, deadline.plus(-SECOND_ROUND_MS)).await;
     let stored = director.ballots(&incident.uid).await?;

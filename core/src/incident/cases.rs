@@ -138,9 +138,9 @@ fn missing_evidence_is_asked_for_once_with_a_new_deadline() {
     let later = START.plus(18_000);
     let effects = incident.step(later, hold(Rule::Quorum));
     let asked: Vec<_> = effects.iter().filter(|effect| matches!(effect, Effect::Ask { .. })).collect();
-    assert_eq!(asked, [&Effect::Ask { epoch: 2, deadline: later.plus(20_000) }]);
-    assert_eq!(incident.deadline, later.plus(20_000), "the second question has its own deadline");
-    assert_eq!(incident.resume(), [Effect::Ask { epoch: 2, deadline: later.plus(20_000) }]);
+    assert_eq!(asked, [&Effect::Ask { epoch: 2, deadline: later.plus(26_000) }]);
+    assert_eq!(incident.deadline, later.plus(26_000), "the second question has its own deadline");
+    assert_eq!(incident.resume(), [Effect::Ask { epoch: 2, deadline: later.plus(26_000) }]);
     let kinds: Vec<_> = effects.iter().filter_map(|effect| if let Effect::Record { key, .. } = effect { Some(key.as_str()) } else { None }).collect();
     assert!(kinds.iter().any(|key| key.ends_with("/2/seats-asked")), "the second question is on record: {kinds:?}");
     incident.step(later, hold(Rule::Quorum));

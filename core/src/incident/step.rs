@@ -8,8 +8,10 @@ use crate::ids::{IncidentUid, UnixMillis};
 use crate::refusal::Rule;
 use crate::target::Service;
 
-/// How long the seats have for both rounds.
-const DELIBERATION_MS: i64 = 20_000;
+/// How long the seats have for both rounds; they are asked so long before the deadline.
+pub const DELIBERATION_MS: i64 = 20_000;
+/// Before a second epoch, how long the seats watch on: asked again at once they could only say the same.
+const SECOND_LOOK_MS: i64 = 6_000;
 /// How long the executor has before somebody is told that it is silent.
 const REMEDIATION_MS: i64 = 15 * 60 * 1000;
 
@@ -155,7 +157,7 @@ impl Incident {
     }
 
     fn ask(&mut self, now: UnixMillis) -> Vec<Effect> {
-        let deadline = now.plus(DELIBERATION_MS);
+        let deadline = now.plus(DELIBERATION_MS + if self.epoch > 1 { SECOND_LOOK_MS } else { 0 });
         self.phase = Phase::Investigating;
         self.deadline = deadline;
         vec![self.record("seats-asked", format!("epoch {}", self.epoch)), Effect::Ask { epoch: self.epoch, deadline }]

@@ -15,7 +15,7 @@ use crate::target::Service;
 /// Newest windows that say how things are now.
 const RECENT: i64 = 4;
 /// Of those, so many in a row must be bad.
-const BAD: usize = 2;
+pub(super) const BAD: usize = 2;
 /// Windows that are walked back to the onset.
 const WALK: i64 = 60;
 /// Fewest answers in a window for a share of errors to mean anything.
@@ -88,6 +88,12 @@ impl View {
 
     /// How `service` is now, compared with before `since`; the error says what is missing.
     pub(super) fn judge(&self, service: &Service, since: UnixMillis, now: UnixMillis) -> Result<Judged, String> {
+        self.judge_from(service, since, now, BAD)
+    }
+
+    /// As [`Self::judge`], ill from so many bad windows in a row on: a service that is called by an ill one is suspected
+    /// sooner, since its windows may arrive after its caller's.
+    pub(super) fn judge_from(&self, service: &Service, since: UnixMillis, now: UnixMillis, bad: usize) -> Result<Judged, String> {
         let ring = self.ring(service, now).ok_or_else(|| format!("no sidecar has told of {service}"))?;
         let settings = &self.settings;
         let newest = newest_closed(settings, now);
@@ -97,7 +103,7 @@ impl View {
         }
         let before = number(settings, since).min(fresh).saturating_sub(1);
         let usual = self.usual(ring, before)?;
-        let bad: Vec<(UnixMillis, bool)> =
+        let walked: Vec<(UnixMillis, bool)> =
             ring.between(newest.saturating_sub(WALK), newest).map(|(n, window)| (start(settings, n), usual.fault(window, 1).is_some())).collect();
         let recent = ring.between(fresh, newest);
         let mut sum = Counts::default();
@@ -110,13 +116,13 @@ impl View {
             run = if usual.fault(window, 1).is_some() { run + 1 } else { 0 };
             longest = longest.max(run);
         }
-        let fault = if longest >= BAD { usual.fault(&sum, i64::try_from(count).unwrap_or(1)) } else { None };
+        let fault = if longest >= bad { usual.fault(&sum, i64::try_from(count).unwrap_or(1)) } else { None };
         Ok(Judged {
             usual,
             now: sum,
             recent: count,
             fault,
-            onset: fault.and_then(|_| onset(&bad)),
+            onset: fault.and_then(|_| onset(&walked)),
             from: start(settings, fresh),
             to: start(settings, newest.saturating_add(1)),
         })

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::View;
-use super::judge::{Fault, Judged, signed};
+use super::judge::{BAD, Fault, Judged, signed};
 use super::links::{Links, Trouble, Troubled};
 use crate::action::Action;
 use crate::ballot::{Edge, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Round};
@@ -23,6 +23,8 @@ const UNCLEAR: Millionths = Millionths::new(450_000);
 const SILENT: Millionths = Millionths::new(700_000);
 /// A caller whose callee is ill as well: no more likely than before.
 const EXPLAINED: Millionths = Millionths::new(200_000);
+/// Bad windows of a service that an ill one calls.
+const SOON: usize = 1;
 /// Clocks of pods and API server may differ by this much.
 const CLOCKS_MS: i64 = 5_000;
 
@@ -44,7 +46,8 @@ impl View {
         };
         let edges = self.edges();
         let below = paths::below(&edges, alert);
-        let suspects: Vec<Suspect<'_>> = below.iter().filter_map(|service| self.suspect(service, since, now)).collect();
+        let suspects: Vec<Suspect<'_>> =
+            below.iter().filter_map(|service| self.suspect(service, since, now, if own.fault.is_some() && *service != alert { SOON } else { BAD })).collect();
         let links = self.connections(since, now);
         let mut hypotheses = Vec::new();
         for suspect in &suspects {
@@ -56,8 +59,8 @@ impl View {
         cause(hypotheses, healthy, edges)
     }
 
-    fn suspect<'a>(&self, service: &'a Service, since: UnixMillis, now: UnixMillis) -> Option<Suspect<'a>> {
-        let judged = self.judge(service, since, now).ok()?;
+    fn suspect<'a>(&self, service: &'a Service, since: UnixMillis, now: UnixMillis, bad: usize) -> Option<Suspect<'a>> {
+        let judged = self.judge_from(service, since, now, bad).ok()?;
         let fault = judged.fault?;
         Some(Suspect { service, judged, fault })
     }
