@@ -77,14 +77,15 @@ pub async fn memory(node: &Node) -> Vec<Figure> {
     figures
 }
 
-/// Grants that are used only in circumstances which a test of minutes does not meet, and why.
+/// Grants that a test of minutes or the API server's log cannot show in use: account, verb or resource, and why.
 const RARE: &[(&str, &str, &str)] = &[
     ("assent-director", "delete", "the cleaner, a day after a revert's deadline"),
-    ("assent-injector", "patch", "an Event that repeats"),
-    ("assent-injector", "create", "an Event for a pod without its sidecar"),
-    ("assent-executor", "leases", "two executors"),
-    ("assent-identity", "configmaps", "a namespace that opts in later, or an edited bundle"),
-    ("assent-identity", "secrets", "a first start without an issuer"),
+    ("assent-director", "/decisions/", "reading a Decision that exists already, after a crash"),
+    ("assent-director", "/leases/", "the audit policy leaves leases out"),
+    ("assent-injector", "/events/", "a pod without its sidecar"),
+    ("assent-identity", "/configmaps/", "a namespace whose bundle is absent or was edited"),
+    ("assent-identity", "/secrets/", "a first start without an issuer"),
+    ("assent-seat-compute", "/nodes/", "asked of the kubelet, which the API server's log does not show"),
 ];
 
 /// Grants of the shipped roles that no component used, as `account verb resource`.
