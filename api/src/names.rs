@@ -21,7 +21,7 @@ pub const INCIDENT: &str = "assent.dev/incident-uid";
 /// The user that alone holds write verbs on workloads.
 pub const EXECUTOR_USER: &str = "assent:executor";
 /// Field manager of the executor's writes.
-pub const FIELD_MANAGER: &str = "assent-executor";
+pub const FIELD_MANAGER: &str = assent_core::proof::FIELD_MANAGER;
 /// The one Roster.
 pub const ROSTER: &str = "default";
 /// The Pause that `kubectl assent pause` creates.

@@ -23,6 +23,8 @@ pub use difference::{describe_difference, permitted};
 pub use quorum::prove;
 pub use write::{Admitted, as_left, judge_write};
 
+/// Field manager of the executor's writes: no other is admitted, and its own entry in `managedFields` does not count.
+pub const FIELD_MANAGER: &str = "assent-executor";
 /// Largest difference between the gate's clock and the API server's.
 pub const MAX_SKEW_MS: i64 = 5_000;
 

@@ -21,8 +21,6 @@ use crate::director::{Director, Error};
 use crate::intake::{is_name, line};
 use crate::store::{self, Advance, Arrival, Draft, Received};
 
-/// `payloadType` of a signed anomaly.
-pub(crate) const ANOMALY: &str = "application/vnd.assent.anomaly+json";
 /// Largest body of an appended entry.
 const BODY: usize = 64 * 1024;
 /// A report older than this, or from further in the future, is a replay or a wrong clock.
@@ -96,7 +94,7 @@ impl Rpc {
 /// The anomaly in `envelope`, if this seat signed it for this cluster just now.
 fn anomaly(envelope: &[u8], roster: &Roster, seat: &Seat, cluster: &str, now: UnixMillis) -> Result<Anomaly, String> {
     let signed: Signed = serde_json::from_slice(envelope).map_err(|error| format!("the envelope is no signed payload: {error}"))?;
-    signed.verify(ANOMALY, &roster.trust_roots, &names::own_identity(&seat.account), now.0).map_err(|error| chain(&error))?;
+    signed.verify(assent_api::signed::ANOMALY_PAYLOAD_TYPE, &roster.trust_roots, &names::own_identity(&seat.account), now.0).map_err(|error| chain(&error))?;
     let anomaly: Anomaly = serde_json::from_str(&signed.payload).map_err(|error| format!("the payload is no anomaly: {error}"))?;
     if canonical::text(&anomaly).map_err(|error| chain(&error))? != signed.payload {
         return Err("the payload is not in canonical form".into());

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::FIELD_MANAGER;
 use crate::refusal::{Refusal, Rule};
 
-/// Field manager of the executor's writes; its own entry does not count.
-const OWN_MANAGER: &str = "assent-executor";
 /// Most differing paths that are named.
 const MAX_NAMED: usize = 8;
 
@@ -113,7 +112,7 @@ fn managed_fields(old: &Value, new: &Value, roots: &[&str]) -> Result<(), String
 fn foreign_entries(object: &Value) -> Vec<(String, BTreeSet<String>)> {
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
     let entries = entries.into_iter().flatten().filter_map(Value::as_object);
-    entries.filter(|entry| entry.get("manager").and_then(Value::as_str) != Some(OWN_MANAGER)).map(entry).collect()
+    entries.filter(|entry| entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER)).map(entry).collect()
 }
 
 fn entry(entry: &Map<String, Value>) -> (String, BTreeSet<String>) {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Facts, WriteRequest, authority, difference, incident_of, quorum};
+use super::{FIELD_MANAGER, Facts, WriteRequest, authority, difference, incident_of, quorum};
 use crate::action::{Action, Inverse, Write};
 use crate::ballot::Proposal;
 use crate::canonical::Digest;
@@ -11,8 +11,6 @@ use crate::ids::{IncidentUid, UnixMillis};
 use crate::plan::Plan;
 use crate::refusal::{Refusal, Rule};
 use crate::target::Target;
-
-const FIELD_MANAGER: &str = "assent-executor";
 
 /// Why a write was let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,6 +46,10 @@ pub(super) fn created_at(object: &Value) -> Result<UnixMillis, Refusal> {
     Ok(UnixMillis(time.as_millisecond()))
 }
 
+fn dated_plan(stored: &Remediation) -> Result<(Plan, UnixMillis), Refusal> {
+    Ok((parse_plan(stored)?, facts::created_at(stored).ok_or_else(|| unavailable("a plan has no creation time"))?))
+}
+
 fn unavailable(reason: &str) -> Refusal {
     Refusal::new(Rule::Unavailable, reason, "the same request once the gate can read what it must")
 }
@@ -94,7 +98,7 @@ impl Live {
     /// Every readable plan of the incident with its creation time.
     pub(super) async fn plans(&self, incident: &IncidentUid) -> Result<Vec<(Plan, UnixMillis)>, Refusal> {
         let stored = self.list::<Remediation>(Some(names::SYSTEM_NAMESPACE), Some(incident)).await?;
-        stored.iter().map(|plan| Ok((parse_plan(plan)?, facts::created_at(plan).ok_or_else(|| unavailable("a plan has no creation time"))?))).collect()
+        stored.iter().map(dated_plan).collect()
     }
 
     /// The newest ledger head among all plans.
@@ -138,9 +142,7 @@ impl Live {
             None => None,
         };
         let of_incident = remediations.iter().filter(|stored| stored.spec.incident == incident.as_str());
-        let plans = of_incident
-            .map(|stored| Ok((parse_plan(stored)?, facts::created_at(stored).ok_or_else(|| unavailable("a plan has no creation time"))?)))
-            .collect::<Result<Vec<_>, Refusal>>()?;
+        let plans = of_incident.map(dated_plan).collect::<Result<Vec<_>, Refusal>>()?;
         let configurations = self.configurations(&plans, ballots.as_deref().unwrap_or_default(), wanted).await?;
         let guardrail_denial = guardrails.evaluate(&policy_request(request));
         Ok(Facts {
