@@ -2,7 +2,8 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down cluster cluster-down test lint fmt setup crds install-plugin
+# Figures go to target/bench/NAME.json.
+.PHONY: bench bench-loop help demo demo-down cluster cluster-down test lint fmt setup crds install-plugin
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +23,12 @@ cluster-down: ## Remove that cluster
 
 test: setup ## Run every test
 	cargo test --workspace
+
+bench: bench-loop ## Run every benchmark (many minutes; figures in target/bench)
+
+bench-loop: setup ## Measure seconds from a fault to its verified repair on a real node (root, Linux)
+	cargo build --workspace --all-targets
+	$(CARGO_TARGET_DIR)/debug/bench loop
 
 lint: ## Check formatting, and lints as errors
 	cargo fmt --all --check

@@ -20,6 +20,7 @@ manifests![
     "base/policies/executor-limits.yaml",
     "base/policies/gate-protection.yaml",
     "base/policies/kustomization.yaml",
+    "base/policies/sidecar-image.yaml",
     "base/protection/binding.yaml",
     "base/protection/kustomization.yaml",
     "base/identity/kustomization.yaml",

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use assent_api::names;
 use assent_api::resources::{Ballot as Stored, Roster as StoredRoster};
@@ -13,11 +14,12 @@ use assent_core::ballot::{self, Ballot, CastBallot, Opinion, PAYLOAD_TYPE, Round
 use assent_core::canonical::{self, Digest};
 use assent_core::consensus::Roster;
 use assent_core::ids::UnixMillis;
-use assent_core::incident::Context;
+use assent_core::incident::{Context, DELIBERATION_MS};
 use assent_core::seats::Entry;
 use assent_runtime::workload::{self, Workload};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tokio::time::Instant;
 
 use crate::held::now;
 
@@ -44,6 +46,11 @@ pub(crate) enum Error {
         source: Box<kube::Error>,
     },
 }
+
+/// Nobody waits longer for a ballot: the director's deadline for both rounds.
+const PATIENCE: Duration = Duration::from_millis(DELIBERATION_MS.unsigned_abs());
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// One question: which incident context, epoch and round.
 #[derive(Clone, Debug)]
@@ -114,19 +121,43 @@ impl Ballots {
         let payload = canonical::text(&ballot.clone().statement()).map_err(Error::Canonical)?;
         let signed = sign(&self.workload, PAYLOAD_TYPE, payload).await.map_err(Error::Sign)?;
         let stored = Stored::of(&ballot, summary, signed);
-        let api: Api<Stored> = Api::namespaced(self.client.clone(), names::SYSTEM_NAMESPACE);
-        match api.create(&PostParams::default(), &stored).await {
-            Ok(_) => {}
-            // Ours, from before a lost answer or a restart: the first one stands.
-            Err(kube::Error::Api(status)) if status.is_already_exists() => tracing::info!(ballot = name, "ballot was cast before"),
-            Err(source) => return Err(Error::Create { name, source: Box::new(source) }),
-        }
+        self.store(&name, &stored).await?;
         let mut cast = self.cast.lock().unwrap_or_else(PoisonError::into_inner);
         if cast.len() == REMEMBERED {
             cast.pop_front();
         }
         cast.push_back((name.clone(), question.digest.clone()));
         Ok(name)
+    }
+
+    /// Creates the object, and comes again while the gate or the API server is away, for as long as anybody may wait.
+    async fn store(&self, name: &str, stored: &Stored) -> Result<(), Error> {
+        let api: Api<Stored> = Api::namespaced(self.client.clone(), names::SYSTEM_NAMESPACE);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match api.create(&PostParams::default(), stored).await {
+                Ok(_) => return Ok(()),
+                // Ours, from before a lost answer or a restart: the first one stands.
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                    tracing::info!(ballot = name, "ballot was cast before");
+                    return Ok(());
+                }
+                Err(error) if is_away(&error) && Instant::now() < until => {
+                    tracing::warn!(ballot = name, error = assent_runtime::telemetry::chain(&error), "ballot not stored; trying again");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(source) => return Err(Error::Create { name: name.to_owned(), source: Box::new(source) }),
+            }
+        }
+    }
+}
+
+/// Whether nobody judged the request: no answer, or one of the kind that passes.
+fn is_away(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code >= 500 || status.code == 429,
+        kube::Error::HyperError(_) | kube::Error::Service(_) => true,
+        _ => false,
     }
 }
 

@@ -9,18 +9,10 @@ use assent_cluster::image::{Builder, Image};
 /// Tag of our own images.
 pub const TAG: &str = "dev";
 /// Binaries that go into images.
-const BINARIES: [&str; 10] = [
-    "assent-identity",
-    "assent-discovery",
-    "assent-gate",
-    "assent-injector",
-    "assent-director",
-    "assent-executor",
-    "assent-specialists",
-    "assent-sidecar",
-    "assent-redirect",
-    "assent-shop",
-];
+const BINARIES: [&str; 8] =
+    ["assent-identity", "assent-discovery", "assent-gate", "assent-injector", "assent-director", "assent-executor", "assent-specialists", "assent-shop"];
+/// Binaries that stand in every pod: built as they ship, by the profile `pod`, which strips them too.
+const POD_BINARIES: [&str; 2] = ["assent-sidecar", "assent-redirect"];
 
 /// Builds our binaries with cargo and all images from them.
 ///
@@ -29,13 +21,12 @@ const BINARIES: [&str; 10] = [
 pub fn build() -> anyhow::Result<Vec<Image>> {
     let folder = binaries()?;
     let mut images = Vec::new();
-    for name in BINARIES.iter().filter(|name| !matches!(**name, "assent-redirect" | "assent-shop")) {
-        let mut image = Builder::new(name, TAG).binary(folder.join(name), &format!("/{name}"));
-        if *name == "assent-sidecar" {
-            image = image.binary(folder.join("assent-redirect"), "/assent-redirect").package("nftables");
-        }
-        images.push(image.build_blocking()?);
+    for name in BINARIES.iter().filter(|name| **name != "assent-shop") {
+        images.push(Builder::new(name, TAG).binary(folder.join(name), &format!("/{name}")).build_blocking()?);
     }
+    let sidecar =
+        POD_BINARIES.iter().fold(Builder::new("assent-sidecar", TAG), |image, name| image.binary(target().join("pod").join(name), &format!("/{name}")));
+    images.push(sidecar.package("nftables").build_blocking()?);
     images.push(Builder::new("assent-shop", "v1").binary(folder.join("assent-shop"), "/assent-shop").build_blocking()?);
     images.push(
         Builder::new("assent-postgres", "15")
@@ -65,12 +56,15 @@ pub fn build() -> anyhow::Result<Vec<Image>> {
     Ok(images)
 }
 
-/// The folder with freshly built and stripped binaries.
+/// The folder with freshly built and stripped binaries; those of the profile `pod` are built too, where cargo puts them.
 fn binaries() -> anyhow::Result<PathBuf> {
-    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        run(cargo.current_dir(root()).args(["build", "--quiet"]).args(arguments))
+    };
     // The whole workspace with its tests: any selection would unify features otherwise and compile every dependency again.
-    cargo.current_dir(root()).args(["build", "--quiet", "--workspace", "--all-targets"]);
-    run(&mut cargo)?;
+    cargo(&["--workspace", "--all-targets"])?;
+    cargo(&["--profile", "pod", "--package", "assent-sidecar"])?;
     let stripped = assent_cluster::cache_dir().join("stripped");
     std::fs::create_dir_all(&stripped)?;
     for name in BINARIES {

@@ -4,9 +4,15 @@
 
 pub mod images;
 pub mod install;
+pub mod kubelet;
 pub mod mutator;
 pub mod privileges;
+pub mod processes;
+pub mod scripted;
 pub mod seats;
 pub mod shop;
 pub mod story;
 pub mod world;
+
+/// The secret in the intake's paths, wherever a test starts a director.
+pub const INTAKE_SECRET: &str = "a-secret-of-sixteen-bytes-or-more";

@@ -1,10 +1,17 @@
 //! How the shop is broken, from outside and without touching Assent, and how its customers fare.
 
-use anyhow::{Context as _, bail};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
 use assent_cluster::Node;
 use serde_json::Value;
 
 use crate::install::SHOP;
+
+/// Longer than the echo of a resolved incident.
+const CALM: Duration = Duration::from_secs(40);
+/// Longest until customers are served again.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// One way to break the shop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -63,6 +70,24 @@ async fn rate(node: &Node, per_second: u32) -> anyhow::Result<()> {
 /// If the load generator does not answer.
 pub async fn customers(node: &Node) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&load_call(node, "GET", "/stats").await?)?)
+}
+
+/// Until customers are served again and the echo of the incident is over.
+///
+/// # Errors
+/// If they are not served within two and a half minutes.
+pub async fn quiet(node: &Node) -> anyhow::Result<()> {
+    let since = Instant::now();
+    loop {
+        // Customers offer no event; their figures are of the last ten seconds.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let stats = customers(node).await?;
+        let well = stats["window"]["failed"] == 0 && stats["window"]["ok"].as_u64().is_some_and(|ok| ok > 0);
+        if well && since.elapsed() > CALM {
+            return Ok(());
+        }
+        ensure!(since.elapsed() < PATIENCE, "customers are not served again: {stats}");
+    }
 }
 
 async fn load_call(node: &Node, method: &str, path: &str) -> anyhow::Result<String> {

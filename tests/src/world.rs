@@ -43,7 +43,8 @@ pub struct World {
     pub authority: Authority,
     gate: CancellationToken,
     gate_task: tokio::task::JoinHandle<anyhow::Result<()>>,
-    _files: tempfile::TempDir,
+    gate_address: std::net::SocketAddr,
+    files: tempfile::TempDir,
 }
 
 impl std::fmt::Debug for World {
@@ -70,7 +71,8 @@ impl World {
             apply(&admin, &object).await;
         }
         let files = tempfile::tempdir().unwrap();
-        let (gate, gate_task, bundle, url) = start_gate(&cluster, files.path()).await;
+        let (gate, gate_task, bundle, gate_address) = start_gate(&cluster, files.path()).await;
+        let url = format!("https://localhost:{}/admit", gate_address.port());
         let mut configuration = shipped(&["gate/configuration.yaml"]).pop().unwrap();
         for webhook in configuration["webhooks"].as_array_mut().unwrap() {
             webhook["clientConfig"] = json!({"url": url, "caBundle": bundle});
@@ -97,7 +99,7 @@ impl World {
         let namespaces: Api<Namespace> = Api::all(admin.clone());
         let cluster_uid = namespaces.get("kube-system").await.unwrap().uid().unwrap();
         let executor = cluster.client_as(&names::account_user(accounts::EXECUTOR), &service_account_groups()).await.unwrap();
-        let world = Self { cluster, admin, executor, cluster_uid, roster, authority, gate, gate_task, _files: files };
+        let world = Self { cluster, admin, executor, cluster_uid, roster, authority, gate, gate_task, gate_address, files };
         world.put_roster().await;
         world
     }
@@ -120,6 +122,18 @@ impl World {
             }
         }
         panic!("the gate was never asked");
+    }
+
+    /// Where the gate listens.
+    #[must_use]
+    pub fn gate_address(&self) -> std::net::SocketAddr {
+        self.gate_address
+    }
+
+    /// The gate's credentials and certificates.
+    #[must_use]
+    pub fn files(&self) -> &std::path::Path {
+        self.files.path()
     }
 
     /// Stops the gate, as a kill would.
@@ -408,31 +422,33 @@ async fn established(admin: &Client) {
     panic!("the definitions were never served");
 }
 
-async fn start_gate(cluster: &Cluster, files: &std::path::Path) -> (CancellationToken, tokio::task::JoinHandle<anyhow::Result<()>>, String, String) {
+async fn start_gate(
+    cluster: &Cluster,
+    files: &std::path::Path,
+) -> (CancellationToken, tokio::task::JoinHandle<anyhow::Result<()>>, String, std::net::SocketAddr) {
     let bundle = write_authority(files);
     let kubeconfig = cluster.kubeconfig_as(&names::account_user(accounts::GATE), &service_account_groups()).unwrap();
     std::fs::write(files.join("kubeconfig"), kubeconfig).unwrap();
-    let path = |name: &str| files.join(name).display().to_string();
-    let args = assent_webhook::gate::Args::parse_from([
-        "assent-gate",
-        "--admin-address",
-        "127.0.0.1:0",
-        "--kubeconfig",
-        &path("kubeconfig"),
-        "--listen",
-        "127.0.0.1:0",
-        "--serving-certificate-file",
-        &path("ca.crt"),
-        "--serving-key-file",
-        &path("ca.key"),
-        "--serving-mint",
-        "localhost",
-    ]);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let address = listener.local_addr().unwrap();
+    let line = std::iter::once("assent-gate".to_owned()).chain(gate_arguments(files, address));
+    let args = assent_webhook::gate::Args::parse_from(line);
     let stop = CancellationToken::new();
     let task = tokio::spawn(assent_webhook::gate::serve(args, listener, stop.clone()));
-    (stop, task, bundle, format!("https://localhost:{port}/admit"))
+    (stop, task, bundle, address)
+}
+
+/// What a gate is told whose kubeconfig and serving CA lie in `files`.
+pub(crate) fn gate_arguments(files: &std::path::Path, listen: std::net::SocketAddr) -> Vec<String> {
+    let path = |flag: &str, name: &str| format!("--{flag}={}", files.join(name).display());
+    vec![
+        "--admin-address=127.0.0.1:0".into(),
+        path("kubeconfig", "kubeconfig"),
+        format!("--listen={listen}"),
+        path("serving-certificate-file", "ca.crt"),
+        path("serving-key-file", "ca.key"),
+        "--serving-mint=localhost".into(),
+    ]
 }
 
 /// Writes a fresh CA as `ca.crt` and `ca.key`; returns it as a `caBundle`.

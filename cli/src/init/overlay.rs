@@ -15,6 +15,8 @@ use super::keys::{Keys, documents, metadata, yaml};
 use crate::{bundle, crds};
 
 const GATE_IMAGES: [&str; 3] = ["assent-identity", "assent-gate", "assent-injector"];
+/// The native policy that pins the sidecar's image.
+const SIDECAR_POLICY: &str = "assent-sidecar-image";
 const OTHER_IMAGES: [&str; 4] = ["assent-discovery", "assent-director", "assent-executor", "assent-specialists"];
 
 /// What to install.
@@ -65,7 +67,8 @@ pub(super) fn files(settings: &Settings, now: Timestamp, before: impl Fn(&str) -
     files.extend(definitions.into_iter().map(|(name, text)| open(&format!("crds/{name}"), text)));
     files.push(File { path: "gate/secrets.yaml".into(), text: keys.gate_stage()?, secret: true });
     files.push(File { path: "secrets.yaml".into(), text: keys.rest()?, secret: true });
-    files.push(open("gate/kustomization.yaml", gate_stage(settings, &keys)?));
+    let sidecars = sidecar_images(settings, before("gate/kustomization.yaml")?.as_deref());
+    files.push(open("gate/kustomization.yaml", gate_stage(settings, &keys, &sidecars)?));
     files.push(open("kustomization.yaml", second_stage(settings)?));
     files.push(open("roster.yaml", roster(&keys, before("roster.yaml")?.as_deref())?));
     if !settings.ephemeral_ledger {
@@ -87,13 +90,36 @@ pub fn gate_digest() -> anyhow::Result<Digest> {
     Ok(assent_api::gate::configuration_digest(&configuration("base/gate/configuration.yaml")?)?)
 }
 
+/// The sidecar's images: this version's first, then the one that an earlier overlay installed, for as long as an upgrade
+/// takes. Without the second, pods would be refused until the injector has followed its policy.
+fn sidecar_images(settings: &Settings, before: Option<&str>) -> Vec<String> {
+    let own = format!("{}/assent-sidecar:{}", settings.registry, settings.tag);
+    let earlier = before.map(pinned).unwrap_or_default().into_iter().find(|image| *image != own);
+    std::iter::once(own).chain(earlier).collect()
+}
+
+/// The images that an earlier overlay's `gate/kustomization.yaml` pins; none from before there was a pin.
+fn pinned(kustomization: &str) -> Vec<String> {
+    let images = || -> Option<Vec<String>> {
+        let overlay: Value = serde_yaml_ng::from_str(kustomization).ok()?;
+        let ours = |patch: &&Value| patch.pointer("/target/name").is_some_and(|name| name == SIDECAR_POLICY);
+        let patch = overlay["patches"].as_array()?.iter().find(ours)?;
+        let operations: Value = serde_yaml_ng::from_str(patch["patch"].as_str()?).ok()?;
+        serde_json::from_str(operations.pointer("/0/value")?.as_str()?).ok()
+    };
+    images().unwrap_or_default()
+}
+
 /// What stands in the API server's path, and what it needs.
-fn gate_stage(settings: &Settings, keys: &Keys) -> anyhow::Result<String> {
-    let sidecar = format!("{}/assent-sidecar:{}", settings.registry, settings.tag);
+fn gate_stage(settings: &Settings, keys: &Keys, sidecars: &[String]) -> anyhow::Result<String> {
+    let sidecar = sidecars.first().context("no sidecar image")?;
+    // A JSON list of strings is a CEL list.
+    let pinned = json!([{"op": "replace", "path": "/spec/variables/0/expression", "value": json!(sidecars).to_string()}]);
     let mut patches = vec![
         trust(GATE_CONFIGURATION, "base/gate/configuration.yaml", "ValidatingWebhookConfiguration", keys.gate_bundle())?,
         trust(INJECTOR_CONFIGURATION, "base/injector/configuration.yaml", "MutatingWebhookConfiguration", keys.injector_bundle())?,
         merge(&deployment("assent-injector", json!({"containers": [{"name": "injector", "env": [{"name": "ASSENT_SIDECAR_IMAGE", "value": sidecar}]}]})))?,
+        patch("ValidatingAdmissionPolicy", SIDECAR_POLICY, &pinned)?,
     ];
     if !settings.api_server.is_empty() {
         patches.push(patch("NetworkPolicy", "assent-common", &json!([{"op": "replace", "path": "/spec/egress/1/to", "value": ranges(settings)}]))?);

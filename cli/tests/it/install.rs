@@ -102,6 +102,8 @@ async fn an_overlay_installs_the_gate_first_and_then_what_must_pass_it() -> Resu
         .kubectl(&["get", "deployments", "-n", "assent-system", "-o", "jsonpath={..image}{' '}{..env[?(@.name=='ASSENT_SIDECAR_IMAGE')].value}"])
         .await?;
     ensure!(images.split_whitespace().all(|image| image.starts_with("registry.local/assent/assent-") && image.ends_with(":t1")), "{images}");
+    let pinned = cluster.kubectl(&["get", "validatingadmissionpolicy", "assent-sidecar-image", "-o", "jsonpath={.spec.variables[0].expression}"]).await?;
+    ensure!(pinned == r#"["registry.local/assent/assent-sidecar:t1"]"#, "{pinned}");
     let claim = cluster.kubectl(&["get", "deployment", "assent-director", "-n", "assent-system", "-o", "jsonpath={..volumes[?(@.name=='store')]}"]).await?;
     ensure!(claim.contains("persistentVolumeClaim") && !claim.contains("emptyDir"), "{claim}");
     let egress = cluster.kubectl(&["get", "networkpolicy", "assent-common", "-n", "assent-system", "-o", "jsonpath={.spec.egress[1].to}"]).await?;

@@ -204,3 +204,32 @@ fn set(object: &mut Value, path: &str, value: Value) {
         other => panic!("{parent} of {other}"),
     }
 }
+
+#[tokio::test]
+async fn what_calls_itself_our_sidecar_is_the_image_that_was_installed() -> Result<()> {
+    let cluster = api_only("sidecar-image").await?;
+    apply(&cluster, &["base/namespace", "base/policies"]).await?;
+    cluster.kubectl(&["create", "namespace", "shop"]).await?;
+    let pods = objects(cluster.client().await?, Some("shop"), "", "v1", "Pod");
+    let pod = |container: &str, image: &str| -> Result<DynamicObject> {
+        Ok(serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {
+                "serviceAccountName": "default", "automountServiceAccountToken": false,
+                "initContainers": [{"name": container, "image": image, "restartPolicy": "Always"}],
+                "containers": [{"name": "app", "image": "registry.invalid/app:1"}],
+            },
+        }))?)
+    };
+    // The namespace's account is made a moment after it, and the policy is in force a moment after it was stored.
+    until_ok(async || cluster.kubectl(&["-n", "shop", "get", "serviceaccount", "default"]).await).await?;
+    let dry_run = PostParams { dry_run: true, field_manager: None };
+    let foreign = pod("assent-sidecar", "registry.invalid/evil:1")?;
+    until_refused("not registry.invalid/evil:1", async || pods.create(&dry_run, &foreign).await).await?;
+    refused(pods.create(&dry_run, &pod("assent-redirect", "registry.invalid/assent-sidecar")?).await, "runs assent-sidecar, not")?;
+    pods.create(&dry_run, &pod("logger", "registry.invalid/evil:1")?).await.context("other containers are not looked at")?;
+    let stored = pods.create(&PostParams::default(), &pod("assent-sidecar", "assent-sidecar")?).await.context("the installed image")?;
+    let image = json!({"op": "replace", "path": "/spec/initContainers/0/image", "value": "registry.invalid/evil:1"});
+    let name = stored.metadata.name.context("name")?;
+    refused(edit(&pods, &name, &image).await, "not registry.invalid/evil:1")?;
+    Ok(())
+}

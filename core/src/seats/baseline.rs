@@ -9,6 +9,8 @@ use crate::ids::UnixMillis;
 
 /// A mask longer than this ends by itself: what has lasted so long is the new normal.
 const MASK_LIMIT_MS: i64 = 10 * 60 * 1000;
+/// Well for this long, and a mask ends.
+const WELL_MS: i64 = 20_000;
 /// Masks that are remembered.
 const MASKS: usize = 16;
 
@@ -72,6 +74,8 @@ pub fn onset(windows: &[(UnixMillis, bool)]) -> Option<UnixMillis> {
 pub struct Masks {
     closed: Vec<(UnixMillis, UnixMillis)>,
     open: Option<UnixMillis>,
+    /// Since when all has been well while one is open.
+    well_since: Option<UnixMillis>,
 }
 
 // === impl Masks ===
@@ -80,10 +84,23 @@ impl Masks {
     /// Something is wrong from `since` on.
     pub fn open(&mut self, since: UnixMillis) {
         self.open = Some(self.open.map_or(since, |earlier| earlier.min(since)));
+        self.well_since = None;
+    }
+
+    /// What is seen while one is open: once all has been `well` for long enough, it ends where that began.
+    pub fn settle(&mut self, well: bool, now: UnixMillis) {
+        if !well {
+            self.well_since = None;
+            return;
+        }
+        let since = *self.well_since.get_or_insert(now);
+        if now.since(since) >= WELL_MS {
+            self.close(since);
+        }
     }
 
     /// All is well from `at` on.
-    pub fn close(&mut self, at: UnixMillis) {
+    fn close(&mut self, at: UnixMillis) {
         if let Some(since) = self.open.take() {
             if self.closed.len() == MASKS {
                 self.closed.remove(0);

@@ -26,7 +26,6 @@ const MAX_SERVICES: usize = 256;
 const MAX_NODES: usize = 1024;
 /// A new process is not judged before it has run for this long.
 const WARM_UP_MS: i64 = 8_000;
-const WELL_MS: i64 = 20_000;
 
 /// Cumulative figures of one pod (its own containers, without the sidecar), as a kubelet told them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +106,6 @@ pub struct View {
     /// Allocatable processor by node, thousandths.
     nodes: BTreeMap<String, u64>,
     masks: Masks,
-    well_since: Option<UnixMillis>,
 }
 
 // === impl View ===
@@ -239,7 +237,6 @@ impl Seat for View {
 
     fn incident_began(&mut self, since: UnixMillis) {
         self.masks.open(since.plus(-1_000));
-        self.well_since = None;
     }
 
     fn tick(&mut self, now: UnixMillis) {
@@ -247,14 +244,8 @@ impl Seat for View {
         let life = self.settings.grid_ms.saturating_mul(i64::try_from(self.settings.history).unwrap_or(i64::MAX));
         self.past.retain(|_, past| past.back().is_some_and(|used| now.since(used.to) <= life));
         if self.masks.is_open().is_some() {
-            if self.all_well(now) {
-                let well_since = *self.well_since.get_or_insert(now);
-                if now.since(well_since) >= WELL_MS {
-                    self.masks.close(well_since);
-                }
-            } else {
-                self.well_since = None;
-            }
+            let well = self.all_well(now);
+            self.masks.settle(well, now);
         }
     }
 }

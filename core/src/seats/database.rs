@@ -24,7 +24,6 @@ pub const ENTRY: Entry = Entry { name: "database", domain: Domain::Database, rul
 
 /// Calls to databases that are told apart.
 const MAX_CALLS: usize = 512;
-const WELL_MS: i64 = 20_000;
 
 /// What one sidecar saw of databases in one window.
 #[derive(Clone, Debug)]
@@ -81,7 +80,6 @@ pub struct View {
     /// The callee is the database.
     calls: BTreeMap<Edge, Ends>,
     masks: Masks,
-    well_since: Option<UnixMillis>,
 }
 
 // === impl Exchanges ===
@@ -149,7 +147,6 @@ impl Seat for View {
 
     fn incident_began(&mut self, since: UnixMillis) {
         self.masks.open(since.plus(-self.settings.grid_ms));
-        self.well_since = None;
     }
 
     fn tick(&mut self, now: UnixMillis) {
@@ -157,14 +154,8 @@ impl Seat for View {
         let oldest = newest_closed(&self.settings, now).saturating_sub(i64::try_from(self.settings.history).unwrap_or(i64::MAX));
         self.calls.retain(|_, ends| ends.client.newest().max(ends.server.newest()).is_some_and(|newest| newest > oldest));
         if self.masks.is_open().is_some() {
-            if self.judge_all(now, now).values().flatten().all(|call| call.trouble.is_none()) {
-                let well_since = *self.well_since.get_or_insert(now);
-                if now.since(well_since) >= WELL_MS {
-                    self.masks.close(well_since);
-                }
-            } else {
-                self.well_since = None;
-            }
+            let well = self.judge_all(now, now).values().flatten().all(|call| call.trouble.is_none());
+            self.masks.settle(well, now);
         }
     }
 }

@@ -28,8 +28,6 @@ const MAX_SERVICES: usize = 256;
 const MAX_EDGES: usize = 1024;
 /// A call not seen for this long is forgotten.
 const EDGE_LIFE_MS: i64 = 10 * 60 * 1000;
-/// Well for this long, and an incident's mask ends.
-const WELL_MS: i64 = 20_000;
 
 /// What one sidecar saw in one window. Peers are workloads, resolved from verified identities by the shell.
 #[derive(Clone, Debug)]
@@ -117,7 +115,6 @@ pub struct View {
     links: BTreeMap<Edge, Ring<Link>>,
     edges: BTreeMap<Edge, UnixMillis>,
     masks: Masks,
-    well_since: Option<UnixMillis>,
 }
 
 // === impl Counts ===
@@ -255,7 +252,6 @@ impl Seat for View {
 
     fn incident_began(&mut self, since: UnixMillis) {
         self.masks.open(since.plus(-self.settings.grid_ms));
-        self.well_since = None;
     }
 
     fn tick(&mut self, now: UnixMillis) {
@@ -266,14 +262,8 @@ impl Seat for View {
         self.told_by_callers.retain(|_, ring| ring.newest().is_some_and(|newest| newest > oldest));
         self.links.retain(|_, ring| ring.newest().is_some_and(|newest| newest > oldest));
         if self.masks.is_open().is_some() {
-            if self.look(now).is_empty() {
-                let well_since = *self.well_since.get_or_insert(now);
-                if now.since(well_since) >= WELL_MS {
-                    self.masks.close(well_since);
-                }
-            } else {
-                self.well_since = None;
-            }
+            let well = self.look(now).is_empty();
+            self.masks.settle(well, now);
         }
     }
 }

@@ -11,10 +11,12 @@ use assent_cluster::{Cluster, api_only};
 use assent_core::canonical::Digest;
 use assent_core::consensus::{self, Seat, TallyConfiguration};
 use assent_core::ids::{Domain, IncidentUid};
+use assent_core::incident::Anomaly;
 use assent_core::ledger::{Entry, Head};
 use assent_director::{Args, Metrics, Ports};
 use assent_runtime::CancellationToken;
 use assent_runtime::workload::testing::Authority;
+use assent_tests::scripted::{self, Says, Seats};
 use clap::Parser as _;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -30,10 +32,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tonic::Status;
 
 /// Long enough for a slow machine, short enough to notice a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-pub(crate) const SECRET: &str = "a-secret-of-sixteen-bytes-or-more";
+pub(crate) const SECRET: &str = assent_tests::INTAKE_SECRET;
 pub(crate) const SEATS: [(&str, Domain); 4] =
     [("network", Domain::Network), ("compute", Domain::Compute), ("database", Domain::Database), ("change", Domain::Application)];
 
@@ -197,6 +200,22 @@ impl Bench {
 
     pub(crate) async fn incidents(&self) -> Vec<resources::Incident> {
         self.ours::<Incident>().list(&kube::api::ListParams::default()).await.unwrap().items
+    }
+}
+
+/// Seats that say what a test wants.
+impl Bench {
+    pub(crate) async fn seats(&self, seats: &[(&'static str, Says)]) -> Seats {
+        let seats = seats.iter().map(|(name, says)| (*name, *says, self.admin.clone())).collect();
+        scripted::start(&self.authority, &self.roster.digest().unwrap(), seats).await
+    }
+
+    pub(crate) async fn anomaly(&self, seat: &str) -> Anomaly {
+        scripted::anomaly(&self.admin, seat).await
+    }
+
+    pub(crate) async fn report(&self, director: SocketAddr, caller: &str, anomaly: &Anomaly) -> Result<String, Status> {
+        scripted::report(&self.authority, director, caller, anomaly).await
     }
 }
 

@@ -4,6 +4,5 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests stop at the first surprise")]
 
 mod bench;
-mod seats;
 mod story;
 mod survive;

@@ -15,6 +15,7 @@ use assent_core::incident::Context;
 use assent_core::ledger::{Head, verify};
 use assent_core::plan::{BlueprintPin, LedgerPin, Plan};
 use assent_runtime::mtls;
+use assent_tests::scripted::Says;
 use k8s_openapi::api::core::v1::{ConfigMap, Event};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -22,7 +23,6 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use crate::bench::{Bench, Running, firing, within};
-use crate::seats::{self, Says};
 
 async fn append(bench: &Bench, director: SocketAddr, caller: &str, incident: &str, key: &str, since: u64) -> Result<(Head, Vec<Digest>), Status> {
     let workload = bench.authority.workload(names::SYSTEM_NAMESPACE, caller);
@@ -68,24 +68,24 @@ async fn from_a_seats_anomaly_to_resolved() {
         ("change", Says::Blames(Principal::ApiServer)),
         ("database", Says::Abstains),
     ];
-    let seats = seats::start(&bench, &says_what).await;
+    let seats = bench.seats(&says_what).await;
     let director = bench.direct(&seats.addresses).await;
     let grpc = director.addresses[1];
 
     // Only a seat, for itself, in this cluster, now.
-    let anomaly = seats::anomaly(&bench, "network").await;
+    let anomaly = bench.anomaly("network").await;
     for (caller, changed, code) in [
         ("assent-executor", anomaly.clone(), Code::PermissionDenied),
         ("assent-seat-compute", anomaly.clone(), Code::InvalidArgument),
         ("assent-seat-network", assent_core::incident::Anomaly { cluster: "other".into(), ..anomaly.clone() }, Code::InvalidArgument),
         ("assent-seat-network", assent_core::incident::Anomaly { at: anomaly.at.plus(-600_000), ..anomaly.clone() }, Code::InvalidArgument),
     ] {
-        let refused = seats::report(&bench, grpc, caller, &changed).await.unwrap_err();
+        let refused = bench.report(grpc, caller, &changed).await.unwrap_err();
         assert_eq!(refused.code(), code, "{caller}: {refused}");
     }
-    let uid = seats::report(&bench, grpc, "assent-seat-network", &anomaly).await.unwrap();
+    let uid = bench.report(grpc, "assent-seat-network", &anomaly).await.unwrap();
     // The same again, and an alert of the same service: the same incident.
-    assert_eq!(seats::report(&bench, grpc, "assent-seat-network", &anomaly).await.unwrap(), uid);
+    assert_eq!(bench.report(grpc, "assent-seat-network", &anomaly).await.unwrap(), uid);
     let (status, reply) = director.alert("alertmanager", &firing("a", "orders")).await;
     assert!(status == 200 && reply.contains(&uid), "{status} {reply}");
 
@@ -167,7 +167,7 @@ async fn plan(bench: &Bench, director: &Running, uid: &str, decision: &Decision)
     assert!(again.sequence <= head.sequence + 1, "the same key is one entry; only the director's own may follow");
     let digest = Digest::of_bytes(b"x");
     Plan {
-        cluster: seats::anomaly(bench, "network").await.cluster,
+        cluster: bench.anomaly("network").await.cluster,
         incident: uid.to_owned().try_into().unwrap(),
         epoch: 1,
         proposal: *proposal,
@@ -186,7 +186,7 @@ async fn plan(bench: &Bench, director: &Running, uid: &str, decision: &Decision)
 #[tokio::test]
 async fn the_seats_are_shown_what_the_api_server_holds() {
     let bench = Bench::start("context").await;
-    let seats = seats::start(&bench, &[("network", Says::Healthy)]).await;
+    let seats = bench.seats(&[("network", Says::Healthy)]).await;
     // A second revision, a changed configuration, and a warning.
     let deployments: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(bench.admin.clone(), "shop");
     let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "orders", "image": "localhost/orders:2"}]}}}});
@@ -248,9 +248,9 @@ async fn a_veto_and_a_missing_blueprint_end_with_a_person_and_without_a_plan() {
     ];
     let vetoes = [blames[0], blames[1], blames[2], ("database", Says::Vetoes(Principal::Sidecar))];
 
-    let seats = seats::start(&bench, &vetoes).await;
+    let seats = bench.seats(&vetoes).await;
     let director = bench.direct(&seats.addresses).await;
-    let uid = seats::report(&bench, director.addresses[1], "assent-seat-network", &seats::anomaly(&bench, "network").await).await.unwrap();
+    let uid = bench.report(director.addresses[1], "assent-seat-network", &bench.anomaly("network").await).await.unwrap();
     let status = bench.reaches(&uid, "Escalated").await.status.unwrap();
     assert_eq!(status.epoch, Some(1), "a veto is an answer and is not asked about again");
     assert!(status.outcome.unwrap().contains("seat `database` vetoes"));
@@ -262,9 +262,9 @@ async fn a_veto_and_a_missing_blueprint_end_with_a_person_and_without_a_plan() {
     // The same without a veto, on a service for which nobody wrote a Blueprint.
     bench.cluster.kubectl(&["-n", "shop", "delete", "blueprint", "orders"]).await.unwrap();
     std::fs::remove_dir_all(bench.store()).unwrap();
-    let seats = seats::start(&bench, &blames).await;
+    let seats = bench.seats(&blames).await;
     let director = bench.direct(&seats.addresses).await;
-    let uid = seats::report(&bench, director.addresses[1], "assent-seat-network", &seats::anomaly(&bench, "network").await).await.unwrap();
+    let uid = bench.report(director.addresses[1], "assent-seat-network", &bench.anomaly("network").await).await.unwrap();
     let status = bench.reaches(&uid, "Watching").await.status.unwrap();
     assert!(status.outcome.unwrap().contains("no Blueprint"));
     let decision: Decision = bench.appears(&decision_name(&uid, 1)).await;

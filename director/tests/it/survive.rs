@@ -13,13 +13,13 @@ use assent_director::{Args, Metrics, Ports};
 use assent_runtime::CancellationToken;
 use assent_runtime::kube::{KubeArgs, client};
 use assent_runtime::workload::testing::Authority;
+use assent_tests::scripted::Says;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::Value;
 
 use crate::bench::{self, Bench, SECRET, firing, post, within};
-use crate::seats::{self, Says};
 
 /// Set in the process that is the director, to the directory that it shares with the test.
 const CHILD: &str = "ASSENT_TEST_DIRECTOR";
@@ -99,9 +99,9 @@ async fn restarted_while_the_seats_vote_it_counts_what_they_stored() {
     let bench = Bench::start("resumed").await;
     let says =
         [("network", Says::Healthy), ("compute", Says::Blames(Principal::Kubelet)), ("change", Says::Blames(Principal::ApiServer)), ("database", Says::Waits)];
-    let seats = seats::start(&bench, &says).await;
+    let seats = bench.seats(&says).await;
     let director = bench.direct(&seats.addresses).await;
-    let uid = seats::report(&bench, director.addresses[1], "assent-seat-network", &seats::anomaly(&bench, "network").await).await.unwrap();
+    let uid = bench.report(director.addresses[1], "assent-seat-network", &bench.anomaly("network").await).await.unwrap();
     for seat in ["network", "compute", "change"] {
         let _: Ballot = bench.appears(&format!("{uid}-1-cause-{seat}")).await;
     }
@@ -125,10 +125,10 @@ async fn with_an_edited_ledger_it_only_tells_people() {
     let bench = Bench::start("edited").await;
     let says =
         [("network", Says::Healthy), ("compute", Says::Blames(Principal::Kubelet)), ("change", Says::Blames(Principal::ApiServer)), ("database", Says::Waits)];
-    let seats = seats::start(&bench, &says).await;
+    let seats = bench.seats(&says).await;
     let director = bench.direct(&seats.addresses).await;
-    let anomaly = seats::anomaly(&bench, "network").await;
-    let uid = seats::report(&bench, director.addresses[1], "assent-seat-network", &anomaly).await.unwrap();
+    let anomaly = bench.anomaly("network").await;
+    let uid = bench.report(director.addresses[1], "assent-seat-network", &anomaly).await.unwrap();
     bench.reaches(&uid, "Investigating").await;
     director.stop().await;
     let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", bench.store().join("director.db").display())).await.unwrap();

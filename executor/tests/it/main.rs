@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod applies;
-mod process;
 mod refuses;
 mod reverts;
 mod scene;

@@ -1,7 +1,7 @@
 //! One cluster with everything around the executor, and the votes of four seats on one workload in it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use assent_api::names::{SYSTEM_NAMESPACE, accounts};
@@ -12,17 +12,16 @@ use assent_core::ids::IncidentUid;
 use assent_core::plan;
 use assent_core::target::Target;
 use assent_runtime::CancellationToken;
+use assent_tests::kubelet::run_pods;
+use assent_tests::processes::{Component, Process, Setting};
 use assent_tests::seats;
 use assent_tests::world::{SHOP, World};
-use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use futures::TryStreamExt as _;
+use kube::api::{Api, PostParams};
 use kube::runtime::watcher;
-use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::process::{Process, Setting, prepare};
 use crate::services::{Record, Word, ledger, seat, serve};
 
 /// Longest that anything here takes on a busy machine.
@@ -67,7 +66,6 @@ impl Scene {
         let network_at = serve(&world.authority, &accounts::seat("network"), seat(&network), &stop).await;
         let compute_at = serve(&world.authority, &accounts::seat("compute"), seat(&compute), &stop).await;
         let files = tempfile::tempdir().unwrap();
-        prepare(&world, files.path());
         let kubelet = Arc::new(AtomicBool::new(true));
         tokio::spawn(stop.clone().run_until_cancelled_owned(run_pods(world.admin.clone(), kubelet.clone())));
         let setting = Setting {
@@ -82,7 +80,7 @@ impl Scene {
     }
 
     pub(crate) fn executor(&self) -> Process {
-        Process::start(self.files.path(), &self.setting)
+        Component::executor(&self.world, self.files.path(), &self.setting).start()
     }
 
     /// `name` at its second revision; the seats are for going back to the first.
@@ -198,37 +196,4 @@ pub(crate) fn complete(deployment: &Value) -> bool {
     let status = &deployment["status"];
     status["observedGeneration"] == deployment["metadata"]["generation"]
         && ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"].iter().all(|field| status[field] == *wanted)
-}
-
-/// A kubelet that does nothing but say that pods are ready.
-async fn run_pods(admin: Client, on: Arc<AtomicBool>) {
-    let api: Api<Pod> = Api::namespaced(admin, SHOP);
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
-    loop {
-        tick.tick().await;
-        if !on.load(Ordering::Relaxed) {
-            continue;
-        }
-        let Ok(pods) = api.list(&ListParams::default()).await else { continue };
-        let waiting = pods
-            .items
-            .into_iter()
-            .filter(|pod| pod.metadata.deletion_timestamp.is_none() && pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Pending"));
-        futures::stream::iter(waiting)
-            .for_each_concurrent(8, |pod| {
-                let api = api.clone();
-                async move {
-                    let ready = json!({"status": {"phase": "Running",
-                        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": jiff_now()}],
-                        "containerStatuses": [{"name": "main", "ready": true, "restartCount": 0, "image": "x", "imageID": "x", "state": {"running": {}}}]}});
-                    // A pod may be gone by now.
-                    let _gone = api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(&ready)).await;
-                }
-            })
-            .await;
-    }
-}
-
-fn jiff_now() -> String {
-    k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use assent_api::resources::RemediationPhase;
+use assent_tests::processes::Process;
 use serde_json::json;
 
-use crate::process::Process;
 use crate::scene::{Case, Scene};
 
 async fn verified_once(scene: &Scene, case: &Case) {

@@ -55,7 +55,7 @@ impl World {
             // A busy machine must not turn "learned in time" into chance.
             "--discovery-wait-ms=3000",
             "--workers=1",
-            "--drain-seconds=1",
+            "--drain-seconds=20",
         ];
         let named = [format!("--workload-service-account={account}"), format!("--discovery-service={network}"), format!("--discovery-account={ACCOUNT}")];
         flags.extend(named.iter().map(String::as_str));

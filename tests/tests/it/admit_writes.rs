@@ -62,3 +62,27 @@ async fn the_decision_is_admitted_only_as_the_live_ballots_count() {
     refused(api.create(&kube::api::PostParams::default(), &lie).await, "tally");
     api.create(&kube::api::PostParams::default(), &honest).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asked_any_number_of_times_the_gate_says_the_same_and_writes_nothing() {
+    let world = World::start("asked").await;
+    let it = planned_scale(&world, "web", 3).await;
+    for _ in 0..3 {
+        world.apply_proposal(&it.incident, &it.proposal, None, true).await.unwrap();
+        assert_eq!(world.read_deployment("web").await["metadata"]["generation"], 1);
+    }
+    // All of these are reviewed, one lands: single use comes from the version that each names.
+    let (path, old) = world.object_of(&it.proposal).await;
+    let new = it.proposal.action.act().expected(&old, None).unwrap();
+    let path = format!("{path}?fieldManager=assent-executor");
+    let incidents = [it.incident.as_str()];
+    let writes = futures::future::join_all((0..5).map(|_| world.write(&incidents, "PUT", &path, &new))).await;
+    assert_eq!(writes.iter().filter(|write| write.is_ok()).count(), 1, "{writes:?}");
+    assert_eq!(world.read_deployment("web").await["metadata"]["generation"], 2);
+    let log = std::fs::read_to_string(world.cluster.audit_log()).unwrap();
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let of_gate: Vec<Value> = events.filter(|event| event["user"]["username"] == "system:serviceaccount:assent-system:assent-gate").collect();
+    assert!(!of_gate.is_empty());
+    let written: Vec<&Value> = of_gate.iter().filter(|event| event["verb"] != "get" && event["verb"] != "list").collect();
+    assert!(written.is_empty(), "the gate wrote: {written:?}");
+}

@@ -10,6 +10,7 @@ mod refuse_plans;
 mod refuse_votes;
 mod refuse_writes;
 mod survive_gate;
+mod survive_steps;
 
 use assent_core::ballot::Proposal;
 use assent_core::ids::IncidentUid;

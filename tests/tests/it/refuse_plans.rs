@@ -1,10 +1,13 @@
 //! Attacks on plans: planted, changed, re-created, out of date, with another ledger.
 
+use std::time::Duration;
+
 use assent_api::resources::Remediation;
 use assent_core::action::Inverse;
 use assent_core::canonical::Digest;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{planned, planned_scale, refused, refused_natively, voted};
 use assent_tests::seats;
@@ -140,4 +143,39 @@ async fn system_namespaces_are_never_targets() {
         let post = http::Request::post(format!("/apis/assent.dev/v1alpha1/namespaces/{namespace}/blueprints")).header("Content-Type", "application/json");
         refused(assent_tests::world::send(&world.admin, post.body(serde_json::to_vec(&blueprint).unwrap()).unwrap()).await, "blueprint");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_definition_gives_no_stored_plan_another_meaning() {
+    let world = World::start("definition").await;
+    let it = planned_scale(&world, "web", 3).await;
+    let name = it.plan.name().unwrap();
+    let stored =
+        async || assent_tests::world::get(&world.admin, &format!("/apis/assent.dev/v1alpha1/namespaces/assent-system/remediations/{name}")).await.unwrap();
+    let before = stored().await;
+    let properties = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    let edit = async |operation: Value, seen: &dyn Fn(&Value) -> bool| {
+        let definitions: kube::Api<CustomResourceDefinition> = kube::Api::all(world.admin.clone());
+        let patch = Patch::<()>::Json(serde_json::from_value(json!([operation])).unwrap());
+        definitions.patch("remediations.assent.dev", &PatchParams::default(), &patch).await.unwrap();
+        // Nothing announces that the server reads by a new definition; it is asked until it does.
+        while !seen(&stored().await) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // A default that was not there at the vote: the same object, the same version, one more field.
+    edit(json!({"op": "add", "path": format!("{properties}/replicas"), "value": {"type": "integer", "default": 5}}), &|plan| plan["spec"]["replicas"] == 5)
+        .await;
+    assert_eq!(stored().await["metadata"]["resourceVersion"], before["metadata"]["resourceVersion"]);
+    let to_five = seats::scale(&world.read_deployment("web").await, 5);
+    refused(world.apply_proposal(&it.incident, &to_five, None, false).await, "difference");
+    // A field that is read no longer: no plan that can be checked is no plan.
+    let required = json!({"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/required", "value": []});
+    edit(required, &|_| true).await;
+    edit(json!({"op": "remove", "path": format!("{properties}/epoch")}), &|plan| plan["spec"]["epoch"].is_null()).await;
+    refused(world.apply_proposal(&it.incident, &it.proposal, None, false).await, "unavailable");
+    // Put back, the plan is what it was.
+    edit(json!({"op": "add", "path": format!("{properties}/epoch"), "value": {"type": "integer"}}), &|plan| plan["spec"]["epoch"] == 1).await;
+    world.apply_proposal(&it.incident, &it.proposal, None, false).await.unwrap();
+    assert_eq!(world.read_deployment("web").await["spec"]["replicas"], 3);
 }

@@ -119,6 +119,29 @@ fn a_restart_is_no_change() {
     assert_eq!(say(&view, &context("orders", at.plus(5_000))), ["healthy"]);
 }
 
+/// The rollout of `x:2` is undone half a minute later: the ReplicaSet of `x:1` gets a new number.
+fn rolled_back() -> (View, UnixMillis) {
+    let (mut view, rollout) = rolled_out();
+    let back = rollout.plus(30_000);
+    view.incident_began(rollout.plus(5_000));
+    view.revision(&service("orders"), 3, template("x:1"), START.plus(-900_000), back);
+    view.workload(&service("orders"), workload("x:1", 3), back.plus(2_000));
+    (view, back)
+}
+
+#[test]
+fn a_return_to_what_was_healthy_is_not_suspect() {
+    let (view, back) = rolled_back();
+    assert_eq!(say(&view, &context("orders", back.plus(20_000))), ["healthy"]);
+}
+
+#[test]
+fn a_return_to_what_was_healthy_on_other_configuration_is_suspect() {
+    let (mut view, back) = rolled_back();
+    view.configuration("shop", "settings", Digest::of_bytes(b"v2"), START, back.plus(-1_000));
+    assert_eq!(say(&view, &context("orders", back.plus(20_000))), ["orders application bad-rollout 85"]);
+}
+
 #[test]
 fn a_template_that_was_ready_only_before_the_incident_is_not_healthy() {
     let (mut view, rollout) = rolled_out();

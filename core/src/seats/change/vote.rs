@@ -59,12 +59,21 @@ impl View {
         let (index, revision) = revisions.iter().enumerate().find(|(_, revision)| revision.template.digest == current.template.digest)?;
         // The first revision of all is a birth, and a restart changes nothing.
         let before = revisions.get(index + 1)?;
-        let changed = before.template.shape != revision.template.shape;
+        let changed = before.template.shape != revision.template.shape && !self.proven(service, revision);
         (changed && shortly_before(revision.rolled_out_at, since)).then_some(Suspicion {
             service,
             revision: Some(revision),
             configuration: None,
             at: revision.rolled_out_at,
+        })
+    }
+
+    /// Whether the revision is a return to what was healthy before, on what it referred to unchanged: a rollback, ours or a
+    /// person's. By content and this seat's own memory; who made it is a name that anybody can write.
+    fn proven(&self, service: &Service, revision: &Revision) -> bool {
+        let remembered = self.memory.healthy(service, &revision.template.digest);
+        remembered.is_some_and(|healthy| {
+            healthy.from < revision.rolled_out_at && healthy.configurations == self.configurations_of(&service.namespace, &revision.template)
         })
     }
 

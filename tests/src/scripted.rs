@@ -1,11 +1,12 @@
 //! Seats that say what a test wants, and are real in everything else: mutual TLS, their own key, signed ballots.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use assent_api::names;
 use assent_api::proto::anomalies_client::AnomaliesClient;
 use assent_api::proto::seat_server::{Seat, SeatServer};
-use assent_api::proto::{AnomalyReport, CastReply, CauseRequest, RemedyRequest};
+use assent_api::proto::{AnomalyReport, CastReply, CauseRequest, IndicatorReply, IndicatorRequest, RemedyRequest};
 use assent_api::resources;
 use assent_api::signed::Signed;
 use assent_core::action::{Action, Restart};
@@ -17,6 +18,7 @@ use assent_core::ids::{Domain, Millionths, UnixMillis};
 use assent_core::incident::{Anomaly, Context, Symptom};
 use assent_core::target::Service;
 use assent_runtime::mtls::{self, PeerIdentity};
+use assent_runtime::workload::testing::Authority;
 use assent_runtime::workload::{ClientAuth, Workload};
 use assent_runtime::{CancellationToken, Limits};
 use kube::api::PostParams;
@@ -26,11 +28,9 @@ use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-use crate::bench::{Bench, within};
-
 /// What a seat says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Says {
+pub enum Says {
     /// The service that alerted is bad, and a restart helps: on evidence of this principal.
     Blames(Principal),
     /// Healthy in my domain, and I had data.
@@ -43,6 +43,9 @@ pub(crate) enum Says {
     Waits,
 }
 
+/// Longest that a call takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 struct Fake {
     name: &'static str,
     says: Says,
@@ -53,23 +56,25 @@ struct Fake {
 }
 
 /// Running seats.
-pub(crate) struct Seats {
-    pub(crate) addresses: Vec<(String, SocketAddr)>,
+#[derive(Debug)]
+pub struct Seats {
+    /// Name and address of each.
+    pub addresses: Vec<(String, SocketAddr)>,
     /// Lets those go that wait.
-    pub(crate) go: watch::Sender<bool>,
+    pub go: watch::Sender<bool>,
     _stop: tokio_util::sync::DropGuard,
 }
 
-/// Starts seats of the roster.
-pub(crate) async fn start(bench: &Bench, seats: &[(&'static str, Says)]) -> Seats {
+/// Starts seats of the roster with this digest, each with the client by which it stores its ballots.
+pub async fn start(authority: &Authority, roster: &Digest, seats: Vec<(&'static str, Says, Client)>) -> Seats {
     let token = CancellationToken::new();
     let go = watch::Sender::new(false);
     let mut addresses = Vec::new();
-    for (name, says) in seats.iter().copied() {
+    for (name, says, client) in seats {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         addresses.push((name.to_owned(), listener.local_addr().unwrap()));
-        let workload = bench.authority.workload(names::SYSTEM_NAMESPACE, &names::accounts::seat(name));
-        let fake = Fake { name, says, client: bench.admin.clone(), workload: workload.clone(), roster: bench.roster.digest().unwrap(), go: go.subscribe() };
+        let workload = authority.workload(names::SYSTEM_NAMESPACE, &names::accounts::seat(name));
+        let fake = Fake { name, says, client, workload: workload.clone(), roster: roster.clone(), go: go.subscribe() };
         let (routes, token) = (Routes::new(SeatServer::new(fake)), token.clone());
         tokio::spawn(async move { mtls::serve(listener, &workload, ClientAuth::Required, Limits::default(), routes, token).await });
     }
@@ -77,17 +82,19 @@ pub(crate) async fn start(bench: &Bench, seats: &[(&'static str, Says)]) -> Seat
 }
 
 /// Reports an anomaly as `seat`, signed by `signer`.
-pub(crate) async fn report(bench: &Bench, director: SocketAddr, caller: &str, anomaly: &Anomaly) -> Result<String, Status> {
-    let workload = bench.authority.workload(names::SYSTEM_NAMESPACE, caller);
+pub async fn report(authority: &Authority, director: SocketAddr, caller: &str, anomaly: &Anomaly) -> Result<String, Status> {
+    let workload = authority.workload(names::SYSTEM_NAMESPACE, caller);
     let envelope = sign(&workload, "application/vnd.assent.anomaly+json", canonical::text(anomaly).unwrap());
     let expected = workload.own_name().sibling(names::SYSTEM_NAMESPACE, names::accounts::DIRECTOR).unwrap();
     let channel = mtls::channel(&workload, &director.to_string(), &expected).unwrap();
     let envelope = serde_json::to_vec(&envelope).unwrap();
-    within(AnomaliesClient::new(channel).report(AnomalyReport { envelope })).await.map(|reply| reply.into_inner().incident_uid)
+    let answer = tokio::time::timeout(PATIENCE, AnomaliesClient::new(channel).report(AnomalyReport { envelope })).await;
+    answer.unwrap_or_else(|_| panic!("no answer to a report for {PATIENCE:?}")).map(|reply| reply.into_inner().incident_uid)
 }
 
-pub(crate) async fn anomaly(bench: &Bench, seat: &str) -> Anomaly {
-    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(bench.admin.clone());
+/// An anomaly at `shop/orders` that began four seconds ago.
+pub async fn anomaly(client: &Client, seat: &str) -> Anomaly {
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
     let now = UnixMillis(jiff::Timestamp::now().as_millisecond());
     Anomaly {
         cluster: namespaces.get("kube-system").await.unwrap().metadata.uid.unwrap(),
@@ -143,8 +150,8 @@ impl Seat for Fake {
         self.cast(&context, &request.context, request.epoch, opinion).await
     }
 
-    async fn indicator(&self, _: Request<assent_api::proto::IndicatorRequest>) -> Result<Response<assent_api::proto::IndicatorReply>, Status> {
-        Err(Status::unimplemented("the director does not ask"))
+    async fn indicator(&self, _: Request<IndicatorRequest>) -> Result<Response<IndicatorReply>, Status> {
+        Ok(Response::new(IndicatorReply { live: true, healthy: true, summary: "errors 0 of 100".into(), ..IndicatorReply::default() }))
     }
 }
 
@@ -175,10 +182,21 @@ impl Fake {
         let payload = canonical::text(&vote.clone().statement()).unwrap();
         let object = resources::Ballot::of(&vote, "fake".into(), sign(&self.workload, PAYLOAD_TYPE, payload));
         let api: Api<resources::Ballot> = Api::namespaced(self.client.clone(), names::SYSTEM_NAMESPACE);
-        match api.create(&PostParams::default(), &object).await {
-            // Asked again, a seat stands by what it said.
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-            created => drop(created.unwrap()),
+        let mut tries = 0;
+        loop {
+            match api.create(&PostParams::default(), &object).await {
+                // Asked again, a seat stands by what it said.
+                Err(kube::Error::Api(status)) if status.is_already_exists() => break,
+                // Writers come again while the gate is away.
+                Err(kube::Error::Api(status)) if status.code >= 500 && tries < 50 => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                created => {
+                    created.unwrap();
+                    break;
+                }
+            }
         }
         Ok(Response::new(CastReply { ballot: vote.name() }))
     }

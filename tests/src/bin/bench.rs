@@ -1,0 +1,105 @@
+//! Benchmarks that need the whole system: one sub-command each, figures to `target/bench/NAME.json`, never an assertion.
+#![expect(clippy::print_stdout, reason = "its output is the figures")]
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use assent_cluster::Node;
+use assent_tests::shop::{Fault, calm, cause, quiet};
+use assent_tests::story::{self, Timeline};
+use assent_tests::{images, install, privileges};
+use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
+
+/// Windows that the seats learn from.
+const LEARNING: Duration = Duration::from_secs(45);
+/// Longest that one incident may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Measures Assent on a real local node.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Seconds from a fault to incident, decision, write and resolved, for each fault that is repaired; memory when idle.
+    Loop {
+        /// How often each fault is caused.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Args::parse().command {
+        Command::Loop { runs } => save("loop", &the_loop(runs).await?),
+    }
+}
+
+async fn the_loop(runs: usize) -> anyhow::Result<Vec<Value>> {
+    let say = |line: &str| println!("  {line}");
+    say("building binaries and images");
+    let images = tokio::task::spawn_blocking(images::build).await??;
+    let node = assent_cluster::node("bench").await?;
+    install::load(&node, &images, &say).await?;
+    install::assent(&node, &say).await?;
+    install::shop(&node, &say).await?;
+    // The baseline is a matter of time, not of an event: so many windows must have passed.
+    tokio::time::sleep(LEARNING).await;
+    let mut rows: Vec<Value> = privileges::memory(&node)
+        .await
+        .iter()
+        .map(|figure| json!({"metric": format!("rss_{}", figure.process), "unit": "MB", "ours": figure.megabytes}))
+        .collect();
+    for (name, fault) in [("bad_rollout", Fault::BadRollout), ("wedge", Fault::Wedge), ("load", Fault::Load)] {
+        let mut timelines = Vec::new();
+        for run in 1..=runs {
+            let timeline = once(&node, fault).await.with_context(|| format!("{name}, run {run}"))?;
+            say(&format!("{name} {run}/{runs}: {timeline:?}"));
+            timelines.push(timeline);
+        }
+        let parts: [(&str, fn(&Timeline) -> Option<f64>); 4] =
+            [("incident", |t| t.incident), ("decision", |t| t.decision), ("write", |t| t.write), ("resolved", |t| t.closed)];
+        rows.extend(parts.into_iter().filter_map(|(part, of)| row(&format!("{name}_to_{part}"), timelines.iter().filter_map(of).collect())));
+    }
+    Ok(rows)
+}
+
+async fn once(node: &Node, fault: Fault) -> anyhow::Result<Timeline> {
+    let client = node.client().await?;
+    let known = story::known(&client).await?;
+    let broken = Instant::now();
+    cause(node, fault).await?;
+    let ending = story::follow(&client, &known, broken, PATIENCE, &|_, _| {}).await?;
+    calm(node, fault).await?;
+    quiet(node).await?;
+    if ending.phase != "Resolved" {
+        bail!("ended {}: {:?}", ending.phase, ending.incident.status.and_then(|status| status.outcome));
+    }
+    Ok(ending.timeline)
+}
+
+/// Median with spread; nothing when there is no figure.
+fn row(metric: &str, mut figures: Vec<f64>) -> Option<Value> {
+    figures.sort_by(f64::total_cmp);
+    let (first, last, middle) = (*figures.first()?, *figures.last()?, *figures.get(figures.len() / 2)?);
+    Some(json!({"metric": metric, "unit": "s", "ours": middle, "min": first, "max": last, "runs": figures.len()}))
+}
+
+fn save(name: &str, rows: &[Value]) -> anyhow::Result<()> {
+    let folder: PathBuf = images::root().join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{name}.json"));
+    std::fs::write(&path, serde_json::to_string_pretty(rows)?)?;
+    for row in rows {
+        println!("{row}");
+    }
+    println!("written to {}", path.display());
+    Ok(())
+}
