@@ -17,6 +17,11 @@ const LEARNING: Duration = Duration::from_secs(45);
 /// Longest that one incident may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// A part of the story, by when it was first seen.
+type Part = (&'static str, fn(&Timeline) -> Option<f64>);
+
+const PARTS: [Part; 4] = [("incident", |t| t.incident), ("decision", |t| t.decision), ("write", |t| t.write), ("resolved", |t| t.closed)];
+
 /// Measures Assent on a real local node.
 #[derive(Parser)]
 #[command(name = "bench")]
@@ -64,9 +69,9 @@ async fn the_loop(runs: usize) -> anyhow::Result<Vec<Value>> {
             say(&format!("{name} {run}/{runs}: {timeline:?}"));
             timelines.push(timeline);
         }
-        let parts: [(&str, fn(&Timeline) -> Option<f64>); 4] =
-            [("incident", |t| t.incident), ("decision", |t| t.decision), ("write", |t| t.write), ("resolved", |t| t.closed)];
-        rows.extend(parts.into_iter().filter_map(|(part, of)| row(&format!("{name}_to_{part}"), timelines.iter().filter_map(of).collect())));
+        for (part, of) in PARTS {
+            rows.extend(row(&format!("{name}_to_{part}"), timelines.iter().filter_map(of).collect()));
+        }
     }
     Ok(rows)
 }
