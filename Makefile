@@ -8,11 +8,11 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup ## Break a shop on a real local Kubernetes and watch Assent repair it (root, Linux)
+demo: setup ## Break a shop on a local Kubernetes (root, Linux), or on yours (DEMO_KUBECONFIG), and watch Assent repair it
 	cargo build --workspace --all-targets
 	$(CARGO_TARGET_DIR)/debug/demo up
 
-demo-down: ## Remove everything that the demo left
+demo-down: ## Remove everything that the demo left (of your cluster, with the same DEMO_KUBECONFIG)
 	$(CARGO_TARGET_DIR)/debug/demo down
 
 cluster: setup ## Start a local Kubernetes with one real node and nothing on it (root, Linux)

@@ -4,9 +4,8 @@
 //! unless the thread panics or `ASSENT_KEEP_LOGS` is set: then the logs stay and their place is printed.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
+    ops::Deref,
+    path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -15,6 +14,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 
 use crate::{
+    access::Access,
     binary::binary,
     control_plane::{self, Plan},
     error::{Error, Result},
@@ -30,13 +30,13 @@ const API_READY: Duration = Duration::from_secs(180);
 /// Pause between two looks at something that offers no event.
 pub(crate) const POLL: Duration = Duration::from_millis(50);
 
-/// A running Kubernetes API: etcd, API server, controller manager.
+/// A running Kubernetes API: etcd, API server, controller manager. It is an [`Access`] as administrator (group
+/// `system:masters`); beside the kubeconfig its directory holds `logs/NAME.log` for every server and `audit.log`.
 pub struct Cluster {
     pub(crate) scratch: Scratch,
     pub(crate) processes: Vec<Process>,
-    pub(crate) binary: PathBuf,
     pub(crate) authority: Authority,
-    admin: String,
+    access: Access,
 }
 
 /// Starts a cluster without a node: API server, etcd and controller manager on free loopback ports, in some seconds.
@@ -80,18 +80,6 @@ impl Cluster {
         &self.scratch.state.url
     }
 
-    /// Path of the administrator's kubeconfig (group `system:masters`).
-    #[must_use]
-    pub fn kubeconfig_path(&self) -> PathBuf {
-        self.scratch.dir.join("kubeconfig")
-    }
-
-    /// The administrator's kubeconfig, with everything inline.
-    #[must_use]
-    pub fn kubeconfig(&self) -> &str {
-        &self.admin
-    }
-
     /// A kubeconfig for `user` in `groups` (two at most), by a fresh client certificate.
     ///
     /// # Errors
@@ -101,34 +89,12 @@ impl Cluster {
         Ok(kubeconfig::with_certificate(self.url(), self.authority.certificate(), user, &pair))
     }
 
-    /// A kubeconfig for whoever `token` belongs to.
-    #[must_use]
-    pub fn kubeconfig_with_token(&self, token: &str) -> String {
-        kubeconfig::with_token(self.url(), self.authority.certificate(), token)
-    }
-
-    /// A client as administrator. It lives on the calling tokio runtime: make one per test.
-    ///
-    /// # Errors
-    /// When the kubeconfig makes no client.
-    pub async fn client(&self) -> Result<kube::Client> {
-        kubeconfig::client(&self.admin).await
-    }
-
     /// A client as `user` in `groups` (two at most), by a fresh client certificate.
     ///
     /// # Errors
-    /// As [`Self::kubeconfig_as`] and [`Self::client`].
+    /// As [`Self::kubeconfig_as`] and [`Access::client`].
     pub async fn client_as(&self, user: &str, groups: &[&str]) -> Result<kube::Client> {
         kubeconfig::client(&self.kubeconfig_as(user, groups)?).await
-    }
-
-    /// A client as whoever `token` belongs to.
-    ///
-    /// # Errors
-    /// As [`Self::client`].
-    pub async fn client_with_token(&self, token: &str) -> Result<kube::Client> {
-        kubeconfig::client(&self.kubeconfig_with_token(token)).await
     }
 
     /// Path of the audit log: one JSON event a line, written before the client has its answer.
@@ -143,54 +109,18 @@ impl Cluster {
         self.authority.certificate()
     }
 
-    /// The cluster's directory: `logs/NAME.log` for every server, `audit.log`, `kubeconfig`. The user's own, mode 0700.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.scratch.dir
-    }
-
     /// The cluster's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.scratch.state.name
     }
 
-    /// Runs kubectl (of the servers' version) as administrator; what it wrote to its output.
-    ///
-    /// # Errors
-    /// When it fails, with what it wrote to its error output.
-    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        let output = tokio::process::Command::new(&self.binary)
-            .arg("kubectl")
-            .args(arguments)
-            .env("KUBECONFIG", self.kubeconfig_path())
-            // Its discovery cache stays with the cluster.
-            .env("HOME", &self.scratch.dir)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(|source| Error::Start { program: "kubectl".to_owned(), source })?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        Err(Error::Command {
-            command: format!("kubectl {}", arguments.join(" ")),
-            status: output.status.to_string(),
-            stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        })
-    }
-
     /// Writes a new cluster's files into its claimed directory. From here on, dropping it cleans up.
     pub(crate) fn prepare(mut scratch: Scratch, binary: PathBuf, plan: &Plan) -> Result<Self> {
         scratch.state.url = plan.url();
-        let prepared = scratch.save().and_then(|()| control_plane::prepare(&scratch.dir, plan)).and_then(|authority| {
-            let path = scratch.dir.join("kubeconfig");
-            let admin = fs::read_to_string(&path).map_err(Error::file("read", path))?;
-            Ok((authority, admin))
-        });
-        match prepared {
-            Ok((authority, admin)) => Ok(Self { scratch, processes: Vec::new(), binary, authority, admin }),
+        let prepared = scratch.save().and_then(|()| control_plane::prepare(&scratch.dir, plan));
+        match prepared.and_then(|authority| Ok((authority, Access::read(&scratch.dir, binary)?))) {
+            Ok((authority, access)) => Ok(Self { scratch, processes: Vec::new(), authority, access }),
             Err(error) => {
                 if let Err(left) = scratch.remove(false) {
                     tracing::warn!(error = %left, "could not remove cluster");
@@ -203,17 +133,16 @@ impl Cluster {
     /// A cluster that was left running.
     pub(crate) fn attach(scratch: Scratch, binary: PathBuf) -> Result<Self> {
         let authority = Authority::read(&scratch.dir.join("pki"), "ca")?;
-        let path = scratch.dir.join("kubeconfig");
-        let admin = fs::read_to_string(&path).map_err(Error::file("read", path))?;
-        Ok(Self { scratch, processes: Vec::new(), binary, authority, admin })
+        let access = Access::read(&scratch.dir, binary)?;
+        Ok(Self { scratch, processes: Vec::new(), authority, access })
     }
 
     /// Starts the control plane and waits until it serves and has made the default namespace's account.
     pub(crate) async fn start_control_plane(&mut self, plan: &Plan, at: &Surroundings) -> Result<()> {
-        self.processes.extend(control_plane::start(&self.binary, plan, at)?);
+        self.processes.extend(control_plane::start(&self.access.binary, plan, at)?);
         let client = self.client().await?;
         self.wait("the API server", API_READY, async || ready(&client).await).await?;
-        self.processes.push(control_plane::start_controllers(&self.binary, at)?);
+        self.processes.push(control_plane::start_controllers(&self.access.binary, at)?);
         let accounts: Api<ServiceAccount> = Api::namespaced(client, "default");
         self.wait("the controller manager", API_READY, async || matches!(accounts.get_opt("default").await, Ok(Some(_)))).await
     }
@@ -233,6 +162,14 @@ impl Cluster {
             tokio::time::sleep(POLL).await;
         }
         Ok(())
+    }
+}
+
+impl Deref for Cluster {
+    type Target = Access;
+
+    fn deref(&self) -> &Access {
+        &self.access
     }
 }
 

@@ -17,15 +17,6 @@ pub(crate) fn with_certificate(url: &str, authority: &str, user: &str, pair: &Pa
         "client-certificate-data": STANDARD.encode(&pair.certificate),
         "client-key-data": STANDARD.encode(&pair.key),
     });
-    text(url, authority, user, &credentials)
-}
-
-/// A kubeconfig that authenticates by bearer token.
-pub(crate) fn with_token(url: &str, authority: &str, token: &str) -> String {
-    text(url, authority, "token", &json!({ "token": token }))
-}
-
-fn text(url: &str, authority: &str, user: &str, credentials: &Value) -> String {
     json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -38,6 +29,15 @@ fn text(url: &str, authority: &str, user: &str, credentials: &Value) -> String {
         "current-context": "assent",
     })
     .to_string()
+}
+
+/// The same clusters and contexts with a bearer token instead of every user's credentials.
+pub(crate) fn with_token(kubeconfig: &Value, token: &str) -> String {
+    let mut changed = kubeconfig.clone();
+    for user in changed["users"].as_array_mut().into_iter().flatten() {
+        user["user"] = json!({ "token": token });
+    }
+    changed.to_string()
 }
 
 /// A client from the text of a kubeconfig. Must be called within a tokio runtime, which the client then lives on.

@@ -6,6 +6,7 @@ pub mod images;
 pub mod install;
 pub mod kubelet;
 pub mod mutator;
+pub mod place;
 pub mod privileges;
 pub mod processes;
 pub mod scripted;

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use assent_cluster::Node;
 use serde_json::Value;
 
 use crate::install::SHOP;
+use crate::place::Place;
 
 /// Longer than the echo of a resolved incident.
 const CALM: Duration = Duration::from_secs(40);
@@ -30,18 +30,18 @@ pub enum Fault {
 ///
 /// # Errors
 /// If the fault cannot be caused.
-pub async fn cause(node: &Node, fault: Fault) -> anyhow::Result<()> {
+pub async fn cause(place: &Place, fault: Fault) -> anyhow::Result<()> {
     match fault {
         Fault::BadRollout => {
-            node.kubectl(&["-n", SHOP, "set", "env", "deployment/orders", "SHOP_BUG=errors"]).await?;
+            place.kubectl(&["-n", SHOP, "set", "env", "deployment/orders", "SHOP_BUG=errors"]).await?;
         }
         Fault::Wedge => {
-            for pod in pods(node, "orders").await? {
-                node.kubectl(&["-n", SHOP, "exec", &pod, "-c", "orders", "--", "/assent-shop", "call", "POST", "127.0.0.1:9090", "/admin/wedge"]).await?;
+            for pod in pods(place, "orders").await? {
+                place.kubectl(&["-n", SHOP, "exec", &pod, "-c", "orders", "--", "/assent-shop", "call", "POST", "127.0.0.1:9090", "/admin/wedge"]).await?;
             }
         }
-        Fault::Load => rate(node, 60).await?,
-        Fault::FrozenDatabase => signal_database(node, "STOP").await?,
+        Fault::Load => rate(place, 60).await?,
+        Fault::FrozenDatabase => signal_database(place, "STOP").await?,
     }
     Ok(())
 }
@@ -50,17 +50,17 @@ pub async fn cause(node: &Node, fault: Fault) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If it cannot be undone.
-pub async fn calm(node: &Node, fault: Fault) -> anyhow::Result<()> {
+pub async fn calm(place: &Place, fault: Fault) -> anyhow::Result<()> {
     match fault {
-        Fault::Load => rate(node, 20).await,
-        Fault::FrozenDatabase => signal_database(node, "CONT").await,
+        Fault::Load => rate(place, 20).await,
+        Fault::FrozenDatabase => signal_database(place, "CONT").await,
         Fault::BadRollout | Fault::Wedge => Ok(()),
     }
 }
 
 /// Sets the customers' rate per second.
-async fn rate(node: &Node, per_second: u32) -> anyhow::Result<()> {
-    load_call(node, "POST", &format!("/rate?rps={per_second}")).await?;
+async fn rate(place: &Place, per_second: u32) -> anyhow::Result<()> {
+    load_call(place, "POST", &format!("/rate?rps={per_second}")).await?;
     Ok(())
 }
 
@@ -68,20 +68,20 @@ async fn rate(node: &Node, per_second: u32) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If the load generator does not answer.
-pub async fn customers(node: &Node) -> anyhow::Result<Value> {
-    Ok(serde_json::from_str(&load_call(node, "GET", "/stats").await?)?)
+pub async fn customers(place: &Place) -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(&load_call(place, "GET", "/stats").await?)?)
 }
 
 /// Until customers are served again and the echo of the incident is over.
 ///
 /// # Errors
 /// If they are not served within two and a half minutes.
-pub async fn quiet(node: &Node) -> anyhow::Result<()> {
+pub async fn quiet(place: &Place) -> anyhow::Result<()> {
     let since = Instant::now();
     loop {
         // Customers offer no event; their figures are of the last ten seconds.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let stats = customers(node).await?;
+        let stats = customers(place).await?;
         let well = stats["window"]["failed"] == 0 && stats["window"]["ok"].as_u64().is_some_and(|ok| ok > 0);
         if well && since.elapsed() > CALM {
             return Ok(());
@@ -90,12 +90,12 @@ pub async fn quiet(node: &Node) -> anyhow::Result<()> {
     }
 }
 
-async fn load_call(node: &Node, method: &str, path: &str) -> anyhow::Result<String> {
-    Ok(node.kubectl(&["-n", SHOP, "exec", "deployment/load", "-c", "load", "--", "/assent-shop", "call", method, "127.0.0.1:9090", path]).await?)
+async fn load_call(place: &Place, method: &str, path: &str) -> anyhow::Result<String> {
+    Ok(place.kubectl(&["-n", SHOP, "exec", "deployment/load", "-c", "load", "--", "/assent-shop", "call", method, "127.0.0.1:9090", path]).await?)
 }
 
-async fn pods(node: &Node, app: &str) -> anyhow::Result<Vec<String>> {
-    let names = node.kubectl(&["-n", SHOP, "get", "pods", "-l", &format!("app={app}"), "-o", "jsonpath={.items[*].metadata.name}"]).await?;
+async fn pods(place: &Place, app: &str) -> anyhow::Result<Vec<String>> {
+    let names = place.kubectl(&["-n", SHOP, "get", "pods", "-l", &format!("app={app}"), "-o", "jsonpath={.items[*].metadata.name}"]).await?;
     let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
     if names.is_empty() {
         bail!("no pod of `{app}` runs");
@@ -104,8 +104,9 @@ async fn pods(node: &Node, app: &str) -> anyhow::Result<Vec<String>> {
 }
 
 /// Stops or continues every process of the PostgreSQL container, found by its cgroup: backends outlive a stopped parent.
-async fn signal_database(node: &Node, signal: &str) -> anyhow::Result<()> {
+async fn signal_database(place: &Place, signal: &str) -> anyhow::Result<()> {
     use nix::sys::signal::{Signal, kill};
+    let node = place.node()?;
     let uid =
         node.kubectl(&["-n", SHOP, "get", "pod", "postgres-0", "-o", "jsonpath={.status.containerStatuses[?(@.name==\"postgres\")].containerID}"]).await?;
     let container = uid.rsplit('/').next().filter(|id| id.len() >= 32).context("PostgreSQL's container has no id")?.to_owned();

@@ -9,6 +9,8 @@ use assent_api::resources::{Ballot, Decision, Incident, Remediation, Remediation
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt as _};
 
+use crate::install::SHOP;
+
 /// When each part of the story was first seen, in seconds since the fault.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
@@ -33,7 +35,7 @@ pub struct Ending {
     pub timeline: Timeline,
 }
 
-/// Follows the first incident that is not in `known` until it is closed; `tell` gets each new line.
+/// Follows the shop's first incident that is not in `known` until it is closed; `tell` gets each new line.
 ///
 /// # Errors
 /// If no incident is closed within `patience`.
@@ -111,7 +113,9 @@ pub async fn known(client: &Client) -> anyhow::Result<BTreeSet<String>> {
 
 async fn newest(client: &Client, known: &BTreeSet<String>) -> anyhow::Result<Option<Incident>> {
     let api: Api<Incident> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
-    let mut fresh: Vec<Incident> = api.list(&ListParams::default()).await?.items.into_iter().filter(|incident| !known.contains(&incident.name_any())).collect();
+    let mut fresh = api.list(&ListParams::default()).await?.items;
+    // On somebody else's cluster other workloads may have incidents of their own.
+    fresh.retain(|incident| !known.contains(&incident.name_any()) && incident.spec.service.starts_with(&format!("{SHOP}/")));
     // UUIDv7: names sort by time.
     fresh.sort_by_key(kube::ResourceExt::name_any);
     Ok(fresh.into_iter().next())

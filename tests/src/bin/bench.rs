@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use assent_cluster::Node;
+use assent_tests::place::Place;
 use assent_tests::shop::{Fault, calm, cause, quiet};
 use assent_tests::story::{self, Timeline};
 use assent_tests::{images, install, privileges};
@@ -51,13 +51,13 @@ async fn the_loop(runs: usize) -> anyhow::Result<Vec<Value>> {
     let say = |line: &str| println!("  {line}");
     say("building binaries and images");
     let images = tokio::task::spawn_blocking(images::build).await??;
-    let node = assent_cluster::node("bench").await?;
-    install::load(&node, &images, &say).await?;
-    install::assent(&node, &say).await?;
-    install::shop(&node, &say).await?;
+    let mut place = Place::from(assent_cluster::node("bench").await?);
+    place.prepare(&images, &say).await?;
+    install::assent(&place, &say).await?;
+    install::shop(&place, &say).await?;
     // The baseline is a matter of time, not of an event: so many windows must have passed.
     tokio::time::sleep(LEARNING).await;
-    let mut rows: Vec<Value> = privileges::memory(&node)
+    let mut rows: Vec<Value> = privileges::memory(place.node()?)
         .await
         .iter()
         .map(|figure| json!({"metric": format!("rss_{}", figure.process), "unit": "MB", "ours": figure.megabytes}))
@@ -65,7 +65,7 @@ async fn the_loop(runs: usize) -> anyhow::Result<Vec<Value>> {
     for (name, fault) in [("bad_rollout", Fault::BadRollout), ("wedge", Fault::Wedge), ("load", Fault::Load)] {
         let mut timelines = Vec::new();
         for run in 1..=runs {
-            let timeline = once(&node, fault).await.with_context(|| format!("{name}, run {run}"))?;
+            let timeline = once(&place, fault).await.with_context(|| format!("{name}, run {run}"))?;
             say(&format!("{name} {run}/{runs}: {timeline:?}"));
             timelines.push(timeline);
         }
@@ -76,14 +76,14 @@ async fn the_loop(runs: usize) -> anyhow::Result<Vec<Value>> {
     Ok(rows)
 }
 
-async fn once(node: &Node, fault: Fault) -> anyhow::Result<Timeline> {
-    let client = node.client().await?;
+async fn once(place: &Place, fault: Fault) -> anyhow::Result<Timeline> {
+    let client = place.client().await?;
     let known = story::known(&client).await?;
     let broken = Instant::now();
-    cause(node, fault).await?;
+    cause(place, fault).await?;
     let ending = story::follow(&client, &known, broken, PATIENCE, &|_, _| {}).await?;
-    calm(node, fault).await?;
-    quiet(node).await?;
+    calm(place, fault).await?;
+    quiet(place).await?;
     if ending.phase != "Resolved" {
         bail!("ended {}: {:?}", ending.phase, ending.incident.status.and_then(|status| status.outcome));
     }

@@ -1,12 +1,12 @@
-//! The demo: a real node, Assent and a small shop on it, one fault, one incident from fault to verified repair, then a thief.
+//! The demo: a real cluster, Assent and a small shop on it, one fault, one incident from fault to verified repair, then a thief.
 #![expect(clippy::print_stdout, reason = "its output is the demo")]
 
-use std::io::IsTerminal as _;
+use std::io::{BufRead, IsTerminal as _};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use assent_api::names::EXECUTOR_USER;
-use assent_cluster::Node;
+use assent_tests::place::{ForeignArgs, Place};
 use assent_tests::shop::{Fault, calm, cause, customers};
 use assent_tests::world::impersonated;
 use assent_tests::{images, install, seats, story};
@@ -20,12 +20,14 @@ const NODE: &str = "demo";
 /// How long the seats learn what is normal before the shop is broken.
 const LEARNING: Duration = Duration::from_secs(45);
 
-/// Shows one incident on a real local Kubernetes, from fault to verified repair.
+/// Shows one incident on a real Kubernetes, from fault to verified repair: on a local node, or on a cluster of your own.
 #[derive(Parser)]
 #[command(name = "demo")]
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
+    #[command(flatten)]
+    foreign: ForeignArgs,
 }
 
 #[derive(Subcommand, Clone, Copy)]
@@ -44,45 +46,68 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    match Args::parse().command.unwrap_or(Command::Up) {
-        Command::Up => up().await,
+    let args = Args::parse();
+    let mut input = std::io::stdin().lock();
+    let terminal = input.is_terminal().then_some(&mut input as &mut dyn BufRead);
+    let foreign = args.foreign.confirmed(terminal, &|line| println!("{line}")).await?;
+    match args.command.unwrap_or(Command::Up) {
+        Command::Up => {
+            if let Some(foreign) = &foreign {
+                foreign.welcomes().await?;
+            }
+            up(foreign.map(Place::from)).await
+        }
         Command::Break { fault } => {
-            let node = assent_cluster::attach(NODE).await?;
-            let ending = watch(&node, fault).await;
-            calm(&node, fault).await?;
+            let place = match foreign {
+                Some(foreign) => foreign.into(),
+                None => assent_cluster::attach(NODE).await?.into(),
+            };
+            let ending = watch(&place, fault).await;
+            calm(&place, fault).await?;
             ending.map(|_| ())
         }
         Command::Down => {
-            let was = assent_cluster::cleanup(NODE).await?;
-            println!("{}", if was { "demo: the node is gone" } else { "demo: there was nothing to remove" });
+            let (what, was) = match foreign {
+                Some(foreign) => {
+                    ("Assent and the shop are gone, and nothing of them is listed", Place::from(foreign).leave(&|line| println!("  {line}")).await?)
+                }
+                None => ("the node is gone", assent_cluster::cleanup(NODE).await?),
+            };
+            println!("demo: {}", if was { what } else { "there was nothing to remove" });
             Ok(())
         }
     }
 }
 
-async fn up() -> anyhow::Result<()> {
+async fn up(foreign: Option<Place>) -> anyhow::Result<()> {
     let started = Instant::now();
     let bar = progress_bar();
     let say = |line: &str| if bar.is_hidden() { println!("  {line}") } else { bar.set_message(line.to_owned()) };
     say("building binaries and images (minutes the first time, seconds afterwards)");
     let images = tokio::task::spawn_blocking(images::build).await??;
-    assent_cluster::cleanup(NODE).await?;
-    say("starting etcd, API server, scheduler, kubelet, containerd, DNS");
-    let node = assent_cluster::up(NODE).await?;
-    install::load(&node, &images, &say).await?;
-    install::assent(&node, &say).await?;
-    install::shop(&node, &say).await?;
+    let mut place = match foreign {
+        Some(place) => place,
+        None => {
+            assent_cluster::cleanup(NODE).await?;
+            say("starting etcd, API server, scheduler, kubelet, containerd, DNS");
+            assent_cluster::up(NODE).await?.into()
+        }
+    };
+    place.prepare(&images, &say).await?;
+    install::assent(&place, &say).await?;
+    install::shop(&place, &say).await?;
     bar.finish_and_clear();
-    println!("A Kubernetes node, Assent and a shop (storefront → orders → PostgreSQL, cache) are up after {} s.", started.elapsed().as_secs());
-    learn(&node).await?;
-    let resolved = incident(&node).await?;
-    thief(&node).await?;
-    record(&node, &resolved.0)?;
+    println!("Kubernetes, Assent and a shop (storefront → orders → PostgreSQL, cache) are up after {} s.", started.elapsed().as_secs());
+    learn(&place).await?;
+    let resolved = incident(&place).await?;
+    thief(&place).await?;
+    record(&place, &resolved.0)?;
     println!();
-    println!("Look around:  export KUBECONFIG={}", node.kubeconfig_path().display());
+    let log = place.audit_log().map(|log| format!(" --audit-log {}", log.display())).unwrap_or_default();
+    println!("Look around:  export KUBECONFIG={}", place.kubeconfig_path().display());
     println!("              kubectl get incidents,ballots,decisions,remediations -n assent-system");
-    println!("              kubectl assent audit {} --audit-log {}", resolved.0, node.audit_log().display());
-    println!("Remove it:    make demo-down");
+    println!("              kubectl assent audit {}{log}", resolved.0);
+    println!("Remove it:    make demo-down{}", if place.node().is_ok() { "" } else { " (with the same DEMO_KUBECONFIG)" });
     println!("demo: incident {} resolved in {} s", resolved.0, resolved.1);
     Ok(())
 }
@@ -98,18 +123,18 @@ fn progress_bar() -> ProgressBar {
     bar
 }
 
-async fn learn(node: &Node) -> anyhow::Result<()> {
+async fn learn(place: &Place) -> anyhow::Result<()> {
     println!("The seats watch for {} s to learn what is normal …", LEARNING.as_secs());
     // The baseline is a matter of time, not of an event: so many windows must have passed.
     tokio::time::sleep(LEARNING).await;
-    println!("Customers now: {}", customers(node).await?);
+    println!("Customers now: {}", customers(place).await?);
     Ok(())
 }
 
-async fn incident(node: &Node) -> anyhow::Result<(String, u64)> {
+async fn incident(place: &Place) -> anyhow::Result<(String, u64)> {
     println!();
     println!("The fault: a new revision of `orders` that answers most requests with errors (kubectl set env … SHOP_BUG=errors).");
-    let ending = watch(node, Fault::BadRollout).await?;
+    let ending = watch(place, Fault::BadRollout).await?;
     let uid = ending.incident.name_any();
     if ending.phase != "Resolved" {
         bail!("incident {uid} ended {}: {}", ending.phase, ending.incident.status.and_then(|status| status.outcome).unwrap_or_default());
@@ -117,13 +142,13 @@ async fn incident(node: &Node) -> anyhow::Result<(String, u64)> {
     Ok((uid, ending.timeline.closed.map_or(0, |at| at.round() as u64)))
 }
 
-async fn watch(node: &Node, fault: Fault) -> anyhow::Result<story::Ending> {
-    let client = node.client().await?;
+async fn watch(place: &Place, fault: Fault) -> anyhow::Result<story::Ending> {
+    let client = place.client().await?;
     let known = story::known(&client).await?;
     let broken = Instant::now();
-    cause(node, fault).await?;
+    cause(place, fault).await?;
     let ending = story::follow(&client, &known, broken, Duration::from_secs(300), &|at, line| println!("{at:6.1} s  {line}")).await?;
-    println!("Customers now: {}", customers(node).await?);
+    println!("Customers now: {}", customers(place).await?);
     let seconds = |at: Option<f64>| at.map_or("-".to_owned(), |at| format!("{at:.0} s"));
     let times = &ending.timeline;
     println!(
@@ -137,14 +162,14 @@ async fn watch(node: &Node, fault: Fault) -> anyhow::Result<story::Ending> {
 }
 
 /// A stolen executor credential, without a proof.
-async fn thief(node: &Node) -> anyhow::Result<()> {
+async fn thief(place: &Place) -> anyhow::Result<()> {
     println!();
     println!("The thief: somebody holds the executor's credential and has no proof.");
-    let token = node.kubectl(&["-n", "assent-system", "create", "token", "assent-executor"]).await?;
-    let stolen = node.client_with_token(token.trim()).await?;
+    let token = place.kubectl(&["-n", "assent-system", "create", "token", "assent-executor"]).await?;
+    let stolen = place.client_with_token(token.trim()).await?;
     let incident = seats::incident();
     let path = "/apis/apps/v1/namespaces/shop/deployments/orders";
-    let admin = node.client().await?;
+    let admin = place.client().await?;
     let mut scale = assent_tests::world::get(&admin, &format!("{path}/scale")).await.map_err(anyhow::Error::msg)?;
     scale["spec"]["replicas"] = json!(0);
     scale["metadata"]["resourceVersion"] = Value::Null;
@@ -168,16 +193,18 @@ async fn thief(node: &Node) -> anyhow::Result<()> {
 }
 
 /// The whole story from ledger and audit log.
-fn record(node: &Node, uid: &str) -> anyhow::Result<()> {
+fn record(place: &Place, uid: &str) -> anyhow::Result<()> {
     println!();
     let plugin = std::env::current_exe()?.with_file_name("kubectl-assent");
-    for arguments in [vec!["audit", uid, "--audit-log"], vec!["verify", uid]] {
+    let log = place.audit_log().map(|log| log.display().to_string());
+    if log.is_none() {
+        println!("The API server's audit log cannot be read from here, so the ledger alone tells the story.");
+    }
+    let mut audit = vec!["audit", uid];
+    audit.extend(log.iter().flat_map(|log| ["--audit-log", log]));
+    for arguments in [audit, vec!["verify", uid]] {
         let mut command = std::process::Command::new(&plugin);
-        command.env("KUBECONFIG", node.kubeconfig_path()).args(&arguments);
-        if arguments.contains(&"--audit-log") {
-            command.arg(node.audit_log());
-        }
-        let status = command.status().with_context(|| format!("run {}", plugin.display()))?;
+        let status = command.env("KUBECONFIG", place.kubeconfig_path()).args(&arguments).status().with_context(|| format!("run {}", plugin.display()))?;
         if !status.success() {
             bail!("kubectl assent {} failed: {status}", arguments.join(" "));
         }
