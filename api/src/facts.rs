@@ -3,7 +3,7 @@
 
 use assent_core::canonical::{self, Digest};
 use assent_core::ids::UnixMillis;
-use assent_core::ledger::Head;
+use assent_core::ledger::Position;
 use assent_core::plan::{BlueprintFacts, BlueprintPin};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
@@ -40,10 +40,12 @@ pub fn changed_at(metadata: &ObjectMeta) -> Option<UnixMillis> {
     times.map(|time| UnixMillis(time.0.as_millisecond())).max()
 }
 
-/// The newest ledger head among plans; plans that cannot be read carry none.
+/// Where the ledger stood for the newest of these plans, and the start when there is none; plans that cannot be read do not
+/// count.
 #[must_use]
-pub fn newest_head(plans: &[Remediation]) -> Option<Head> {
-    plans.iter().filter_map(|stored| parse_plan(stored).ok()).map(|plan| plan.ledger.head).max_by_key(|head| head.sequence)
+pub fn newest_position(plans: &[Remediation]) -> Position {
+    let positions = plans.iter().filter_map(|stored| parse_plan(stored).ok()).map(|plan| plan.ledger.position());
+    positions.max_by_key(Position::order).unwrap_or_else(Position::start)
 }
 
 /// Digest of what a ConfigMap says: its `data` and `binaryData`.

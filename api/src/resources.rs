@@ -21,7 +21,7 @@ pub use guardrail::{Guardrail, GuardrailSpec};
 pub use incident::{Incident, IncidentSpec, IncidentStatus};
 pub use pause::{Pause, PauseSpec};
 pub use remediation::{Remediation, RemediationPhase, RemediationSpec, RemediationStatus};
-pub use roster::{Roster, RosterSpec, SeatSpec, TallySpec, WeightSpec};
+pub use roster::{CheckpointSpec, HeadSpec, Roster, RosterSpec, SeatSpec, TallySpec, WeightSpec};
 
 /// Every definition, in the order of the table in the documentation.
 #[must_use]

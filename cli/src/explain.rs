@@ -122,8 +122,8 @@ fn text(rule: Rule) -> (&'static str, &'static str) {
             "Nothing: the next epoch votes under what is in force now.",
         ),
         Rule::Ledger => (
-            "Each plan names the ledger, which must extend the one that the last plan named.",
-            "A ledger that was replaced or shortened: compare a backup with `kubectl assent verify UID`.",
+            "Each plan names the ledger, which must be the one that the newest plan named with entries added, or one that a person vouched for.",
+            "A ledger that was lost, replaced or shortened: `kubectl assent ledger status`, then a backup, or `kubectl assent ledger accept`.",
         ),
         Rule::Revert => ("A revert is owed once, while the target is as the action left it.", "If somebody mended the target meanwhile, their change stays."),
         Rule::GateConfiguration => ("What the gate is built on was changed.", "`kubectl assent check` says what; people restore it."),

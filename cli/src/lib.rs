@@ -11,6 +11,7 @@ mod describe;
 mod explain;
 mod incidents;
 pub mod init;
+mod ledger;
 mod output;
 mod pause;
 pub mod record;
@@ -51,6 +52,9 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Prove one incident's decision again: hashes, signatures, tally, plan
     Verify(verify::VerifyArgs),
+    /// See whether the ledger is the one that plans speak of; go on after it was lost
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
     /// Stop every apply; owed reverts go on
     Pause(pause::PauseArgs),
     /// Lift the pause
@@ -76,6 +80,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Incidents(args) => incidents::run(args, connect).await.map(done),
         Command::Audit(args) => audit::run(args, connect).await,
         Command::Verify(args) => verify::run(args, connect).await,
+        Command::Ledger(command) => ledger::run(command, connect).await,
         Command::Pause(args) => pause::pause(args, connect).await.map(done),
         Command::Resume => pause::resume(connect).await.map(done),
         Command::Explain(args) => explain::run(args).map(done),

@@ -9,14 +9,14 @@ use assent_api::names::{INCIDENT, SYSTEM_NAMESPACE};
 use assent_api::resources::{Ballot, Decision, Remediation};
 use assent_core::canonical::Digest;
 use assent_core::ids::IncidentUid;
-use assent_core::ledger::{Entry, Head};
+use assent_core::ledger::{Entry, Head, Proof};
 use http_body_util::{BodyExt as _, Limited};
 use kube::api::ListParams;
 use kube::{Api, Client};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The director's read-only ledger port, through the API server.
-const LEDGER: &str = "/api/v1/namespaces/assent-system/services/assent-director:ledger/proxy/v1/ledger";
+const PORT: &str = "/api/v1/namespaces/assent-system/services/assent-director:ledger/proxy/v1";
 /// Header that says which head the answer leads to.
 const HEAD: &str = "assent-ledger-head";
 /// Longest ledger or bundle that is read, in bytes.
@@ -28,7 +28,7 @@ const MAX_LEDGER: usize = 256 << 20;
 pub struct Bundle {
     /// The incident.
     pub incident: IncidentUid,
-    /// Every entry, not only the incident's: the chain has no gaps.
+    /// Every entry, not only the incident's: a head is over all of them.
     pub ledger: Vec<Entry>,
     /// The head that the director announced, if it did.
     pub head: Option<Head>,
@@ -110,8 +110,26 @@ where
     Ok(items)
 }
 
+/// The newest head of the director's ledger, and its proof that it extends the one at `since`, if it is that long. Neither is
+/// checked here.
+pub(crate) async fn extension(client: &Client, since: u64) -> anyhow::Result<(Head, Option<Proof>)> {
+    #[derive(Deserialize)]
+    struct Answer {
+        head: Head,
+        proof: Option<Proof>,
+    }
+    let (text, _) = ask(client, &format!("proof/{since}")).await?;
+    let Answer { head, proof } = serde_json::from_str(&text).context("the director's answer is no proof")?;
+    Ok((head, proof))
+}
+
 async fn fetch(client: &Client) -> anyhow::Result<(Vec<Entry>, Option<Head>)> {
-    let request = http::Request::get(LEDGER).body(kube::client::Body::empty()).context("ask for the ledger")?;
+    let (text, head) = ask(client, "ledger").await?;
+    Ok((entries(&text)?, head))
+}
+
+async fn ask(client: &Client, what: &str) -> anyhow::Result<(String, Option<Head>)> {
+    let request = http::Request::get(format!("{PORT}/{what}")).body(kube::client::Body::empty()).context("ask for the ledger")?;
     let response = client.send(request).await.context("ask the director for its ledger, through the API server")?;
     let status = response.status();
     let head = response.headers().get(HEAD).and_then(|value| value.to_str().ok()).and_then(announced);
@@ -122,7 +140,7 @@ async fn fetch(client: &Client) -> anyhow::Result<(Vec<Entry>, Option<Head>)> {
         let reason: String = text.trim().chars().take(300).collect();
         bail!("the director's ledger cannot be read through the API server ({status}): {}", crate::describe::plain(&reason));
     }
-    Ok((entries(&text)?, head))
+    Ok((text.into_owned(), head))
 }
 
 fn announced(text: &str) -> Option<Head> {

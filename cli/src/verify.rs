@@ -1,4 +1,4 @@
-//! `verify`: proves one incident's decision again, from the record alone: that the ledger is one unbroken chain, that each
+//! `verify`: proves one incident's decision again, from the record alone: that the ledger is whole and leads to its head, that each
 //! ballot in it is its seat's own, that counting them again gives the decision, and that the plan is that decision and names
 //! the ledger as it was. It believes no component's word; it cannot say what was never recorded.
 
@@ -96,7 +96,7 @@ fn print(incident: &IncidentUid, checks: &[Check], holds: bool) {
 /// Every check there is, in the order of the story.
 #[must_use]
 pub fn verify(bundle: &Bundle) -> Vec<Check> {
-    let mut checks = chain(bundle);
+    let mut checks = whole(bundle);
     let story: Vec<&Entry> = bundle.story().collect();
     if story.is_empty() {
         checks.push(check(false, "record", "the ledger knows nothing of this incident"));
@@ -117,12 +117,12 @@ fn check(holds: bool, what: impl Into<String>, found: impl Into<String>) -> Chec
     Check { holds: Some(holds), what: what.into(), found: found.into() }
 }
 
-fn chain(bundle: &Bundle) -> Vec<Check> {
+fn whole(bundle: &Bundle) -> Vec<Check> {
     let head = match ledger::verify(&bundle.ledger) {
         Ok(head) => head,
         Err(reason) => return vec![check(false, "ledger", reason)],
     };
-    let found = format!("{} entries fold to {:.16}…", head.sequence, head.hash.as_str());
+    let found = format!("{} entries lead to {:.16}…", head.sequence, head.hash.as_str());
     let mut checks = vec![check(true, "ledger", found)];
     if let Some(announced) = &bundle.head {
         // It was announced when the answer began; entries may have followed.

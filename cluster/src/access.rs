@@ -41,7 +41,19 @@ impl Access {
     /// When the file cannot be read, has no current context, or names files that are not there.
     pub async fn flatten(file: &Path) -> Result<String> {
         let (binary, folder) = blocking(|| Ok((binary()?, tempfile::tempdir().map_err(Error::file("create a folder in", std::env::temp_dir()))?))).await?;
-        kubectl(&binary, file, folder.path(), &["config", "view", "--raw", "--minify", "--flatten", "--output=json"]).await
+        let home = Some(folder.path());
+        let text = kubectl(&binary, file, folder.path(), home, &["config", "view", "--raw", "--minify", "--flatten", "--output=json"]).await?;
+        let mut config: Value = serde_json::from_str(&text).map_err(|error| Error::Kubeconfig(Box::new(error)))?;
+        // What is run or read again each time stays where it is, named so that the copy finds it.
+        let beside = std::path::absolute(file).map_err(Error::file("find", file))?;
+        for (pointer, always) in [("/users/0/user/exec/command", false), ("/users/0/user/tokenFile", true)] {
+            if let Some(Value::String(path)) = config.pointer_mut(pointer)
+                && (always || path.contains('/'))
+            {
+                *path = beside.with_file_name(&*path).display().to_string();
+            }
+        }
+        Ok(config.to_string())
     }
 
     /// Keeps `kubeconfig` (JSON) in `dir`, which is made: both for this user alone.
@@ -107,7 +119,10 @@ impl Access {
     /// # Errors
     /// When it fails, with what it wrote to its error output.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        kubectl(&self.binary, &self.kubeconfig_path(), &self.dir, arguments).await
+        // A credential plugin has its own files in the user's home; kubectl itself has no business there.
+        let plugin = self.parsed.pointer("/users/0/user/exec").is_some_and(Value::is_object);
+        let home = (!plugin).then_some(self.dir.as_path());
+        kubectl(&self.binary, &self.kubeconfig_path(), &self.dir, home, arguments).await
     }
 }
 
@@ -118,14 +133,16 @@ impl std::fmt::Debug for Access {
     }
 }
 
-async fn kubectl(binary: &Path, kubeconfig: &Path, dir: &Path, arguments: &[&str]) -> Result<String> {
-    let output = tokio::process::Command::new(binary)
+async fn kubectl(binary: &Path, kubeconfig: &Path, dir: &Path, home: Option<&Path>, arguments: &[&str]) -> Result<String> {
+    let mut command = tokio::process::Command::new(binary);
+    // Its discovery cache stays here, and the user's preferences are not wanted.
+    command.env("KUBECONFIG", kubeconfig).env("KUBECACHEDIR", dir.join("kubectl-cache")).env("KUBERC", "off");
+    if let Some(home) = home {
+        command.env("HOME", home);
+    }
+    let output = command
         .arg("kubectl")
         .args(arguments)
-        .env("KUBECONFIG", kubeconfig)
-        // Its discovery cache stays here and the user's preferences are not wanted. HOME stays: credential plugins use it.
-        .env("KUBECACHEDIR", dir.join("kubectl-cache"))
-        .env("KUBERC", "off")
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()

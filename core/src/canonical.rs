@@ -1,6 +1,6 @@
 //! One byte string for one value: JSON with sorted keys, no spaces and integers only, and its SHA-256.
 //!
-//! Everything that is signed, chained or compared by digest goes through here, so two processes (or two versions) that mean
+//! Everything that is signed, recorded or compared by digest goes through here, so two processes (or two versions) that mean
 //! the same thing write the same bytes. Fractions are refused: their text differs between writers.
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,18 @@ impl Digest {
         Ok(Self::of_bytes(text(value)?.as_bytes()))
     }
 
+    /// The 32 bytes that the digits stand for.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; 32] {
+        // Only these digits are ever in it.
+        let value = |digit: u8| if digit.is_ascii_digit() { digit.wrapping_sub(b'0') } else { digit.wrapping_sub(b'a').wrapping_add(10) };
+        let mut bytes = [0; 32];
+        for (byte, [high, low]) in bytes.iter_mut().zip(self.0.as_bytes().as_chunks().0) {
+            *byte = value(*high) << 4 | value(*low);
+        }
+        bytes
+    }
+
     /// The 64 digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -153,6 +165,7 @@ mod tests {
         assert!(serde_json::from_str::<Digest>("\"abc\"").is_err());
         let digest = Digest::of_bytes(b"");
         assert!(digest.as_str().starts_with("e3b0c442"));
+        assert_eq!(hex::encode(digest.bytes()), digest.as_str());
         assert_eq!(serde_json::from_str::<Digest>(&serde_json::to_string(&digest).unwrap()).unwrap(), digest);
     }
 }

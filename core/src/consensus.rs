@@ -14,6 +14,7 @@ use crate::action::Risk;
 use crate::ballot::{Edge, Principal, Proposal};
 use crate::canonical::{self, Digest};
 use crate::ids::{Domain, Millionths};
+use crate::ledger::Checkpoint;
 use crate::refusal::Rule;
 use crate::target::Service;
 
@@ -38,6 +39,9 @@ pub struct Roster {
     pub trust_roots: String,
     /// Digest of the gate's webhook configuration, without its `caBundle`.
     pub gate: Digest,
+    /// A ledger head that people vouch for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Checkpoint>,
 }
 
 /// One seat.

@@ -3,7 +3,8 @@
 //!
 //! Read in this order: an [`incident`] opens and steps through its life; seats judge it ([`seats`]) and cast [`ballot`]s;
 //! [`consensus`] tallies them into one outcome; the outcome's [`action`] becomes a [`plan`]; [`proof`] says whether one
-//! concrete write is that plan and nothing else; [`verification`] says whether it helped; [`ledger`] chains it all.
+//! concrete write is that plan and nothing else; [`verification`] says whether it helped; [`ledger`] binds the
+//! record of it all.
 #![deny(missing_docs, clippy::expect_used, clippy::unreachable, clippy::indexing_slicing)]
 
 pub mod canonical;

@@ -8,7 +8,7 @@ use crate::ballot::Proposal;
 use crate::canonical::{self, Digest};
 use crate::ids::{IncidentUid, UnixMillis};
 use crate::incident::Mode;
-use crate::ledger::Head;
+use crate::ledger::{Head, Position, Proof};
 
 /// Longest time from a plan's creation to its write.
 pub const MAX_EXPIRY_MS: u32 = 5 * 60 * 1000;
@@ -61,14 +61,16 @@ pub struct BlueprintPin {
     pub generation: i64,
 }
 
-/// Where the ledger stood, with the links since the last admitted plan.
+/// Where the ledger stood, with the proof that it extends the one of the newest plan before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LedgerPin {
+    /// How often people had begun the ledger anew.
+    pub era: u32,
     /// The head after the intent to apply was recorded.
     pub head: Head,
-    /// Entry digests from the last admitted plan's head to this one.
-    pub links: Vec<Digest>,
+    /// From the head that it must extend to this one.
+    pub proof: Proof,
 }
 
 /// A Blueprint as the gate reads it live.
@@ -86,6 +88,16 @@ pub struct BlueprintFacts {
     pub max_replicas: Option<u32>,
     /// When its specification last changed.
     pub changed_at: UnixMillis,
+}
+
+// === impl LedgerPin ===
+
+impl LedgerPin {
+    /// Where the ledger stood, without the proof.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { era: self.era, head: self.head.clone() }
+    }
 }
 
 // === impl Plan ===

@@ -14,8 +14,8 @@ use crate::ballot::CastBallot;
 use crate::canonical::Digest;
 use crate::consensus::Roster;
 use crate::ids::{IncidentUid, UnixMillis};
-use crate::ledger::Head;
-use crate::plan::{BlueprintFacts, MAX_EXPIRY_MS, MAX_REVERT_MS, Plan};
+use crate::ledger::Position;
+use crate::plan::{BlueprintFacts, LedgerPin, MAX_EXPIRY_MS, MAX_REVERT_MS, Plan};
 use crate::refusal::{Refusal, Rule};
 
 pub use authority::{allows, permits_deletion};
@@ -44,8 +44,8 @@ pub struct Facts {
     pub ballots: Result<Vec<CastBallot>, Refusal>,
     /// Plans of the incident with their server-set creation times.
     pub plans: Vec<(Plan, UnixMillis)>,
-    /// The newest ledger head among all plans.
-    pub ledger: Option<Head>,
+    /// Where the ledger stood for the newest of all plans; the start when there is none.
+    pub ledger: Position,
     /// Whether a Pause exists, and why.
     pub paused: Option<String>,
     /// The Blueprint of the target.
@@ -96,6 +96,11 @@ impl Facts {
         self.roster.as_ref().map_err(|reason| Refusal::new(Rule::NoRoster, reason.clone(), "a Roster `default` written by a person"))
     }
 
+    /// What the ledger of the next plan must extend.
+    pub fn next_position(&self) -> Result<Position, Refusal> {
+        Ok(self.ledger.next(self.roster()?.ledger.as_ref()))
+    }
+
     /// The two clocks must agree, for expiry to mean anything.
     pub(crate) fn check_clock(&self) -> Result<(), Refusal> {
         let skew = self.now.since(self.own_clock).abs();
@@ -130,15 +135,21 @@ pub fn judge_plan(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
     if inverse != plan.inverse {
         return Err(Refusal::new(Rule::Revert, "the plan's inverse would not restore the target as it is", "the inverse of the action on the target as it is"));
     }
-    let last = facts.ledger.clone().unwrap_or_else(Head::empty);
-    if !last.extends_to(&plan.ledger.head, &plan.ledger.links) {
-        return Err(Refusal::new(
-            Rule::Ledger,
-            format!("ledger head {} does not extend the last admitted head {}", plan.ledger.head.sequence, last.sequence),
-            "the links from the last admitted head to the new one",
-        ));
+    extends(facts, plan)
+}
+
+/// The plan's ledger is the one of the newest plan, or the one that people put in its place, with entries added at its end.
+fn extends(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
+    let next = facts.next_position()?;
+    if plan.ledger.era == next.era && next.head.extends_to(&plan.ledger.head, &plan.ledger.proof) {
+        return Ok(());
     }
-    Ok(())
+    let LedgerPin { era, head, .. } = &plan.ledger;
+    Err(Refusal::new(
+        Rule::Ledger,
+        format!("ledger head {} of era {era} is not shown to extend head {} of era {}", head.sequence, next.head.sequence, next.era),
+        "a proof from that head to the plan's; after a lost ledger, a checkpoint by a person (`kubectl assent ledger accept`)",
+    ))
 }
 
 /// The incident that a request names by its one extra.

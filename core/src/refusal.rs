@@ -61,7 +61,7 @@ pub enum Rule {
     Guardrail,
     /// The roster, guardrails or blueprint differ from those the plan was made under.
     Authority,
-    /// The ledger head does not extend the last admitted one.
+    /// The ledger is not shown to be the one that the newest plan names, or that people vouch for, with entries added.
     Ledger,
     /// The revert is not owed, or was carried out.
     Revert,

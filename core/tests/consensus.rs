@@ -39,6 +39,7 @@ fn roster() -> Roster {
         tally: TallyConfiguration::shipped(),
         trust_roots: String::new(),
         gate: Digest::of_bytes(b"gate"),
+        ledger: None,
     }
 }
 

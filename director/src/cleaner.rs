@@ -55,10 +55,10 @@ pub(crate) async fn clean(director: &Director, now: UnixMillis) -> Result<(), Er
 async fn plans(director: &Director, now: UnixMillis) -> Result<(), Error> {
     let api = director.ours::<Remediation>();
     let stored = api.list(&ListParams::default().limit(LISTED)).await.map_err(kubernetes("list remediations"))?.items;
-    let newest = facts::newest_head(&stored);
+    let newest = facts::newest_position(&stored);
     for object in &stored {
         let Ok(plan) = parse_plan(object) else { continue };
-        let is_newest = newest.as_ref().is_none_or(|head| head.sequence <= plan.ledger.head.sequence);
+        let is_newest = newest.order() <= plan.ledger.position().order();
         if proof::permits_deletion(&plan, created_at(object), is_newest, now).is_ok() {
             delete(&api, &object.name_any(), object.uid()).await?;
         }

@@ -10,6 +10,7 @@ use assent_core::canonical::{self, Digest};
 use assent_core::consensus::{Outcome, Roster, Verdict, tally};
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::incident::Event;
+use assent_core::ledger::Position;
 use assent_core::proof::{self, Facts};
 use assent_core::refusal::Refusal;
 use assent_runtime::workload;
@@ -59,7 +60,7 @@ fn judge(cluster: &str, roster: &Roster, stored: &[Ballot], incident: &IncidentU
             roster: Ok(roster.clone()),
             ballots: Ok(ballots),
             plans: Vec::new(),
-            ledger: None,
+            ledger: Position::start(),
             paused: None,
             blueprint: None,
             guardrails: Digest::of_bytes(b""),

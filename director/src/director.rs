@@ -20,8 +20,6 @@ use crate::store::{self, Advance, Record, Store};
 
 /// Most ballots of one incident that are read: four seats in two rounds of three epochs are 24.
 const BALLOTS: u32 = 256;
-/// Most plans that are read.
-const PLANS: u32 = 500;
 
 /// Why a step of the director failed; all of these are tried again.
 #[derive(Debug, thiserror::Error)]
@@ -79,9 +77,7 @@ impl Director {
 
     /// The roster in force, or none.
     pub(crate) async fn roster(&self) -> Result<Option<Roster>, Error> {
-        let api: Api<resources::Roster> = Api::all(self.client.clone());
-        let stored = api.get_opt(names::ROSTER).await.map_err(kubernetes("read the roster"))?;
-        stored.map(|stored| Roster::try_from(&stored.spec).map_err(Error::Roster)).transpose()
+        roster(&self.client).await
     }
 
     /// All ballots of an incident, as the API server has them now.
@@ -112,19 +108,32 @@ impl Director {
     }
 }
 
+async fn roster(client: &Client) -> Result<Option<Roster>, Error> {
+    let api: Api<resources::Roster> = Api::all(client.clone());
+    let stored = api.get_opt(names::ROSTER).await.map_err(kubernetes("read the roster"))?;
+    stored.map(|stored| Roster::try_from(&stored.spec).map_err(Error::Roster)).transpose()
+}
+
 /// UID of the `kube-system` namespace: what ballots and plans name the cluster by.
 pub(crate) async fn cluster(client: &Client) -> Result<String, Error> {
     let namespace = Api::<Namespace>::all(client.clone()).get("kube-system").await.map_err(kubernetes("read namespace `kube-system`"))?;
     Ok(namespace.uid().unwrap_or_default())
 }
 
-/// Why `store` cannot be the ledger that the admitted plans speak of, if so: a head that a plan carries must be in it.
+/// Why `store` cannot be the ledger that the admitted plans speak of, if so: what the next plan must extend has to be in it, and
+/// every head that a plan of the same era carries. What came before people began a new one is not asked for.
 pub(crate) async fn contradiction(client: &Client, store: &Store) -> Result<Option<String>, Error> {
     let api: Api<Remediation> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
-    let stored = api.list(&ListParams::default().limit(PLANS)).await.map_err(kubernetes("list remediations"))?;
+    // All of them, as the gate does: which is the newest does not show before the last one.
+    let stored = api.list(&ListParams::default()).await.map_err(kubernetes("list remediations"))?.items;
+    let newest = facts::newest_position(&stored);
+    let next = newest.next(roster(client).await?.and_then(|roster| roster.ledger).as_ref());
+    if next != newest && store.head_at(next.head.sequence).await?.as_ref() != Some(&next.head) {
+        return Ok(Some(format!("the Roster vouches for head {}, which is not in this ledger", next.head.sequence)));
+    }
     for plan in stored.iter().filter_map(|stored| parse_plan(stored).ok()) {
         let head = &plan.ledger.head;
-        if store.head_at(head.sequence).await?.as_ref() != Some(head) {
+        if plan.ledger.era == next.era && store.head_at(head.sequence).await?.as_ref() != Some(head) {
             return Ok(Some(format!("an admitted plan of incident {} carries head {}, which is not in this ledger", plan.incident, head.sequence)));
         }
     }

@@ -1,5 +1,6 @@
-//! The ledger for whoever wants to verify it: `GET /v1/ledger` and `GET /v1/ledger/UID`, one entry per line, read-only. The
-//! chain proves itself, so this port proves nothing and asks nobody who they are; a NetworkPolicy says who reaches it.
+//! The ledger for whoever wants to verify it: `GET /v1/ledger` and `GET /v1/ledger/UID`, one entry per line, and `GET
+//! /v1/proof/SEQUENCE`, the proof that the newest head extends the one at SEQUENCE. Read-only. What it says is checked by whoever
+//! reads it, so this port asks nobody who they are; a NetworkPolicy says who reaches it.
 
 use assent_core::ids::IncidentUid;
 use assent_runtime::telemetry::chain;
@@ -9,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use serde_json::json;
 
 use crate::store::Store;
 
@@ -28,16 +30,27 @@ pub(crate) fn router(store: Store) -> Router {
                 }
             }),
         )
+        .route("/v1/proof/{since}", get(|State(store): State<Store>, Path(since): Path<u64>| proof(store, since)))
         .with_state(store)
+}
+
+/// No proof is no failure: a ledger that was lost is shorter than what is asked for.
+async fn proof(store: Store, since: u64) -> Response {
+    match store.extension(since).await {
+        Ok((head, proof)) => axum::Json(json!({"head": head, "proof": proof})).into_response(),
+        Err(error) => unreadable(&error),
+    }
+}
+
+fn unreadable(error: &crate::store::Error) -> Response {
+    tracing::error!(error = chain(error), "ledger not exported");
+    (StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be read").into_response()
 }
 
 async fn entries(store: Store, incident: Option<IncidentUid>) -> Response {
     let head = match store.head().await {
         Ok(head) => format!("{}:{}", head.sequence, head.hash),
-        Err(error) => {
-            tracing::error!(error = chain(&error), "ledger not exported");
-            return (StatusCode::SERVICE_UNAVAILABLE, "the ledger cannot be read").into_response();
-        }
+        Err(error) => return unreadable(&error),
     };
     // Page by page, so that neither memory nor the store's one connection is held for the whole answer.
     let pages = futures::stream::try_unfold(0, move |after| {

@@ -5,6 +5,7 @@
 //! Read in this order: [`intake`] and [`rpc`] put alerts into the [`store`]; [`conduct`] carries out [`effects`], which call
 //! [`context`], [`seats`] and [`decision`]; [`watch`] follows the executor; [`publish`] shows it all.
 
+mod checkpoint;
 mod cleaner;
 mod conduct;
 mod context;
@@ -20,6 +21,8 @@ mod publish;
 mod rpc;
 mod seats;
 mod store;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -177,6 +180,7 @@ pub async fn direct(
     tasks.spawn("tick", async move { stop.run_until_cancelled(conduct::tick(ticking)).await.unwrap_or(Ok(())) });
     tasks.spawn_forever("publish", publish::run(director.clone()));
     tasks.spawn_forever("watch", watch::run(director.clone()));
+    tasks.spawn_forever("checkpoint", checkpoint::run(director.client.clone(), director.store.clone()));
     tasks.spawn_forever("cleaner", cleaner::run(director));
     ready();
     tracing::info!("directing");
@@ -189,10 +193,10 @@ pub async fn direct(
 async fn open(args: &Args, client: kube::Client, workload: Workload, metrics: Metrics) -> anyhow::Result<Director> {
     let cluster = director::cluster(&client).await?;
     tokio::fs::create_dir_all(&args.store).await.with_context(|| format!("create store directory `{}`", args.store.display()))?;
-    let mut store = Store::open(&args.store.join("director.db")).await?;
+    let store = Store::open(&args.store.join("director.db")).await?;
     if let Some(reason) = director::contradiction(&client, &store).await? {
         tracing::error!(reason, "the ledger does not hold; nothing will be decided until a person has looked at it");
-        store.condemn(reason);
+        store.contradict(Some(reason));
     }
     let author = workload.own_name().to_string();
     if store.broken().is_some() {

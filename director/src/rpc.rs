@@ -76,8 +76,8 @@ impl Ledger for Rpc {
             let event = Event::Finished(RemediationResult::Refused(reason));
             self.0.advance(&incident, Advance::by(event)).await.map_err(unavailable)?;
         }
-        let links = appended.links.iter().map(ToString::to_string).collect();
-        Ok(Response::new(AppendReply { sequence: appended.head.sequence, head: appended.head.hash.to_string(), links }))
+        let proof = appended.proof.digests().iter().map(ToString::to_string).collect();
+        Ok(Response::new(AppendReply { sequence: appended.head.sequence, head: appended.head.hash.to_string(), proof }))
     }
 }
 

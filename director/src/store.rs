@@ -17,11 +17,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
+use tokio::sync::watch;
 
 pub(crate) use alerts::{Arrival, Notice, Received};
 pub(crate) use incidents::{Advance, Record};
 pub(crate) use ledger::Draft;
 
+/// What the file is written by; SQLite keeps it as `user_version`. Until there are releases, another one is not read.
+const FORMAT: i64 = 2;
 /// How long an operation waits for the one connection before the director counts as overloaded.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -35,6 +38,14 @@ pub(crate) enum Error {
         path: PathBuf,
         #[source]
         source: sqlx::Error,
+    },
+    /// The file was written by another version.
+    #[error("store `{path}` has format {found} and this version writes {FORMAT}: move it away, and follow \"After a lost ledger\" in docs/operate.md")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
     },
     /// A statement failed.
     #[error("{doing}")]
@@ -63,7 +74,7 @@ pub(crate) enum Error {
     /// No incident of that name.
     #[error("incident `{0}` is unknown")]
     Unknown(IncidentUid),
-    /// The chain does not hold, so nothing may be appended.
+    /// The ledger does not hold, so nothing may be appended.
     #[error("the ledger does not hold: {0}")]
     Broken(String),
     /// The caller's ledger is not this one.
@@ -80,15 +91,17 @@ pub(crate) enum Error {
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     pool: SqlitePool,
-    /// Why the chain does not hold, if it did not when the store was opened.
+    /// Why the ledger does not hold in itself, if it did not when the store was opened.
     broken: Option<String>,
+    /// Why it is not the ledger that the admitted plans speak of, as long as it is not.
+    contradicted: watch::Sender<Option<String>>,
 }
 
 // === impl Store ===
 
 impl Store {
-    /// Opens or creates the file and verifies the ledger from its first entry. A broken chain is no error here: such a store
-    /// still records incidents and tells people, and nothing else.
+    /// Opens or creates the file and verifies the ledger from its first entry. That it does not hold is no error here: such a
+    /// store still records incidents and tells people, and nothing else.
     pub(crate) async fn open(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Open { path: path.to_owned(), source };
         let options = SqliteConnectOptions::new()
@@ -98,8 +111,13 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(PATIENCE);
         let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await.map_err(failed)?;
+        let found: i64 = sqlx::query_scalar("SELECT user_version FROM pragma_user_version").fetch_one(&pool).await.map_err(failed)?;
+        let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master").fetch_one(&pool).await.map_err(failed)?;
+        if tables > 0 && found != FORMAT {
+            return Err(Error::Format { path: path.to_owned(), found });
+        }
         sqlx::raw_sql(include_str!("store/schema.sql")).execute(&pool).await.map_err(failed)?;
-        let mut store = Self { pool, broken: None };
+        let mut store = Self { pool, broken: None, contradicted: watch::Sender::new(None) };
         if let Err(reason) = store.verify().await? {
             tracing::error!(reason, "the ledger does not hold; nothing will be decided until a person has looked at it");
             store.broken = Some(reason);
@@ -108,13 +126,18 @@ impl Store {
     }
 
     /// Why nothing may be decided, if so.
-    pub(crate) fn broken(&self) -> Option<&str> {
-        self.broken.as_deref()
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.broken.clone().or_else(|| self.contradicted.borrow().clone())
     }
 
-    /// From now on nothing may be decided, for `reason`.
-    pub(crate) fn condemn(&mut self, reason: String) {
-        self.broken.get_or_insert(reason);
+    /// Whether it is not the ledger that the admitted plans speak of.
+    pub(crate) fn is_contradicted(&self) -> bool {
+        self.contradicted.borrow().is_some()
+    }
+
+    /// Why this is not the ledger that the admitted plans speak of; nothing when it is. Until then nothing may be decided.
+    pub(crate) fn contradict(&self, reason: Option<String>) {
+        self.contradicted.send_replace(reason);
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Error> {

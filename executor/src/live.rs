@@ -105,7 +105,7 @@ impl Live {
             roster: roster.map_err(|refusal| refusal.reason),
             ballots,
             plans,
-            ledger: facts::newest_head(&remediations),
+            ledger: facts::newest_position(&remediations),
             paused: pauses.first().map(|pause| pause.spec.reason.clone()),
             blueprint,
             guardrails: guardrails.digest().clone(),

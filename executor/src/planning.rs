@@ -10,7 +10,7 @@ use assent_core::ballot::Proposal;
 use assent_core::canonical::Digest;
 use assent_core::ids::IncidentUid;
 use assent_core::incident::Mode;
-use assent_core::ledger::Head;
+use assent_core::ledger::{Position, Proof};
 use assent_core::plan::{self, BlueprintPin, LedgerPin, Plan};
 use assent_core::proof::{self, Facts};
 use assent_core::refusal::{Refusal, Rule};
@@ -102,12 +102,13 @@ impl Planner {
         facts.guardrail_denial = denial(&guardrails, &plan, &change)?;
         // Once before the intent is recorded, so that the record holds no intent that could never be admitted …
         proof::judge_plan(&facts, &plan)?;
-        let since = facts.ledger.as_ref().map_or(0, |head| head.sequence);
         let body = json!({
             "plan": name, "action": proposal.action.act().describe(), "target": target.to_string(), "epoch": epoch,
             "targetUid": target.uid, "targetGeneration": target.generation,
         });
-        plan.ledger = self.ledger.append(&Entry { incident, kind: "apply-intended", plan: name, body }, since).await?;
+        let since = plan.ledger.head.sequence;
+        let (head, proof) = self.ledger.append(&Entry { incident, kind: "apply-intended", plan: name, body }, since).await?;
+        plan.ledger = LedgerPin { head, proof, ..plan.ledger };
         // … and once with it.
         proof::judge_plan(&facts, &plan)?;
         self.dry_run(&plan, &change).await?;
@@ -146,6 +147,7 @@ impl Planner {
         let act = proposal.action.act();
         act.preconditions(workload).map_err(|reason| verbatim(Rule::ForbiddenTarget, &reason))?;
         let roster = facts.roster.as_ref().map_err(|reason| verbatim(Rule::NoRoster, reason))?;
+        let Position { era, head } = facts.next_position()?;
         Ok(Plan {
             cluster: facts.cluster.clone(),
             incident: incident.clone(),
@@ -156,7 +158,7 @@ impl Planner {
             roster: roster.digest().map_err(|error| verbatim(Rule::NoRoster, &error.to_string()))?,
             guardrails: facts.guardrails.clone(),
             blueprint: facts.blueprint.as_ref().map_or_else(no_blueprint, |blueprint| blueprint.pin.clone()),
-            ledger: LedgerPin { head: facts.ledger.clone().unwrap_or_else(Head::empty), links: Vec::new() },
+            ledger: LedgerPin { era, head, proof: Proof::default() },
             soak_ms: self.times.soak_ms,
             expires_after_ms: self.times.apply_within_ms,
             revert_within_ms: self.times.revert_within_ms,

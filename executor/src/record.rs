@@ -1,5 +1,5 @@
 //! The ledger, from the writer's side: an intent is recorded before its effect, an outcome after it. The director keeps the
-//! chain; without its answer nothing is written.
+//! record; without its answer nothing is written.
 
 use std::time::Duration;
 
@@ -8,8 +8,7 @@ use assent_api::proto::AppendRequest;
 use assent_api::proto::ledger_client::LedgerClient;
 use assent_core::canonical::{self, Digest};
 use assent_core::ids::IncidentUid;
-use assent_core::ledger::Head;
-use assent_core::plan::LedgerPin;
+use assent_core::ledger::{Head, Proof};
 use assent_core::refusal::{Refusal, Rule};
 use assent_runtime::mtls;
 use assent_runtime::workload::Workload;
@@ -46,9 +45,9 @@ impl Ledger {
         Ok(Self { channel: mtls::channel(workload, address, &director)? })
     }
 
-    /// Appends `entry` once and returns the ledger from `since` to its newest head. The links are checked by whoever judges
-    /// the plan.
-    pub(crate) async fn append(&self, entry: &Entry<'_>, since: u64) -> Result<LedgerPin, Refusal> {
+    /// Appends `entry` once and returns the newest head with the proof that it extends the one at `since`. The proof is checked
+    /// by whoever judges the plan.
+    pub(crate) async fn append(&self, entry: &Entry<'_>, since: u64) -> Result<(Head, Proof), Refusal> {
         let unavailable = |reason: String| Refusal::new(Rule::Ledger, reason, "a director that answers");
         let body = canonical::text(&entry.body).map_err(|error| unavailable(error.to_string()))?;
         let request = AppendRequest {
@@ -63,7 +62,8 @@ impl Ledger {
         let reply = reply.map_err(|_| unavailable(format!("the ledger did not answer within {} s", PATIENCE.as_secs())))?;
         let reply = reply.map_err(|status| unavailable(format!("the ledger refused `{}`: {}", entry.kind, status.message())))?.into_inner();
         let digest = |text: String| Digest::try_from(text).map_err(|error| unavailable(format!("the ledger's answer is no digest: {error}")));
-        let links = reply.links.into_iter().map(digest).collect::<Result<_, _>>()?;
-        Ok(LedgerPin { head: Head { sequence: reply.sequence, hash: digest(reply.head)? }, links })
+        let proof =
+            Proof::new(reply.proof.into_iter().map(Digest::try_from)).map_err(|error| unavailable(format!("the ledger's answer is no proof: {error}")))?;
+        Ok((Head { sequence: reply.sequence, hash: digest(reply.head)? }, proof))
     }
 }

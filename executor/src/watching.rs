@@ -217,19 +217,11 @@ impl Executor {
         let reason: String = refusal.to_string().chars().take(1000).collect();
         let entry = Entry { incident: &decided.incident, kind: "refused", plan: name, body: json!({"plan": name, "reason": reason}) };
         let mut backoff = Backoff::default();
-        let since = self.last_admitted().await;
-        while let Err(unheard) = self.planner.ledger.append(&entry, since).await {
+        while let Err(unheard) = self.planner.ledger.append(&entry, 0).await {
             if tokio::time::Instant::now() > until {
                 return tracing::error!(incident.id = %decided.incident, plan.id = name, reason, unheard = unheard.reason, "a person must look: nobody could be told");
             }
             backoff.wait().await;
         }
-    }
-
-    /// Sequence of the newest admitted plan, so that the ledger's answer stays small.
-    async fn last_admitted(&self) -> u64 {
-        let api: Api<Remediation> = Api::namespaced(self.planner.live.client().clone(), names::SYSTEM_NAMESPACE);
-        let stored = api.list(&kube::api::ListParams::default()).await.map(|list| list.items).unwrap_or_default();
-        assent_api::facts::newest_head(&stored).map_or(0, |head| head.sequence)
     }
 }

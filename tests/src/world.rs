@@ -1,6 +1,7 @@
 //! A real API server with Assent's kinds, accounts and native policies as shipped, and the gate serving from this process.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use assent_api::names::{self, accounts};
 use assent_api::resources::{Ballot as StoredBallot, Decision, DecisionSpec, Remediation, Roster as StoredRoster, RosterSpec};
@@ -11,7 +12,7 @@ use assent_core::ballot::{Ballot, Opinion, PAYLOAD_TYPE, Proposal};
 use assent_core::canonical::{self, Digest};
 use assent_core::consensus::{Roster, Seat, TallyConfiguration, tally};
 use assent_core::ids::IncidentUid;
-use assent_core::ledger::Head;
+use assent_core::ledger::{self, Frontier, Head, Position};
 use assent_core::plan::{LedgerPin, Plan};
 use assent_runtime::CancellationToken;
 use assent_runtime::workload::testing::Authority;
@@ -41,6 +42,8 @@ pub struct World {
     pub roster: Roster,
     /// The authority that the roster trusts.
     pub authority: Authority,
+    /// Leaves of the director's ledger.
+    ledger: Mutex<Vec<Digest>>,
     gate: CancellationToken,
     gate_task: tokio::task::JoinHandle<anyhow::Result<()>>,
     gate_address: std::net::SocketAddr,
@@ -95,11 +98,12 @@ impl World {
             tally: TallyConfiguration::shipped(),
             trust_roots: authority.pem(),
             gate: gate::configuration_digest(&live).unwrap(),
+            ledger: None,
         };
         let namespaces: Api<Namespace> = Api::all(admin.clone());
         let cluster_uid = namespaces.get("kube-system").await.unwrap().uid().unwrap();
         let executor = cluster.client_as(&names::account_user(accounts::EXECUTOR), &service_account_groups()).await.unwrap();
-        let world = Self { cluster, admin, executor, cluster_uid, roster, authority, gate, gate_task, gate_address, files };
+        let world = Self { cluster, admin, executor, cluster_uid, roster, authority, ledger: Mutex::default(), gate, gate_task, gate_address, files };
         world.put_roster().await;
         world
     }
@@ -235,8 +239,6 @@ impl World {
         let stored = ballots.list(&ListParams::default().labels(&format!("{}={incident}", names::INCIDENT))).await.unwrap().items;
         let mut digests: Vec<Digest> = stored.iter().map(|b| Digest::of_bytes(b.spec.signed.payload.as_bytes())).collect();
         digests.sort_unstable();
-        let last = facts::newest_head(&self.remediations(&self.admin).list(&ListParams::default()).await.unwrap().items).unwrap_or_else(Head::empty);
-        let link = Digest::of_bytes(incident.as_str().as_bytes());
         Plan {
             cluster: self.cluster_uid.clone(),
             incident: incident.clone(),
@@ -247,11 +249,46 @@ impl World {
             roster: self.roster.digest().unwrap(),
             guardrails: assent_policies::Set::new(specs).digest().clone(),
             blueprint: facts::blueprint(&blueprint).unwrap().pin,
-            ledger: LedgerPin { head: last.then(&link), links: vec![link] },
+            ledger: self.pin(&self.newest().await.next(self.roster.ledger.as_ref())),
             soak_ms: 1000,
             expires_after_ms: 60_000,
             revert_within_ms: 600_000,
         }
+    }
+
+    /// Where the ledger stood for the newest admitted plan.
+    pub async fn newest(&self) -> Position {
+        facts::newest_position(&self.remediations(&self.admin).list(&ListParams::default()).await.unwrap().items)
+    }
+
+    /// Anything that the director records.
+    pub fn record(&self) {
+        let mut leaves = self.ledger.lock().unwrap();
+        let next = leaves.len() + 1;
+        leaves.push(Digest::of_bytes(format!("entry {next}").as_bytes()));
+    }
+
+    /// What a director answers when an intent is recorded: one more entry, and the proof that its ledger goes on from `from`, as
+    /// far as it does.
+    #[must_use]
+    pub fn pin(&self, from: &Position) -> LedgerPin {
+        self.record();
+        let leaves = self.ledger.lock().unwrap();
+        let mut frontier = Frontier::default();
+        for leaf in leaves.iter() {
+            frontier.append(leaf.clone());
+        }
+        let since = from.head.sequence.min(frontier.sequence());
+        let proof = ledger::prove(since, frontier.sequence(), |subtree| ledger::of_leaves(&leaves, subtree)).unwrap();
+        LedgerPin { era: from.era, head: frontier.head(), proof }
+    }
+
+    /// The ledger is lost, and another one has begun: `entries` of another past. Returns its head.
+    #[must_use]
+    pub fn rewrite_ledger(&self, entries: usize) -> Head {
+        let mut leaves = self.ledger.lock().unwrap();
+        *leaves = (0..entries).map(|n| Digest::of_bytes(format!("another past {n}").as_bytes())).collect();
+        Head::at(leaves.len() as u64, |subtree| ledger::of_leaves(&leaves, subtree)).unwrap()
     }
 
     /// Submits `plan` as the executor.

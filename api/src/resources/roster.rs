@@ -4,6 +4,7 @@ use assent_core::ballot::Principal;
 use assent_core::canonical::Digest;
 use assent_core::consensus;
 use assent_core::ids::{Domain, Millionths};
+use assent_core::ledger::{Checkpoint, Head, Position};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,37 @@ pub struct RosterSpec {
     /// Digest of the gate's webhook configuration.
     #[schemars(length(min = 64, max = 64))]
     pub gate: String,
+    /// A ledger head that people vouch for, after the ledger that the newest plan names was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<CheckpointSpec>,
+}
+
+/// See `core::ledger::Checkpoint`. It holds until the first plan under it, and for the superseded head only; afterwards it
+/// means nothing and may be removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointSpec {
+    /// One more than the newest plan's.
+    #[schemars(range(min = 1))]
+    pub era: u32,
+    /// Entries of the ledger that goes on.
+    pub sequence: u64,
+    /// Its head.
+    #[schemars(length(min = 64, max = 64))]
+    pub hash: String,
+    /// The head that the newest plan names.
+    pub supersedes: HeadSpec,
+}
+
+/// See `core::ledger::Head`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeadSpec {
+    /// Entries.
+    pub sequence: u64,
+    /// Their hash.
+    #[schemars(length(min = 64, max = 64))]
+    pub hash: String,
 }
 
 /// One seat.
@@ -139,6 +171,7 @@ impl TryFrom<&RosterSpec> for consensus::Roster {
             },
             trust_roots: spec.trust_roots.clone(),
             gate: Digest::try_from(spec.gate.clone()).map_err(|error| format!("`gate`: {error}"))?,
+            ledger: spec.ledger.as_ref().map(Checkpoint::try_from).transpose()?,
         })
     }
 }
@@ -163,6 +196,35 @@ impl From<&consensus::Roster> for RosterSpec {
             },
             trust_roots: roster.trust_roots.clone(),
             gate: roster.gate.to_string(),
+            ledger: roster.ledger.as_ref().map(CheckpointSpec::from),
+        }
+    }
+}
+
+// === impl CheckpointSpec ===
+
+impl TryFrom<&CheckpointSpec> for Checkpoint {
+    type Error = String;
+
+    fn try_from(spec: &CheckpointSpec) -> Result<Self, String> {
+        let head = |what: &str, sequence: u64, hash: &str| {
+            Ok::<_, String>(Head { sequence, hash: Digest::try_from(hash.to_owned()).map_err(|error| format!("`{what}`: {error}"))? })
+        };
+        Ok(Self {
+            begins: Position { era: spec.era, head: head("ledger.hash", spec.sequence, &spec.hash)? },
+            supersedes: head("ledger.supersedes.hash", spec.supersedes.sequence, &spec.supersedes.hash)?,
+        })
+    }
+}
+
+impl From<&Checkpoint> for CheckpointSpec {
+    fn from(checkpoint: &Checkpoint) -> Self {
+        let Checkpoint { begins: Position { era, head }, supersedes } = checkpoint;
+        Self {
+            era: *era,
+            sequence: head.sequence,
+            hash: head.hash.to_string(),
+            supersedes: HeadSpec { sequence: supersedes.sequence, hash: supersedes.hash.to_string() },
         }
     }
 }

@@ -35,7 +35,8 @@ pub struct Settings {
     /// Size of the volume that keeps the ledger.
     #[arg(long, value_name = "SIZE", default_value = "1Gi")]
     pub ledger_size: String,
-    /// Keep the ledger in the director's pod only: for clusters to play with, since after a lost ledger nothing is admitted.
+    /// Keep the ledger in the director's pod only: for clusters to play with, since after a lost ledger nothing is admitted before a
+    /// person has accepted another.
     #[arg(long, conflicts_with = "ledger_size")]
     pub ephemeral_ledger: bool,
     /// Believe kubelets whose certificate the cluster's CA did not sign, as kubeadm and kind leave them: whoever answers at a
@@ -219,6 +220,7 @@ fn roster(keys: &Keys, before: Option<&str>) -> anyhow::Result<String> {
         tally: TallyConfiguration::shipped(),
         trust_roots: keys.trust_roots().into(),
         gate,
+        ledger: None,
     });
     let text = yaml(&[serde_json::to_value(Roster::new(ROSTER, spec)).context("write the roster")?])?;
     Ok(format!("# Who votes, how votes are counted, whom to trust, and what the gate must look like. Only people change it.\n{text}"))

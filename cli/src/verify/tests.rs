@@ -9,7 +9,7 @@ use assent_core::ballot::{
 };
 use assent_core::consensus::{Seat, TallyConfiguration};
 use assent_core::ids::{Domain, Millionths};
-use assent_core::ledger::Head;
+use assent_core::ledger::{Head, Proof};
 use assent_core::plan::{BlueprintPin, LedgerPin};
 use assent_core::target::{Service, Target};
 use rcgen::{
@@ -117,7 +117,8 @@ fn bundle() -> Bundle {
             principals: assent_core::consensus::shipped_principals(*domain),
         })
         .collect();
-    let roster = Roster { seats, quorum: 3, supporters: 2, tally: TallyConfiguration::shipped(), trust_roots: root.pem(), gate: Digest::of_bytes(b"gate") };
+    let tally_by = TallyConfiguration::shipped();
+    let roster = Roster { seats, quorum: 3, supporters: 2, tally: tally_by, trust_roots: root.pem(), gate: Digest::of_bytes(b"gate"), ledger: None };
     let digest = roster.digest().unwrap();
     let vote = |seat: &str, opinion| ballot::Ballot {
         cluster: "c".into(),
@@ -181,7 +182,7 @@ fn bundle() -> Bundle {
         roster: digest.clone(),
         guardrails: Digest::of_bytes(b"guardrails"),
         blueprint: BlueprintPin { name: "orders".into(), uid: "b".into(), generation: 1 },
-        ledger: LedgerPin { head: Head::empty(), links: vec![] },
+        ledger: LedgerPin { era: 0, head: Head::empty(), proof: Proof::default() },
         soak_ms: 1000,
         expires_after_ms: 60_000,
         revert_within_ms: 600_000,

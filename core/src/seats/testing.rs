@@ -67,6 +67,7 @@ pub(super) fn roster() -> Roster {
         tally: TallyConfiguration::shipped(),
         trust_roots: String::new(),
         gate: Digest::of_bytes(b"gate"),
+        ledger: None,
     }
 }
 

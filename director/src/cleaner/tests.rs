@@ -2,41 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use assent_api::resources::{DecisionSpec, decision_name, definitions};
-use assent_core::action::{Action, Inverse, Restart};
-use assent_core::ballot::Proposal;
+use assent_api::resources::{DecisionSpec, decision_name};
 use assent_core::canonical::Digest;
 use assent_core::ids::IncidentUid;
 use assent_core::incident::{Alert, AlertSource, Event, Symptom};
-use assent_core::ledger::Head;
-use assent_core::plan::{BlueprintPin, LedgerPin, Plan};
-use assent_core::target::{Service, Target};
+use assent_core::ledger::{Head, Position};
+use assent_core::target::Service;
 use assent_runtime::workload::testing::Authority;
-use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Client;
 use kube::api::PostParams;
-use kube::runtime::conditions;
-use kube::runtime::wait::await_condition;
-use serde_json::json;
 use tokio::sync::watch;
 
 use super::*;
 use crate::metrics::Metrics;
 use crate::store::{Advance, Arrival, Received, Store};
+use crate::testing::{install, plan};
 
 const HOUR: i64 = 60 * 60 * 1000;
-
-async fn install(client: &Client) {
-    let kinds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for definition in definitions() {
-        let name = definition.metadata.name.clone().unwrap();
-        kinds.create(&PostParams::default(), &definition).await.unwrap();
-        Box::pin(await_condition(kinds.clone(), &name, conditions::is_crd_established())).await.unwrap();
-    }
-    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": names::SYSTEM_NAMESPACE}})).unwrap();
-    Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
-}
 
 /// An incident that is over and shown.
 async fn ended(director: &Director) -> IncidentUid {
@@ -49,35 +30,6 @@ async fn ended(director: &Director) -> IncidentUid {
     crate::publish::publish(director, &record).await.unwrap();
     director.store.published(uid, record.revision).await.unwrap();
     uid.clone()
-}
-
-fn plan(incident: &IncidentUid, epoch: u32, sequence: u64) -> Remediation {
-    let digest = Digest::of_bytes(b"x");
-    let target = Target {
-        api_version: "apps/v1".into(),
-        kind: "Deployment".into(),
-        namespace: "shop".into(),
-        name: "orders".into(),
-        uid: "u".into(),
-        generation: 1,
-        spec: digest.clone(),
-    };
-    let plan = Plan {
-        cluster: "c".into(),
-        incident: incident.clone(),
-        epoch,
-        proposal: Proposal { action: Action::RestartWorkload(Restart { marker: "m".into() }), target },
-        inverse: Inverse::Empty,
-        ballots: Vec::new(),
-        roster: digest.clone(),
-        guardrails: digest.clone(),
-        blueprint: BlueprintPin { name: "b".into(), uid: "u".into(), generation: 1 },
-        ledger: LedgerPin { head: Head { sequence, hash: digest }, links: Vec::new() },
-        soak_ms: 1,
-        expires_after_ms: 1,
-        revert_within_ms: MAX_REVERT_MS,
-    };
-    Remediation::of(&plan).unwrap()
 }
 
 #[tokio::test]
@@ -109,7 +61,9 @@ async fn what_nobody_can_rest_on_goes_and_everything_else_stays() {
         payload: String::new(),
     });
     director.ours::<Decision>().create(&PostParams::default(), &decision).await.unwrap();
-    let (older, newest) = (plan(&uid, 1, 7), plan(&uid, 2, 9));
+    // The newest is in the newest era, however long the ledger before it was.
+    let at = |era, sequence| Position { era, head: Head { sequence, hash: Digest::of_bytes(b"x") } };
+    let (older, newest) = (plan(&uid, 1, at(0, 7000)), plan(&uid, 2, at(1, 9)));
     for plan in [&older, &newest] {
         director.ours::<Remediation>().create(&PostParams::default(), plan).await.unwrap();
     }

@@ -51,8 +51,16 @@ CREATE TABLE IF NOT EXISTS ledger (
     sequence INTEGER PRIMARY KEY,
     incident TEXT NOT NULL,
     key      TEXT NOT NULL UNIQUE,
-    entry    TEXT NOT NULL,
-    link     TEXT NOT NULL,
-    head     TEXT NOT NULL
+    entry    TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS ledger_by_incident ON ledger (incident, sequence);
+
+-- Hashes of the perfect subtrees over the entries, in the order in which appending completes them. None ever changes, so a head
+-- of any length and a proof between any two are a few of these.
+CREATE TABLE IF NOT EXISTS ledger_subtrees (
+    position INTEGER PRIMARY KEY,
+    hash     TEXT NOT NULL
+) STRICT;
+
+-- Of the whole file: see `FORMAT`.
+PRAGMA user_version = 2;

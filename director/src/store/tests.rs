@@ -131,16 +131,16 @@ async fn one_fault_seen_from_two_services_is_acted_on_once_and_ends_once() {
 }
 
 #[tokio::test]
-async fn a_key_is_appended_once_and_the_links_lead_to_the_head() {
+async fn a_key_is_appended_once_and_the_proof_leads_to_the_head() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     let uid = opened(&store, "a", "orders").await;
     let first = store.append(draft(&uid, "k"), 0).await.unwrap();
-    assert!(Head::empty().extends_to(&first.head, &first.links));
+    assert!(Head::empty().extends_to(&first.head, &first.proof));
     let again = store.append(draft(&uid, "k"), 0).await.unwrap();
     assert_eq!(again.head, first.head);
     let second = store.append(draft(&uid, "l"), first.head.sequence).await.unwrap();
-    assert!(first.head.extends_to(&second.head, &second.links) && second.links.len() == 1);
+    assert!(first.head.extends_to(&second.head, &second.proof) && second.head.sequence == first.head.sequence + 1);
     assert!(matches!(store.append(draft(&uid, "m"), 99).await, Err(Error::Ahead { newest: 4, .. })));
     let stranger = "01890a5d-ac96-774b-bcce-b302099a8057".to_owned().try_into().unwrap();
     assert!(matches!(store.append(draft(&stranger, "k"), 0).await, Err(Error::Unknown(_))));
@@ -155,8 +155,10 @@ async fn any_edit_of_the_ledger_is_found_and_ends_all_deciding() {
     let edits = [
         "UPDATE ledger SET entry = replace(entry, 'alert-received', 'alert-resolved') WHERE sequence = 1",
         "UPDATE ledger SET incident = '01890a5d-ac96-774b-bcce-b302099a8057' WHERE sequence = 2",
-        "UPDATE ledger SET link = head WHERE sequence = 2",
-        "UPDATE ledger SET head = link WHERE sequence = 3",
+        "UPDATE ledger_subtrees SET hash = (SELECT hash FROM ledger_subtrees WHERE position = 1) WHERE position = 3",
+        "DELETE FROM ledger_subtrees WHERE position = 4",
+        "DELETE FROM ledger WHERE sequence = 3",
+        "INSERT INTO ledger_subtrees SELECT 9, hash FROM ledger_subtrees WHERE position = 1",
         "DELETE FROM ledger WHERE sequence = 2",
         "DELETE FROM ledger WHERE sequence = 1",
         "UPDATE ledger SET entry = 'no entry' WHERE sequence = 3",
@@ -190,11 +192,62 @@ async fn a_ledger_cut_short_at_its_end_does_not_hold_what_plans_carry() {
     let store = open(&directory).await;
     let uid = opened(&store, "a", "orders").await;
     let head = store.append(draft(&uid, "k"), 0).await.unwrap().head;
-    sqlx::query("DELETE FROM ledger WHERE sequence = 3").execute(&store.pool).await.unwrap();
+    sqlx::raw_sql("DELETE FROM ledger WHERE sequence = 3; DELETE FROM ledger_subtrees WHERE position > 3").execute(&store.pool).await.unwrap();
     store.close().await;
     let store = open(&directory).await;
-    assert_eq!(store.broken(), None, "a shorter chain is whole in itself");
-    assert_ne!(store.head_at(head.sequence).await.unwrap(), Some(head), "but not what the plan carries");
+    assert_eq!(store.broken(), None, "a shorter ledger is whole in itself");
+    assert_ne!(store.head_at(head.sequence).await.unwrap(), Some(head.clone()), "but not what the plan carries");
+    let (shorter, proof) = store.extension(head.sequence).await.unwrap();
+    assert_eq!((shorter.sequence, proof), (2, None));
+
+    // Until a person vouches for it, nothing is appended.
+    store.contradict(Some("it is not what a plan carries".into()));
+    assert!(matches!(store.append(draft(&uid, "l"), 0).await, Err(Error::Broken(_))));
+    store.contradict(None);
+    assert!(shorter.extends_to(&store.append(draft(&uid, "l"), 2).await.unwrap().head, &store.extension(2).await.unwrap().1.unwrap()));
+}
+
+#[tokio::test]
+async fn a_store_of_another_format_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("director.db");
+    let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path).create_if_missing(true)).await.unwrap();
+    // What a hash chain was kept in.
+    sqlx::query("CREATE TABLE ledger (sequence INTEGER PRIMARY KEY, link TEXT NOT NULL, head TEXT NOT NULL)").execute(&pool).await.unwrap();
+    pool.close().await;
+    let refused = Store::open(&path).await.unwrap_err();
+    assert!(matches!(refused, Error::Format { found: 0, .. }), "{refused}");
+    assert!(refused.to_string().contains("has format 0 and this version writes 2: move it away"), "{refused}");
+}
+
+/// Fills the ledger as appending does, but in one transaction.
+async fn filled(store: &Store, uid: &IncidentUid, entries: usize) {
+    let mut transaction = store.begin().await.unwrap();
+    for n in 0..entries {
+        ledger::append(&mut transaction, &draft(uid, &format!("filled {n}")), UnixMillis(1)).await.unwrap();
+    }
+    commit(transaction).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_proof_is_as_short_however_much_lies_between() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory).await;
+    let uid = opened(&store, "a", "orders").await;
+    let early = store.append(draft(&uid, "k"), 0).await.unwrap().head;
+    filled(&store, &uid, 5000).await;
+    let late = store.append(draft(&uid, "l"), early.sequence).await.unwrap();
+    assert_eq!(late.head.sequence, early.sequence + 5001);
+    assert!(late.proof.digests().len() <= 14 && early.extends_to(&late.head, &late.proof));
+    let whole = ledger_of(&store).await;
+    for since in [0, 1, 2, 3, 4, 1023, 1024, 1025, 4999, 5000, 5003, 5004] {
+        let head = verify(&whole[..usize::try_from(since).unwrap()]).unwrap();
+        assert_eq!(store.head_at(since).await.unwrap().as_ref(), Some(&head));
+        let (newest, proof) = store.extension(since).await.unwrap();
+        assert!(newest == late.head && head.extends_to(&newest, &proof.unwrap()), "{since}");
+    }
+    store.close().await;
+    assert_eq!(open(&directory).await.broken(), None);
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ impl Bench {
             tally: TallyConfiguration::shipped(),
             trust_roots: authority.pem(),
             gate: Digest::of_bytes(b"gate"),
+            ledger: None,
         };
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("token"), SECRET).unwrap();

@@ -12,7 +12,7 @@ use assent_core::canonical::{self, Digest};
 use assent_core::consensus::{Outcome, Verdict, tally};
 use assent_core::ids::IncidentUid;
 use assent_core::incident::Context;
-use assent_core::ledger::{Head, verify};
+use assent_core::ledger::{Head, Proof, verify};
 use assent_core::plan::{BlueprintPin, LedgerPin, Plan};
 use assent_runtime::mtls;
 use assent_tests::scripted::Says;
@@ -24,7 +24,7 @@ use tonic::{Code, Status};
 
 use crate::bench::{Bench, Running, firing, within};
 
-async fn append(bench: &Bench, director: SocketAddr, caller: &str, incident: &str, key: &str, since: u64) -> Result<(Head, Vec<Digest>), Status> {
+async fn append(bench: &Bench, director: SocketAddr, caller: &str, incident: &str, key: &str, since: u64) -> Result<(Head, Proof), Status> {
     let workload = bench.authority.workload(names::SYSTEM_NAMESPACE, caller);
     let expected = workload.own_name().sibling(names::SYSTEM_NAMESPACE, accounts::DIRECTOR).unwrap();
     let channel = mtls::channel(&workload, &director.to_string(), &expected).unwrap();
@@ -32,7 +32,7 @@ async fn append(bench: &Bench, director: SocketAddr, caller: &str, incident: &st
         AppendRequest { incident_uid: incident.into(), idempotency_key: key.into(), kind: "apply-intended".into(), body: br#"{"plan":"rem"}"#.to_vec(), since };
     let reply = within(LedgerClient::new(channel).append(request)).await?.into_inner();
     let digest = |text: String| Digest::try_from(text).unwrap();
-    Ok((Head { sequence: reply.sequence, hash: digest(reply.head) }, reply.links.into_iter().map(digest).collect()))
+    Ok((Head { sequence: reply.sequence, hash: digest(reply.head) }, Proof::new(reply.proof.into_iter().map(Digest::try_from)).unwrap()))
 }
 
 fn outcome(decision: &Decision) -> Outcome {
@@ -161,8 +161,8 @@ async fn plan(bench: &Bench, director: &Running, uid: &str, decision: &Decision)
     }
     let unknown = append(bench, grpc, accounts::EXECUTOR, "01890a5d-ac96-774b-bcce-b302099a8057", "k", 0).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound, "{unknown}");
-    let (head, links) = append(bench, grpc, accounts::EXECUTOR, uid, "k", 0).await.unwrap();
-    assert!(Head::empty().extends_to(&head, &links));
+    let (head, proof) = append(bench, grpc, accounts::EXECUTOR, uid, "k", 0).await.unwrap();
+    assert!(Head::empty().extends_to(&head, &proof));
     let (again, _) = append(bench, grpc, accounts::EXECUTOR, uid, "k", head.sequence).await.unwrap();
     assert!(again.sequence <= head.sequence + 1, "the same key is one entry; only the director's own may follow");
     let digest = Digest::of_bytes(b"x");
@@ -176,7 +176,7 @@ async fn plan(bench: &Bench, director: &Running, uid: &str, decision: &Decision)
         roster: digest.clone(),
         guardrails: digest,
         blueprint: BlueprintPin { name: "orders".into(), uid: "u".into(), generation: 1 },
-        ledger: LedgerPin { head, links },
+        ledger: LedgerPin { era: 0, head, proof },
         soak_ms: 1,
         expires_after_ms: 1,
         revert_within_ms: 1,

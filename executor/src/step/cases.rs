@@ -4,7 +4,7 @@ use assent_core::action::{Action, Rollback, Scale};
 use assent_core::ballot::Proposal;
 use assent_core::canonical::Digest;
 use assent_core::ids::IncidentUid;
-use assent_core::ledger::Head;
+use assent_core::ledger::{Head, Proof};
 use assent_core::plan::{BlueprintPin, LedgerPin};
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn plan(action: Action, inverse: Inverse) -> Plan {
         roster: Digest::of_bytes(b""),
         guardrails: Digest::of_bytes(b""),
         blueprint: BlueprintPin { name: "b".into(), uid: "b".into(), generation: 1 },
-        ledger: LedgerPin { head: Head::empty(), links: vec![] },
+        ledger: LedgerPin { era: 0, head: Head::empty(), proof: Proof::default() },
         soak_ms: 10_000,
         expires_after_ms: 60_000,
         revert_within_ms: 600_000,

@@ -55,7 +55,7 @@ async fn plans_follow_each_other_on_one_ledger() {
     assert_eq!(scaled.inverse, Inverse::Replicas { replicas: 2 });
     assert_eq!(restarted.inverse, Inverse::Empty);
     let (first, second) = if scaled.ledger.head.sequence < restarted.ledger.head.sequence { (scaled, restarted) } else { (restarted, scaled) };
-    assert!(first.ledger.head.extends_to(&second.ledger.head, &second.ledger.links));
+    assert!(first.ledger.head.extends_to(&second.ledger.head, &second.ledger.proof));
     for case in [&scale, &restart] {
         assert_eq!(scene.audited(&case.incident).len(), 1, "one write each");
         assert_eq!(scene.record.kinds(&case.incident), ["apply-intended", "applied", "verified"], "each is recorded once");

@@ -10,7 +10,7 @@ use assent_api::proto::ledger_server::{Ledger, LedgerServer};
 use assent_api::proto::seat_server::{Seat, SeatServer};
 use assent_api::proto::{AppendReply, AppendRequest, CastReply, CauseRequest, IndicatorReply, IndicatorRequest, RemedyRequest};
 use assent_core::ids::{IncidentUid, UnixMillis};
-use assent_core::ledger::{Entry, Head, follow, link};
+use assent_core::ledger::{self, Entry, leaf};
 use assent_runtime::mtls::{self, PeerIdentity};
 use assent_runtime::workload::ClientAuth;
 use assent_runtime::workload::testing::Authority;
@@ -105,10 +105,11 @@ impl Ledger for Record {
                     body: serde_json::from_slice(&request.body).unwrap(),
                 });
             }
-            let head = entries.iter().try_fold(Head::empty(), |head, entry| follow(&head, entry)).unwrap();
-            let since = usize::try_from(request.since).unwrap();
-            let links = entries.get(since..).ok_or_else(|| Status::failed_precondition("ahead"))?;
-            AppendReply { sequence: head.sequence, head: head.hash.to_string(), links: links.iter().map(|entry| link(entry).unwrap().to_string()).collect() }
+            let head = ledger::verify(entries).unwrap();
+            let leaves: Vec<_> = entries.iter().map(|entry| leaf(entry).unwrap()).collect();
+            let proof = ledger::prove(request.since, head.sequence, |subtree| ledger::of_leaves(&leaves, subtree));
+            let proof = proof.ok_or_else(|| Status::failed_precondition("ahead"))?;
+            AppendReply { sequence: head.sequence, head: head.hash.to_string(), proof: proof.digests().iter().map(ToString::to_string).collect() }
         };
         self.appended.send_replace(());
         let muted = self.mute.lock().unwrap().contains(&request.kind);

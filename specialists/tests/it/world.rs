@@ -117,6 +117,7 @@ impl World {
             tally: TallyConfiguration::shipped(),
             trust_roots: authority.pem(),
             gate: Digest::of_bytes(b"gate"),
+            ledger: None,
         };
         let stored = StoredRoster::new(names::ROSTER, RosterSpec::from(&roster));
         Api::<StoredRoster>::all(admin.clone()).create(&PostParams::default(), &stored).await.unwrap();

@@ -44,7 +44,7 @@ pub(super) async fn probe(place: &Place, progress: Progress<'_>) -> anyhow::Resu
     let tried = try_pod(place, progress).await;
     if tried.is_err() {
         // Nothing else has been made yet.
-        super::removal::remove(place, progress).await.context("remove what was made for the checks")?;
+        place.leave(progress).await.context("remove what was made for the checks")?;
     }
     tried
 }

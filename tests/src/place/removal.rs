@@ -75,6 +75,7 @@ pub(super) fn lines(things: &[Thing]) -> String {
 /// Everything of ours by its label, whatever has the name of something that Assent or the shop needs cluster-wide, namespaces
 /// that are opted in to the mesh, and copies of the trust bundle.
 pub(super) async fn look(access: &Access) -> anyhow::Result<Found> {
+    access.client().await?.apiserver_version().await.context("reach the cluster's API server")?;
     let mark = format!("{}={}", MARK.0, MARK.1);
     let shipped = shipped()?;
     let kinds = shipped.iter().map(|thing| thing.kind.as_str()).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(",");

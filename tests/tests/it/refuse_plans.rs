@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use assent_api::resources::Remediation;
+use assent_api::resources::{CheckpointSpec, Remediation, Roster};
 use assent_core::action::Inverse;
-use assent_core::canonical::Digest;
+use assent_core::canonical::{self, Digest};
+use assent_core::ledger::{Checkpoint, Head, Proof};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::{planned, planned_scale, refused, refused_natively, voted};
+use super::{planned, planned_scale, refused, refused_natively, voted, voted_scale};
 use assent_tests::seats;
 use assent_tests::world::{World, apply};
 
@@ -97,10 +99,95 @@ async fn the_ledger_head_extends_the_last_admitted_one() {
     rewritten.ledger.head.hash = Digest::of_bytes(b"another past");
     refused(world.submit(&rewritten).await, "ledger");
     let mut stale = it.plan.clone();
-    stale.ledger.head = assent_core::ledger::Head::empty();
-    stale.ledger.links.clear();
+    stale.ledger.head = Head::empty();
+    stale.ledger.proof = Proof::default();
     refused(world.submit(&stale).await, "ledger");
+    let mut unproven = it.plan.clone();
+    unproven.ledger.proof = Proof::default();
+    refused(world.submit(&unproven).await, "ledger");
+    // Nobody begins an era by saying so.
+    let mut begun = it.plan.clone();
+    begun.ledger.era = 1;
+    refused(world.submit(&begun).await, "ledger");
+    let mut longer = serde_json::to_value(&it.plan).unwrap();
+    longer["ledger"]["proof"] = json!(vec![Digest::of_bytes(b""); 100]);
+    let mut object = Remediation::of(&it.plan).unwrap();
+    object.spec.payload = canonical::text(&longer).unwrap();
+    refused(world.remediations(&world.executor).create(&PostParams::default(), &object).await, "payload");
     world.submit(&it.plan).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_entries_between_two_plans_are_proven_like_one() {
+    let world = World::start("plans").await;
+    planned_scale(&world, "web", 3).await;
+    for _ in 0..5000 {
+        world.record();
+    }
+    let it = voted(&world).await;
+    assert!(it.plan.ledger.head.sequence > 5000 && it.plan.ledger.proof.digests().len() < 20);
+    world.submit(&it.plan).await.unwrap();
+}
+
+/// Writes a checkpoint as `client`.
+async fn vouch(client: &kube::Client, checkpoint: &Checkpoint) -> Result<Roster, kube::Error> {
+    let spec = CheckpointSpec::from(checkpoint);
+    Api::<Roster>::all(client.clone()).patch("default", &PatchParams::default(), &Patch::Merge(json!({"spec": {"ledger": spec}}))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_lost_ledger_only_a_persons_checkpoint_for_this_very_moment_lets_plans_pass() {
+    let mut world = World::start("plans").await;
+    planned_scale(&world, "web", 3).await;
+    let lost = world.newest().await;
+    let begun = world.rewrite_ledger(2);
+    let refused_without = voted_scale(&world, "stock", 3).await;
+    refused(world.submit(&refused_without.plan).await, "ledger");
+
+    let checkpoint = Checkpoint::new(&lost, begun).unwrap();
+    for account in ["assent-director", "assent-executor", "assent-gate"] {
+        refused_natively(vouch(&world.account(account).await, &checkpoint).await, "forbidden");
+    }
+    // Neither does RBAC's consent make a person of a service account.
+    let machine = "system:serviceaccount:ci:deployer";
+    apply(
+        &world.admin,
+        &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "deployer"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": "ci", "name": "deployer"}]}),
+    )
+    .await;
+    let deployer = world.cluster.client_as(machine, &["system:serviceaccounts"]).await.unwrap();
+    refused(vouch(&deployer, &checkpoint).await, "account");
+    // One that supersedes another head than the newest, or begins another era than the next.
+    let mut other = checkpoint.clone();
+    other.supersedes = Head::empty();
+    refused(vouch(&world.admin, &other).await, "ledger");
+    let mut far = checkpoint.clone();
+    far.begins.era = 2;
+    refused(vouch(&world.admin, &far).await, "ledger");
+
+    vouch(&world.admin, &checkpoint).await.unwrap();
+    world.roster.ledger = Some(checkpoint.clone());
+    // The votes under the roster before are void, with or without a proof.
+    let mut void = refused_without.plan.clone();
+    void.ledger = world.pin(&lost.next(world.roster.ledger.as_ref()));
+    refused(world.submit(&void).await, "authority");
+    let first = planned_scale(&world, "orders", 3).await;
+    assert_eq!((world.newest().await, first.plan.ledger.era), (first.plan.ledger.position(), 1));
+
+    // It is used up: what was recorded since cannot be hidden by the same checkpoint, though it still stands there.
+    let _another = world.rewrite_ledger(2);
+    let hiding = voted_scale(&world, "carts", 3).await;
+    let mut hiding = hiding.plan;
+    hiding.ledger = world.pin(&checkpoint.begins);
+    refused(world.submit(&hiding).await, "ledger");
+    refused(vouch(&world.admin, &other).await, "ledger");
+    // A roster may change otherwise while it stands there, and lose it.
+    let api: Api<Roster> = Api::all(world.admin.clone());
+    api.patch("default", &PatchParams::default(), &Patch::Merge(json!({"spec": {"quorum": 4}}))).await.unwrap();
+    api.patch("default", &PatchParams::default(), &Patch::Merge(json!({"spec": {"ledger": null}}))).await.unwrap();
+    refused(vouch(&world.admin, &checkpoint).await, "ledger");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use assent_core::action;
 use assent_core::canonical;
 use assent_core::consensus::{MAX_EPOCHS, Roster, tally};
 use assent_core::ids::{IncidentUid, UnixMillis};
+use assent_core::ledger::{Checkpoint, Position};
 use assent_core::plan::KEEP_MS;
 use assent_core::proof;
 use assent_core::refusal::{Refusal, Rule};
@@ -28,7 +29,7 @@ pub(super) async fn judge(live: &Live, request: &Request) -> Verdict {
         ("decisions", "") => decision(live, request).await,
         ("remediations", "") => remediation(live, request).await,
         ("remediations", "status") => only(request, accounts::EXECUTOR, "remediation-status"),
-        ("rosters", "") => roster(request),
+        ("rosters", "") => roster(live, request).await,
         ("pauses", "") => person(request, "pause"),
         ("blueprints", "") => blueprint(request),
         ("guardrails", "") => guardrail(request),
@@ -181,7 +182,7 @@ async fn deletion(live: &Live, request: &Request) -> Verdict {
         let created = created_at(&request.old_object)?;
         // A plan that cannot be read is as old as it is: only time lets it go.
         let Ok(plan) = parse_plan(&stored) else { return old_enough(created, now) };
-        let newest = live.newest_head().await?.is_none_or(|head| head.sequence <= plan.ledger.head.sequence);
+        let newest = live.newest_position().await?.order() <= plan.ledger.position().order();
         proof::permits_deletion(&plan, created, newest, now)?;
         return Ok("expired-plan");
     }
@@ -209,7 +210,7 @@ fn incident(text: &str) -> Result<IncidentUid, Refusal> {
 
 // --- authority: only people ---
 
-fn roster(request: &Request) -> Verdict {
+async fn roster(live: &Live, request: &Request) -> Verdict {
     person(request, "roster")?;
     if request.operation != "DELETE" {
         let invalid = |reason: String| Refusal::new(Rule::NoRoster, reason, "a roster whose fields make sense together");
@@ -225,8 +226,24 @@ fn roster(request: &Request) -> Verdict {
         if roster.quorum < roster.supporters || roster.quorum > seats || roster.quorum.saturating_mul(2) <= seats {
             return Err(invalid(format!("a quorum of {} over {seats} seats: it must be a majority, and at least `supporters`", roster.quorum)));
         }
+        if let Some(checkpoint) = roster.ledger.filter(|_| request.object.pointer("/spec/ledger") != request.old_object.pointer("/spec/ledger")) {
+            followed(&checkpoint, &live.newest_position().await?)?;
+        }
     }
     Ok("roster")
+}
+
+/// A new checkpoint must be made for what is. Each plan is judged by it again; this is so that a person hears of it at once.
+fn followed(checkpoint: &Checkpoint, newest: &Position) -> Result<(), Refusal> {
+    if checkpoint.follows(newest) {
+        return Ok(());
+    }
+    let Checkpoint { begins, supersedes } = checkpoint;
+    Err(Refusal::new(
+        Rule::Ledger,
+        format!("the checkpoint begins era {} and supersedes head {} {:.16}…", begins.era, supersedes.sequence, supersedes.hash.as_str()),
+        format!("what supersedes the newest plan's head {} {} of era {}", newest.head.sequence, newest.head.hash, newest.era),
+    ))
 }
 
 fn blueprint(request: &Request) -> Verdict {

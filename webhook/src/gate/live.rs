@@ -11,7 +11,7 @@ use assent_core::ballot::CastBallot;
 use assent_core::canonical::Digest;
 use assent_core::consensus::Roster;
 use assent_core::ids::{IncidentUid, UnixMillis};
-use assent_core::ledger::Head;
+use assent_core::ledger::Position;
 use assent_core::plan::{BlueprintFacts, Plan};
 use assent_core::proof::Facts;
 use assent_core::refusal::{Refusal, Rule};
@@ -101,9 +101,9 @@ impl Live {
         stored.iter().map(dated_plan).collect()
     }
 
-    /// The newest ledger head among all plans.
-    pub(super) async fn newest_head(&self) -> Result<Option<Head>, Refusal> {
-        Ok(facts::newest_head(&self.list::<Remediation>(Some(names::SYSTEM_NAMESPACE), None).await?))
+    /// Where the ledger stood for the newest of all plans.
+    pub(super) async fn newest_position(&self) -> Result<Position, Refusal> {
+        Ok(facts::newest_position(&self.list::<Remediation>(Some(names::SYSTEM_NAMESPACE), None).await?))
     }
 
     /// A workload by the resource it is served as.
@@ -152,7 +152,7 @@ impl Live {
             roster: roster.map_err(|refusal| refusal.reason),
             ballots,
             plans,
-            ledger: facts::newest_head(&remediations),
+            ledger: facts::newest_position(&remediations),
             paused: pauses.first().map(|pause| pause.spec.reason.clone()),
             blueprint,
             guardrails: guardrails.digest().clone(),

@@ -8,7 +8,7 @@ use crate::ballot::{Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opin
 use crate::consensus::{Roster, Seat, TallyConfiguration};
 use crate::ids::{Domain, Millionths};
 use crate::incident::Mode;
-use crate::ledger::Head;
+use crate::ledger::{self, Frontier, Position};
 use crate::plan::{BlueprintPin, LedgerPin};
 use crate::target::Target;
 
@@ -55,6 +55,7 @@ pub(super) fn roster() -> Roster {
         tally: TallyConfiguration::shipped(),
         trust_roots: "roots".into(),
         gate: Digest::of_bytes(b"gate"),
+        ledger: None,
     }
 }
 
@@ -67,6 +68,21 @@ pub(super) fn blueprint() -> BlueprintFacts {
         max_replicas: Some(5),
         changed_at: VOTED.plus(-60_000),
     }
+}
+
+/// The leaves of a ledger of so many entries, the last of them an intent.
+pub(super) fn ledger_of(entries: u64) -> Vec<Digest> {
+    (1..=entries).map(|n| Digest::of_bytes(format!("entry {n}").as_bytes())).collect()
+}
+
+/// What a plan says of the ledger with these leaves, when it extends the first `since` of them.
+pub(super) fn pin(era: u32, leaves: &[Digest], since: u64) -> LedgerPin {
+    let mut frontier = Frontier::default();
+    for leaf in leaves {
+        frontier.append(leaf.clone());
+    }
+    let proof = ledger::prove(since, frontier.sequence(), |subtree| ledger::of_leaves(leaves, subtree)).unwrap();
+    LedgerPin { era, head: frontier.head(), proof }
 }
 
 /// The target: two replicas of `image`, at `generation`.
@@ -202,7 +218,7 @@ impl Fixture {
             roster: Ok(roster()),
             ballots: Ok(self.ballots.clone()),
             plans: vec![],
-            ledger: None,
+            ledger: Position::start(),
             paused: None,
             blueprint: Some(blueprint()),
             guardrails: Digest::of_bytes(b"guardrails"),
@@ -216,7 +232,6 @@ impl Fixture {
     pub(super) fn plan(&self) -> Plan {
         let mut ballots: Vec<Digest> = self.ballots.iter().map(|cast| cast.digest.clone()).collect();
         ballots.sort_unstable();
-        let link = Digest::of_bytes(b"apply-intended");
         Plan {
             cluster: "cluster".into(),
             incident: incident(),
@@ -227,7 +242,7 @@ impl Fixture {
             roster: roster().digest().unwrap(),
             guardrails: Digest::of_bytes(b"guardrails"),
             blueprint: blueprint().pin,
-            ledger: LedgerPin { head: Head::empty().then(&link), links: vec![link] },
+            ledger: pin(0, &ledger_of(1), 0),
             soak_ms: 1_000,
             expires_after_ms: 60_000,
             revert_within_ms: 600_000,

@@ -1,12 +1,13 @@
 //! A plan at its creation.
 
-use super::fixture::{Fixture, PLANNED, VOTED, abstain, blueprint, evidence, other_incident, recast, roster};
+use super::fixture::{Fixture, PLANNED, VOTED, abstain, blueprint, evidence, ledger_of, other_incident, pin, recast, roster};
 use super::*;
 use crate::action::Inverse;
 use crate::ballot::{Hypothesis, Opinion, Principal, Round, StanceVerdict};
 use crate::ids::{Domain, Millionths};
 use crate::incident::Mode;
-use crate::ledger::Head;
+use crate::ledger::{Checkpoint, Head, Proof};
+use crate::plan::LedgerPin;
 use crate::target::Service;
 
 /// Judges the plan of a scale after both were spoiled.
@@ -228,17 +229,64 @@ fn the_inverse_restores_the_target_as_it_is() {
 
 #[test]
 fn the_ledger_extends_the_last_admitted_head() {
-    let last = Head::empty().then(&Digest::of_bytes(b"one"));
-    refused(judge(|facts, _| facts.ledger = Some(last.clone())), Rule::Ledger);
-    refused(judge(|_, plan| plan.ledger.links.clear()), Rule::Ledger);
+    let leaves = ledger_of(5000);
+    let last = |facts: &mut Facts| facts.ledger = pin(0, &leaves[..3], 0).position();
+    refused(judge(|facts, _| last(facts)), Rule::Ledger);
+    refused(judge(|_, plan| plan.ledger.proof = Proof::default()), Rule::Ledger);
     refused(judge(|_, plan| plan.ledger.head.sequence += 1), Rule::Ledger);
-    let link = Digest::of_bytes(b"two");
-    let extended = |facts: &mut Facts, plan: &mut Plan| {
-        facts.ledger = Some(last.clone());
-        plan.ledger.head = last.then(&link);
-        plan.ledger.links = vec![link.clone()];
+    refused(judge(|_, plan| plan.ledger.era = 1), Rule::Ledger);
+    // However many entries lie between.
+    let extended = |leaves: &[Digest]| {
+        let pin = pin(0, leaves, 3);
+        judge(|facts, plan| {
+            last(facts);
+            plan.ledger = pin.clone();
+        })
     };
-    assert_eq!(judge(extended), Ok(()));
+    assert_eq!(extended(&leaves), Ok(()));
+    // A longer one with another past.
+    let mut rewritten = leaves.clone();
+    rewritten[1] = Digest::of_bytes(b"another past");
+    refused(extended(&rewritten), Rule::Ledger);
+}
+
+#[test]
+fn a_checkpoint_by_people_holds_for_the_moment_that_it_was_made_for() {
+    let (lost, begun) = (pin(0, &ledger_of(5000), 0), pin(1, &ledger_of(2), 0));
+    let checkpoint = Checkpoint::new(&lost.position(), begun.head).unwrap();
+    let next = pin(1, &ledger_of(4), 2);
+    let judge_under = |newest: &LedgerPin, checkpoint: Option<&Checkpoint>, next: &LedgerPin| {
+        judge(|facts, plan| {
+            facts.ledger = newest.position();
+            let mut roster = roster();
+            roster.ledger = checkpoint.cloned();
+            // A changed roster voids the votes under the one before: these are cast under the new one.
+            plan.roster = roster.digest().unwrap();
+            for cast in facts.ballots.iter_mut().flatten() {
+                cast.ballot.roster = plan.roster.clone();
+            }
+            facts.roster = Ok(roster);
+            plan.ledger = next.clone();
+        })
+    };
+    refused(judge_under(&lost, None, &next), Rule::Ledger);
+    assert_eq!(judge_under(&lost, Some(&checkpoint), &next), Ok(()));
+    // The plan says which era it is in, and extends exactly what people vouch for.
+    refused(judge_under(&lost, Some(&checkpoint), &LedgerPin { era: 0, ..next.clone() }), Rule::Ledger);
+    refused(judge_under(&lost, Some(&checkpoint), &pin(1, &ledger_of(4), 1)), Rule::Ledger);
+    // It supersedes that head and no other, of that era and no other.
+    let other = Checkpoint { supersedes: Head { sequence: 4999, ..lost.head.clone() }, ..checkpoint.clone() };
+    refused(judge_under(&lost, Some(&other), &next), Rule::Ledger);
+    refused(judge_under(&LedgerPin { era: 1, ..lost.clone() }, Some(&checkpoint), &next), Rule::Ledger);
+    // Once a plan was admitted under it, what came later cannot be hidden by the same checkpoint; nor by none.
+    let (rewritten, honest) = (pin(1, &[ledger_of(2), vec![Digest::of_bytes(b"another")]].concat(), 2), pin(1, &ledger_of(6), 4));
+    for used in [Some(&checkpoint), None] {
+        refused(judge_under(&next, used, &rewritten), Rule::Ledger);
+        assert_eq!(judge_under(&next, used, &honest), Ok(()));
+    }
+    // Not even when the superseded head is reached again.
+    let returned = LedgerPin { era: 1, ..lost };
+    refused(judge_under(&returned, Some(&checkpoint), &pin(2, &ledger_of(4), 2)), Rule::Ledger);
 }
 
 #[test]
