@@ -21,6 +21,8 @@ cluster: setup ## Start a local Kubernetes with one real node and nothing on it 
 cluster-down: ## Remove that cluster
 	cargo run -q -p assent-cluster --bin assent-cluster -- down
 
+# Most tests wait for servers rather than for the processor.
+test: export RUST_TEST_THREADS ?= 4
 test: setup ## Run every test
 	cargo test --workspace
 

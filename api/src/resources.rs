@@ -4,7 +4,10 @@ mod ballot;
 mod blueprint;
 mod condition;
 mod decision;
+mod exemption;
+mod freeze;
 mod guardrail;
+mod guardrail_binding;
 mod incident;
 mod pause;
 mod remediation;
@@ -17,7 +20,10 @@ pub use ballot::{Ballot, BallotSpec};
 pub use blueprint::{ActionLimits, Blueprint, BlueprintSpec, BlueprintStatus, Limits, TargetReference};
 pub use condition::Condition;
 pub use decision::{Decision, DecisionSpec, name as decision_name};
+pub use exemption::{ExemptTarget, GuardrailExemption, GuardrailExemptionSpec, MAX_EXEMPTION_MS};
+pub use freeze::{FreezeWindow, FreezeWindowSpec};
 pub use guardrail::{Guardrail, GuardrailSpec};
+pub use guardrail_binding::{GuardrailBinding, GuardrailBindingSpec};
 pub use incident::{Incident, IncidentSpec, IncidentStatus};
 pub use pause::{Pause, PauseSpec};
 pub use remediation::{Remediation, RemediationPhase, RemediationSpec, RemediationStatus};
@@ -26,5 +32,17 @@ pub use roster::{CheckpointSpec, HeadSpec, Roster, RosterSpec, SeatSpec, TallySp
 /// Every definition, in the order of the table in the documentation.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![Blueprint::crd(), Incident::crd(), Ballot::crd(), Decision::crd(), Remediation::crd(), Roster::crd(), Pause::crd(), guardrail::definition()]
+    vec![
+        Blueprint::crd(),
+        Incident::crd(),
+        Ballot::crd(),
+        Decision::crd(),
+        Remediation::crd(),
+        Roster::crd(),
+        Pause::crd(),
+        guardrail::definition(),
+        guardrail_binding::definition(),
+        GuardrailExemption::crd(),
+        FreezeWindow::crd(),
+    ]
 }

@@ -21,12 +21,21 @@ use crate::error::{Error, Result};
 /// The release of Kubernetes that `tests/node/go.mod` names; the servers report it.
 pub const KUBERNETES_VERSION: &str = "v1.34.4";
 
-/// Sources of the Go module, by the name they have in it.
-const SOURCES: [(&str, &str); 4] = [
+/// Sources of the Go module, by the name they have in it; the pause program is the first.
+const SOURCES: [(&str, &str); 13] = [
+    ("pause/main.go", include_str!("../../tests/node/pause/main.go")),
     ("go.mod", include_str!("../../tests/node/go.mod")),
     ("go.sum", include_str!("../../tests/node/go.sum")),
     ("main.go", include_str!("../../tests/node/main.go")),
-    ("pause/main.go", include_str!("../../tests/node/pause/main.go")),
+    ("oracle/authorizer.go", include_str!("../../tests/node/oracle/authorizer.go")),
+    ("oracle/cel.go", include_str!("../../tests/node/oracle/cel.go")),
+    ("oracle/lines.go", include_str!("../../tests/node/oracle/lines.go")),
+    ("oracle/policy.go", include_str!("../../tests/node/oracle/policy.go")),
+    ("oracle/request.go", include_str!("../../tests/node/oracle/request.go")),
+    ("oracle/server.go", include_str!("../../tests/node/oracle/server.go")),
+    ("oracle/surroundings.go", include_str!("../../tests/node/oracle/surroundings.go")),
+    ("oracle/value.go", include_str!("../../tests/node/oracle/value.go")),
+    ("oracle/versioned.go", include_str!("../../tests/node/oracle/versioned.go")),
 ];
 
 /// Programs a node needs besides ours, and the Debian packages that hold them.
@@ -57,7 +66,7 @@ pub fn binary() -> Result<PathBuf> {
 
 /// Path of the static program that holds a pod's namespaces open, built first if the cache lacks it. Blocks.
 pub(crate) fn pause() -> Result<PathBuf> {
-    built("pause", "./pause", &SOURCES[3..])
+    built("pause", "./pause", &SOURCES[..1])
 }
 
 /// Fails with the packages to install when the operating system lacks a part that a node needs.

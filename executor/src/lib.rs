@@ -8,6 +8,7 @@
 mod backoff;
 mod carrying;
 mod gate;
+mod guardrails;
 mod live;
 mod metrics;
 mod planning;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use assent_api::names;
-use assent_api::resources::{Ballot, Blueprint, Guardrail, Pause, Remediation, Roster as StoredRoster};
+use assent_api::resources::{Ballot, Blueprint, Guardrail, GuardrailBinding, Pause, Remediation, Roster as StoredRoster};
 use assent_api::{cast, facts, parse_plan};
 use assent_core::consensus::Roster;
 use assent_core::ids::{IncidentUid, UnixMillis};
@@ -12,7 +12,7 @@ use assent_core::plan::BlueprintFacts;
 use assent_core::proof::Facts;
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Target;
-use assent_policies::Set;
+use assent_policies::{Set, specs_of};
 use http_body_util::{BodyExt as _, Limited};
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
@@ -119,10 +119,17 @@ impl Live {
 
     async fn guardrails(&self) -> Result<Set, Refusal> {
         // As JSON: a typed reader would drop what it does not know, and with it the reason to refuse.
-        let list = self.get(&Guardrail::url_path(&(), None)).await?.unwrap_or(Value::Null);
-        let items = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-        let named = |item: &Value| item.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Set::new(items.iter().map(|item| (named(item), item.get("spec").cloned().unwrap_or(Value::Null))).collect()))
+        let specs = async |path: String| {
+            let list = self.get(&path).await?.ok_or_else(|| unavailable(format!("{path} is not served")))?;
+            Ok::<_, Refusal>(specs_of(&list))
+        };
+        let (policies, bindings) = tokio::try_join!(specs(Guardrail::url_path(&(), None)), specs(GuardrailBinding::url_path(&(), None)))?;
+        Ok(Set::new(policies, bindings))
+    }
+
+    /// A Namespace; `None` when there is none of that name.
+    pub(crate) async fn namespace(&self, name: &str) -> Result<Option<Value>, Refusal> {
+        self.get(&format!("/api/v1/namespaces/{name}")).await
     }
 
     /// The Blueprint that speaks of `target`. Two that do contradict each other whatever they say, so neither counts.

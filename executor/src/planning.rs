@@ -2,7 +2,7 @@
 //! the inverse, the ballots, the authority, and the ledger with the intent in it. The executor chooses nothing; the action,
 //! its target and its parameters are the decision's, and whatever cannot be shown to hold is a refusal.
 
-use assent_api::names::{self, accounts};
+use assent_api::names;
 use assent_api::parse_plan;
 use assent_api::resources::{Incident, Remediation};
 use assent_core::action::{self, Action};
@@ -15,12 +15,12 @@ use assent_core::plan::{self, BlueprintPin, LedgerPin, Plan};
 use assent_core::proof::{self, Facts};
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Target;
-use assent_policies::Set;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::gate;
+use crate::guardrails;
 use crate::live::{Live, unavailable};
 use crate::record::{Entry, Ledger};
 use crate::writes::{Answer, Step, Writer, code, object_of, verbatim};
@@ -99,7 +99,7 @@ impl Planner {
         gate::check(&self.live, &roster, target, &workload).await?;
         let mut plan = self.draft(decided, &facts, &workload)?;
         let change = change(&self.live, &plan, &workload).await?;
-        facts.guardrail_denial = denial(&guardrails, &plan, &change)?;
+        facts.guardrail_denial = guardrails::denial(&self.live, &guardrails, &plan, &change).await?;
         // Once before the intent is recorded, so that the record holds no intent that could never be admitted …
         proof::judge_plan(&facts, &plan)?;
         let body = json!({
@@ -232,41 +232,6 @@ async fn material(live: &Live, plan: &Plan) -> Result<Option<Value>, Refusal> {
     let templates = list.get("items").and_then(Value::as_array).into_iter().flatten().filter_map(|set| set.pointer("/spec/template"));
     let found = templates.map(action::template_without_hash).find(|template| Digest::of(template).is_ok_and(|digest| digest == rollback.template));
     found.map(Some).ok_or_else(|| stale("no ReplicaSet holds the pod template to roll back to"))
-}
-
-/// What the guardrails say of the plan and of its write.
-fn denial(guardrails: &Set, plan: &Plan, change: &Change) -> Result<Option<Refusal>, Refusal> {
-    let object = Remediation::of(plan).map_err(|error| verbatim(Rule::Payload, &error.to_string()))?;
-    let object = serde_json::to_value(&object).map_err(|error| verbatim(Rule::Payload, &error.to_string()))?;
-    let write = plan.proposal.action.act().write();
-    let of_write = assent_policies::Request {
-        group: write.group,
-        version: write.version,
-        resource: write.resource,
-        subresource: write.subresource,
-        operation: "UPDATE",
-        namespace: &plan.proposal.target.namespace,
-        name: &plan.proposal.target.name,
-        username: names::EXECUTOR_USER,
-        dry_run: false,
-        object: &change.new,
-        old_object: &change.old,
-    };
-    let account = names::account_user(accounts::EXECUTOR);
-    let of_plan = assent_policies::Request {
-        group: names::GROUP,
-        version: names::VERSION,
-        resource: "remediations",
-        subresource: "",
-        operation: "CREATE",
-        namespace: names::SYSTEM_NAMESPACE,
-        name: object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default(),
-        username: &account,
-        dry_run: false,
-        object: &object,
-        old_object: &Value::Null,
-    };
-    Ok(guardrails.evaluate(&of_write).or_else(|| guardrails.evaluate(&of_plan)))
 }
 
 /// Names go into paths, so they must be names and nothing else.

@@ -1,13 +1,29 @@
-//! Judges requests by guardrails: the `spec` of stock ValidatingAdmissionPolicies, for Assent's own writes.
+//! Judges requests by policies: the `spec` of stock ValidatingAdmissionPolicies and their bindings, with the API server's
+//! semantics, as guardrails for Assent's own writes.
 //!
-//! One function judges at planning, at admission and wherever else a verdict is wanted, so two places cannot disagree. It
-//! does no I/O. In this form the `cel` crate evaluates; what it cannot do (params, the authorizer, the Kubernetes libraries,
-//! a cost limit) is refused when the set is loaded, and a guardrail that cannot be loaded or evaluated denies.
+//! One function judges at planning, at admission, in CI and wherever else a verdict is wanted, so two places cannot disagree.
+//! It does no I/O and has no clock. What cannot be loaded or evaluated denies, unless its failurePolicy says otherwise.
+//!
+//! `policy` is what one policy says of one request; `set` is many of them, compiled once; `lint`, `expand` and `export` are
+//! what people ask of policies at their desks; `facts` is what guardrails
+//! may know beside the request, `cases` what people expect of them.
 
-mod evaluate;
+pub mod cases;
+pub mod cel;
+pub mod expand;
+pub mod export;
+pub mod facts;
+pub mod lint;
+mod policy;
 mod set;
-mod spec;
 
-pub use evaluate::Request;
-pub use set::{LoadError, Set};
-pub use spec::{MatchCondition, MatchResources, Policy, ResourceRule, Validation, Variable};
+pub use cel::library::authorizer::{self, Authorizer};
+pub use facts::Facts;
+pub use policy::audit::FAILURES;
+pub use policy::explain::{Explanation, Seen};
+pub use policy::language::Language;
+pub use policy::outcome::{Decision, Evaluation, Outcome};
+pub use policy::params::{NoParams, ParamScope, ParamTable, Params, WantedParams};
+pub use policy::request::{Equivalent, Kind, Namespace, Objects, Request, Resource, User};
+pub use policy::spec;
+pub use set::{Needs, Part, Problem, Set, specs_of};

@@ -1,136 +1,160 @@
-//! A set of guardrails: compiled once, named by one digest, immutable.
+//! A set of policies and bindings: compiled once, named by one digest, immutable.
+//!
+//! Programs are shared by source, constraints by spec, and an index offers only what could match. A policy or binding that
+//! does not load is reported; one that loaded before stays in force as it was, one that never did denies.
 
+mod index;
+mod judge;
+mod load;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use assent_core::canonical::Digest;
-use assent_core::refusal::{Refusal, Rule};
-use cel::{Env, Program};
 use serde_json::Value;
 
-use crate::evaluate::{self, Request};
-use crate::spec::Policy;
+use crate::policy::compile::{Binding, Policy, Programs};
+use crate::policy::language::Language;
+use crate::policy::matching::Constraints;
+use crate::policy::params::WantedParams;
+use crate::policy::request::Request;
+use crate::policy::spec::ParamKind;
+use index::Index;
+pub use load::{Part, Problem, specs_of};
 
-/// Longest expression that is parsed, in bytes. The parser recurses, so the bound comes before parsing.
-const MAX_EXPRESSION: usize = 4096;
-/// Most validations, conditions and variables of one policy together.
-const MAX_EXPRESSIONS: usize = 128;
-
-/// Why a guardrail could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// Its `spec` is not that of a policy, or has parts that are not supported yet.
-    #[error("guardrail `{name}` has an unsupported spec")]
-    Spec {
-        /// The guardrail.
-        name: String,
-        /// What the reader says.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// An expression is too long or does not parse.
-    #[error("guardrail `{name}`, {place}: {reason}")]
-    Expression {
-        /// The guardrail.
-        name: String,
-        /// Which expression.
-        place: String,
-        /// In words.
-        reason: String,
-    },
-}
-
-/// Guardrails in force. One that could not be loaded denies everything it might have spoken of, which is everything.
+/// Policies and bindings in force.
 #[derive(Debug)]
 pub struct Set {
     digest: Digest,
-    rules: Vec<Compiled>,
-    broken: Vec<LoadError>,
+    problems: Vec<Problem>,
+    /// By name; only what is bound has an effect.
+    policies: Vec<Loaded>,
+    groups: Vec<Group>,
+    index: Index,
+    programs: Programs,
+    /// What the next set may go on with.
+    known_policies: HashMap<String, load::Known<Policy>>,
+    known_bindings: HashMap<String, load::Known<Binding>>,
+    unbound: Vec<String>,
 }
 
-pub(crate) struct Compiled {
-    pub(crate) name: String,
-    pub(crate) policy: Policy,
-    pub(crate) conditions: Vec<Program>,
-    pub(crate) variables: Vec<(String, Program)>,
-    pub(crate) validations: Vec<(Program, Option<Program>)>,
+/// A policy with its bindings by name.
+#[derive(Debug)]
+struct Loaded {
+    policy: Arc<Policy>,
+    bindings: Vec<Arc<Binding>>,
 }
 
-impl std::fmt::Debug for Compiled {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compiled").field("name", &self.name).field("policy", &self.policy).finish_non_exhaustive()
-    }
+/// Policies with the same constraints, which are matched once for all of them.
+#[derive(Debug)]
+struct Group {
+    constraints: Option<Constraints>,
+    policies: Vec<u32>,
+    /// Those that cannot be judged.
+    unusable: Vec<u32>,
+    param_kinds: Vec<(ParamKind, Vec<u32>)>,
+    /// Policy and binding by number in the index.
+    pairs: Vec<(u32, u32)>,
+    index: Index,
+}
+
+/// What a set needs to know to judge a request, for callers that fetch it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs<'s> {
+    /// The Namespace that the request is in.
+    pub namespace: bool,
+    /// An authorizer.
+    pub authorizer: bool,
+    /// Params.
+    pub params: Vec<WantedParams<'s>>,
 }
 
 // === impl Set ===
 
 impl Set {
-    /// Compiles `(name, spec)` pairs; their order does not matter.
+    /// Compiles `(name, spec)` pairs of policies and of bindings; their order does not matter.
     #[must_use]
-    pub fn new(mut guardrails: Vec<(String, Value)>) -> Self {
-        guardrails.sort_by(|a, b| a.0.cmp(&b.0));
-        // A spec with a fraction in it has no canonical form; its text stands in, so that the digest still changes with it.
-        let parts: Vec<String> = guardrails
-            .iter()
-            .map(|(name, spec)| format!("{name}={}", Digest::of(spec).unwrap_or_else(|_| Digest::of_bytes(spec.to_string().as_bytes()))))
-            .collect();
-        let env = Arc::new(Env::stdlib().with_optional_support(true));
-        let (mut rules, mut broken) = (Vec::new(), Vec::new());
-        for (name, spec) in guardrails {
-            match compile(&env, name, spec) {
-                Ok(rule) => rules.push(rule),
-                Err(error) => broken.push(error),
-            }
-        }
-        Self { digest: Digest::of_bytes(parts.join("\n").as_bytes()), rules, broken }
+    pub fn new(policies: Vec<(String, Value)>, bindings: Vec<(String, Value)>) -> Self {
+        Self::with_language(Language::default(), policies, bindings)
     }
 
-    /// The digest of names and specs: what a plan pins.
+    /// Like [`Set::new`], in the expression language of another version.
+    #[must_use]
+    pub fn with_language(language: Language, policies: Vec<(String, Value)>, bindings: Vec<(String, Value)>) -> Self {
+        load::load(Programs::new(language), None, policies, bindings)
+    }
+
+    /// The set of these policies and bindings. What has not changed is not compiled again; of what no longer loads the last
+    /// good version stays in force, and is reported.
+    #[must_use]
+    pub fn updated(&self, policies: Vec<(String, Value)>, bindings: Vec<(String, Value)>) -> Self {
+        load::load(Programs::new(self.programs.language()), Some(self), policies, bindings)
+    }
+
+    /// The digest of names and specs: what a plan pins. Where a last good version stands in, it counts too, so that two
+    /// sets which judge differently differ.
     #[must_use]
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// Guardrails that could not be loaded.
+    /// What is wrong with policies and bindings.
     #[must_use]
-    pub fn broken(&self) -> &[LoadError] {
-        &self.broken
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
     }
 
-    /// The first refusal among the guardrails that speak of `request`, by name; `None` when all let it through.
+    /// What does not load: unreadable specs and expressions that do not compile.
+    pub fn broken(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| problem.fatal)
+    }
+
+    /// Policies that no binding names; they have no effect.
     #[must_use]
-    pub fn evaluate(&self, request: &Request<'_>) -> Option<Refusal> {
-        if let Some(broken) = self.broken.first() {
-            return Some(Refusal::new(Rule::Guardrail, broken.to_string(), "a guardrail that loads, or none of that name"));
+    pub fn unbound(&self) -> &[String] {
+        &self.unbound
+    }
+
+    /// How many distinct programs the set has.
+    #[must_use]
+    pub fn programs(&self) -> usize {
+        self.programs.len()
+    }
+
+    /// Every kind of params that some bound policy names.
+    pub fn param_kinds(&self) -> impl Iterator<Item = &ParamKind> {
+        let kinds: BTreeMap<&ParamKind, ()> = self.policies.iter().filter_map(|loaded| Some((loaded.policy.spec.param_kind.as_ref()?, ()))).collect();
+        kinds.into_keys()
+    }
+
+    /// What is needed to judge `request`. Namespaces count as needed when a selector might ask for their labels.
+    #[must_use]
+    pub fn needs(&self, request: &Request<'_>) -> Needs<'_> {
+        let mut needs = Needs { namespace: self.groups.iter().any(Group::selects_by_namespace), ..Needs::default() };
+        for (policy, bindings) in self.concerned(request) {
+            needs.namespace |= policy.looks_at_namespace();
+            needs.authorizer |= policy.asks_authorizer();
+            for binding in bindings {
+                needs.namespace |= binding.constraints.as_ref().is_some_and(Constraints::selects_by_namespace);
+                if let (Some(kind), Some(reference)) = (&policy.spec.param_kind, &binding.reference) {
+                    let wanted = reference.wants(kind);
+                    if !needs.params.contains(&wanted) {
+                        needs.params.push(wanted);
+                    }
+                }
+            }
         }
-        self.rules.iter().find_map(|rule| evaluate::judge(rule, request))
+        needs
     }
 }
 
-fn compile(env: &Env, name: String, spec: Value) -> Result<Compiled, LoadError> {
-    let policy: Policy = serde_json::from_value(spec).map_err(|source| LoadError::Spec { name: name.clone(), source })?;
-    let count = policy.match_conditions.len() + policy.variables.len() + policy.validations.len();
-    let fail = |place: String, reason: String| LoadError::Expression { name: name.clone(), place, reason };
-    if count > MAX_EXPRESSIONS {
-        return Err(fail("spec".into(), format!("more than {MAX_EXPRESSIONS} expressions")));
+// === impl Group ===
+
+impl Group {
+    fn selects_by_namespace(&self) -> bool {
+        self.constraints.as_ref().is_some_and(Constraints::selects_by_namespace)
     }
-    let program = |place: String, source: &str| {
-        if source.len() > MAX_EXPRESSION {
-            return Err(fail(place, format!("expression is longer than {MAX_EXPRESSION} bytes")));
-        }
-        env.compile(source).map_err(|error| fail(place, error.to_string()))
-    };
-    let conditions = policy.match_conditions.iter().map(|c| program(format!("match condition `{}`", c.name), &c.expression)).collect::<Result<_, _>>()?;
-    let variables =
-        policy.variables.iter().map(|v| Ok((v.name.clone(), program(format!("variable `{}`", v.name), &v.expression)?))).collect::<Result<_, LoadError>>()?;
-    let validations = policy
-        .validations
-        .iter()
-        .enumerate()
-        .map(|(index, v)| {
-            let expression = program(format!("validation {index}"), &v.expression)?;
-            let message = v.message_expression.as_deref().map(|m| program(format!("message expression {index}"), m)).transpose()?;
-            Ok((expression, message))
-        })
-        .collect::<Result<_, LoadError>>()?;
-    Ok(Compiled { name, policy, conditions, variables, validations })
 }
+
+#[cfg(test)]
+mod cases;

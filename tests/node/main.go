@@ -1,12 +1,14 @@
 // Command node is every process of a real Kubernetes node in one program, chosen by its first argument.
 //
 // The upstream command packages are imported unchanged: what runs is the code of the release named in go.mod. It exists
-// so that tests and the demo need nothing but package registries.
+// so that tests and the demo need nothing but package registries. Two commands more ask the API server's own packages
+// what they make of an expression or a policy (package oracle).
 package main
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"sort"
 	"strings"
@@ -25,6 +27,8 @@ import (
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+
+	"assent.dev/node/oracle"
 )
 
 // commands is the table of processes; each entry builds the upstream cobra command.
@@ -35,6 +39,15 @@ var commands = map[string]func() *cobra.Command{
 	"kube-proxy":              func() *cobra.Command { return proxy.NewProxyCommand() },
 	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 	"kubectl":                 kubectl.NewDefaultKubectlCommand,
+	"cel-eval":                func() *cobra.Command { return lines("cel-eval", oracle.CEL) },
+	"vap-eval":                func() *cobra.Command { return lines("vap-eval", oracle.Policies) },
+}
+
+// lines is a command that answers JSON lines: no process of a node, but what one of them thinks.
+func lines(name string, answer func(io.Reader, io.Writer) error) *cobra.Command {
+	return &cobra.Command{Use: name, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		return answer(os.Stdin, os.Stdout)
+	}}
 }
 
 func main() {

@@ -233,8 +233,11 @@ impl World {
         let blueprints: Api<resources::Blueprint> = Api::namespaced(self.admin.clone(), SHOP);
         let blueprint = blueprints.get(&proposal.target.name).await.unwrap();
         let guardrails: Api<resources::Guardrail> = Api::all(self.admin.clone());
-        let specs = guardrails.list(&ListParams::default()).await.unwrap().items;
-        let specs = specs.into_iter().map(|g| (g.name_any(), serde_json::to_value(&g.spec).unwrap())).collect();
+        let guardrails = guardrails.list(&ListParams::default()).await.unwrap().items;
+        let guardrails = guardrails.into_iter().map(|g| (g.name_any(), serde_json::to_value(&g.spec).unwrap())).collect();
+        let bindings: Api<resources::GuardrailBinding> = Api::all(self.admin.clone());
+        let bindings = bindings.list(&ListParams::default()).await.unwrap().items;
+        let bindings = bindings.into_iter().map(|b| (b.name_any(), serde_json::to_value(&b.spec).unwrap())).collect();
         let ballots: Api<StoredBallot> = Api::namespaced(self.admin.clone(), names::SYSTEM_NAMESPACE);
         let stored = ballots.list(&ListParams::default().labels(&format!("{}={incident}", names::INCIDENT))).await.unwrap().items;
         let mut digests: Vec<Digest> = stored.iter().map(|b| Digest::of_bytes(b.spec.signed.payload.as_bytes())).collect();
@@ -247,7 +250,7 @@ impl World {
             inverse: proposal.action.act().inverse(&target).unwrap(),
             ballots: digests,
             roster: self.roster.digest().unwrap(),
-            guardrails: assent_policies::Set::new(specs).digest().clone(),
+            guardrails: assent_policies::Set::new(guardrails, bindings).digest().clone(),
             blueprint: facts::blueprint(&blueprint).unwrap().pin,
             ledger: self.pin(&self.newest().await.next(self.roster.ledger.as_ref())),
             soak_ms: 1000,

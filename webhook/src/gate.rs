@@ -7,13 +7,16 @@
 mod kinds;
 mod live;
 mod metrics;
+mod policy;
 mod writes;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use assent_core::refusal::{Refusal, Rule};
+use assent_policies::Outcome;
 use assent_runtime::admin::{Admin, AdminArgs, Readiness};
 use assent_runtime::kube::KubeArgs;
 use assent_runtime::serving::{self, ServingArgs};
@@ -52,6 +55,14 @@ pub struct Args {
     /// HTTPS.
     #[command(flatten)]
     pub serving: ServingArgs,
+}
+
+/// Why something is admitted, and what else its requester and the audit log are told.
+#[derive(Debug, Default)]
+struct Passed {
+    why: &'static str,
+    warnings: Vec<String>,
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Clone)]
@@ -113,7 +124,7 @@ async fn admit(State(gate): State<Gate>, body: axum::body::Bytes) -> Result<Json
 }
 
 impl Gate {
-    async fn judge(&self, request: &Request) -> Result<&'static str, Refusal> {
+    async fn judge(&self, request: &Request) -> Result<Passed, Refusal> {
         let _permit = self.permits.acquire().await.map_err(|_| Refusal::new(Rule::Unavailable, "the gate is stopping", "the same request again"))?;
         if request.resource.group == assent_api::names::GROUP {
             return kinds::judge(&self.live, request).await;
@@ -122,10 +133,25 @@ impl Gate {
     }
 }
 
-fn respond(request: &Request, verdict: Result<&'static str, Refusal>) -> Response {
+// === impl Passed ===
+
+impl From<&'static str> for Passed {
+    fn from(why: &'static str) -> Self {
+        Self { why, ..Self::default() }
+    }
+}
+
+impl Passed {
+    /// With what the guardrails said of it.
+    fn with(why: &'static str, said: Outcome) -> Self {
+        Self { why, warnings: said.warnings, annotations: said.annotations }
+    }
+}
+
+fn respond(request: &Request, verdict: Result<Passed, Refusal>) -> Response {
     let mut response = Response { uid: request.uid.clone(), ..Response::default() };
     match verdict {
-        Ok(why) => {
+        Ok(Passed { why, warnings, annotations }) => {
             tracing::info!(
                 user = request.user_info.username,
                 resource = request.resource.resource,
@@ -135,6 +161,9 @@ fn respond(request: &Request, verdict: Result<&'static str, Refusal>) -> Respons
                 "admitted"
             );
             response.allowed = true;
+            response.warnings = warnings;
+            // The API server puts the webhook's name and a slash before each key, and a key has one slash.
+            response.audit_annotations = annotations.into_iter().map(|(key, value)| (key.replace('/', "."), value)).collect();
             response.audit_annotations.insert("verdict".into(), why.into());
         }
         Err(refusal) => {

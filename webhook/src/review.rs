@@ -28,8 +28,17 @@ pub struct Review {
 pub struct Request {
     /// Echoed in the response.
     pub uid: String,
+    /// Kind of the objects.
+    #[serde(default)]
+    pub kind: Kind,
     /// Which resource.
     pub resource: Resource,
+    /// Kind that the client asked for, where it is another.
+    #[serde(default)]
+    pub request_kind: Option<Kind>,
+    /// Resource that the client asked for, where it is another.
+    #[serde(default)]
+    pub request_resource: Option<Resource>,
     /// Sub-resource, if any.
     #[serde(default)]
     pub sub_resource: String,
@@ -57,6 +66,18 @@ pub struct Request {
     pub options: Value,
 }
 
+/// Group, version and kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kind {
+    /// API group; empty for the core group.
+    #[serde(default)]
+    pub group: String,
+    /// API version.
+    pub version: String,
+    /// Kind.
+    pub kind: String,
+}
+
 /// Group, version and plural.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resource {
@@ -75,6 +96,12 @@ pub struct UserInfo {
     /// For example `system:serviceaccount:assent-system:assent-director`.
     #[serde(default)]
     pub username: String,
+    /// UID, if it has one.
+    #[serde(default)]
+    pub uid: String,
+    /// Groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
     /// Extra values by key.
     #[serde(default)]
     pub extra: BTreeMap<String, Vec<String>>,

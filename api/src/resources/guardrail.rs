@@ -27,14 +27,18 @@ pub struct GuardrailSpec {
 /// The definition. Its `spec` is left open: the gate judges what stands in it and refuses what it cannot read, and a closed
 /// copy of the upstream schema would go stale.
 pub(super) fn definition() -> CustomResourceDefinition {
-    let mut definition = Guardrail::crd();
+    opened(Guardrail::crd(), "The spec of a ValidatingAdmissionPolicy of admissionregistration.k8s.io/v1.")
+}
+
+/// A definition whose `spec` is any object.
+pub(super) fn opened(mut definition: CustomResourceDefinition, description: &str) -> CustomResourceDefinition {
     for version in &mut definition.spec.versions {
         let schema = version.schema.as_mut().and_then(|v| v.open_api_v3_schema.as_mut());
         if let Some(properties) = schema.and_then(|schema| schema.properties.as_mut()) {
             let open = JSONSchemaProps {
                 type_: Some("object".into()),
                 x_kubernetes_preserve_unknown_fields: Some(true),
-                description: Some("The spec of a ValidatingAdmissionPolicy of admissionregistration.k8s.io/v1.".into()),
+                description: Some(description.into()),
                 ..JSONSchemaProps::default()
             };
             properties.insert("spec".into(), open);

@@ -82,6 +82,13 @@ async fn accounts_hold_what_their_part_needs_and_nothing_that_threatens() -> Res
         questions.push((account(name), ("assent.dev", "ballots", "", "delete", "assent-system", "any"), name == "assent-director"));
         questions.push((account(name), ("", "configmaps", "", "patch", "shop", "assent-trust"), name == "assent-identity"));
     }
+    // Guardrails are judged by both, with the Namespace that a request is in.
+    for name in ["assent-gate", "assent-executor"] {
+        questions.push((account(name), ("assent.dev", "guardrailbindings", "", "list", "", ""), true));
+        questions.push((account(name), ("", "namespaces", "", "get", "", "shop"), true));
+        questions.push((account(name), ("", "namespaces", "", "list", "", ""), false));
+        questions.push((account(name), ("assent.dev", "guardrailbindings", "", "update", "", "any"), false));
+    }
     // First votes are blind.
     questions.extend(
         ACCOUNTS

@@ -188,7 +188,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rewritten_past_can_never_be_proven(n in 2u64..500, first in 1u64..500, at in 0u64..500, grown in 0u64..500) {
+    fn a_rewritten_past_can_never_be_proven(n in 2u64..120, first in 1u64..120, at in 0u64..120, grown in 0u64..120) {
         // Whoever rewrote it has every hash of the new tree, and any length to choose from.
         let whole = leaves(n);
         let first = first % n + 1;
@@ -197,10 +197,11 @@ proptest! {
         rewritten[usize::try_from(at % first).unwrap()] = Digest::of_bytes(b"another past");
         for size in [n, n + grown] {
             let rewritten = &rewritten[..usize::try_from(size).unwrap()];
+            let new = head(rewritten);
             for claimed in [0, first / 2, first - 1, first] {
-                prop_assert!(!old.extends_to(&head(rewritten), &proof(rewritten, claimed)));
+                prop_assert!(!old.extends_to(&new, &proof(rewritten, claimed)));
             }
-            prop_assert!(!old.extends_to(&head(rewritten), &proof(&whole, first)));
+            prop_assert!(!old.extends_to(&new, &proof(&whole, first)));
         }
     }
 }

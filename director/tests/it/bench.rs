@@ -12,7 +12,7 @@ use assent_core::canonical::Digest;
 use assent_core::consensus::{self, Seat, TallyConfiguration};
 use assent_core::ids::{Domain, IncidentUid};
 use assent_core::incident::Anomaly;
-use assent_core::ledger::{Entry, Head};
+use assent_core::ledger::{Entry, Head, Proof};
 use assent_director::{Args, Metrics, Ports};
 use assent_runtime::CancellationToken;
 use assent_runtime::workload::testing::Authority;
@@ -244,6 +244,14 @@ impl Running {
         let head = Head { sequence: sequence.parse().unwrap(), hash: hash.to_owned().try_into().unwrap() };
         let entries = dechunked(&body).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         (entries, head)
+    }
+
+    /// The newest head and the proof that it extends the one at `since`, as they are exported.
+    pub(crate) async fn proof(&self, since: u64) -> (Head, Option<Proof>) {
+        let (status, _, body) = request(self.addresses[2], &format!("GET /v1/proof/{since} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+        assert_eq!(status, 200, "{body}");
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        (serde_json::from_value(answer["head"].clone()).unwrap(), serde_json::from_value(answer["proof"].clone()).unwrap())
     }
 }
 

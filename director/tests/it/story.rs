@@ -120,6 +120,9 @@ async fn from_a_seats_anomaly_to_resolved() {
     // The record is whole, and an incident's part of it tells its story.
     let (entries, head) = director.ledger(None).await;
     assert_eq!(verify(&entries).unwrap(), head);
+    let (newest, proof) = director.proof(plan.ledger.head.sequence).await;
+    assert!(plan.ledger.head.extends_to(&newest, &proof.unwrap()), "it goes on from what the plan names");
+    assert_eq!(director.proof(newest.sequence + 1).await.1, None);
     let incident = IncidentUid::try_from(uid.clone()).unwrap();
     let (of_incident, _) = director.ledger(Some(&incident)).await;
     let story = kinds(&of_incident);

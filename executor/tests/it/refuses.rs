@@ -57,6 +57,9 @@ async fn what_authority_does_not_allow_is_refused_before_the_intent() {
         "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"]}]},
         "validations": [{"expression": "object.spec.replicas != 3", "message": "never three"}]}});
     apply(&scene.world.admin, &guardrail).await;
+    let binding = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "GuardrailBinding", "metadata": {"name": "no-third"},
+        "spec": {"policyName": "no-third", "validationActions": ["Deny"]}});
+    apply(&scene.world.admin, &binding).await;
     scene.decide(&denied).await;
     refused(&scene, &denied, "never three").await;
 

@@ -1,9 +1,10 @@
 //! The end-to-end suites against real servers, one binary. The first word of a file says its tier: `admit_` what is let
-//! through, `refuse_` attacks, `survive_` faults of Assent itself, `heal_` faults of an application, `demo_` how the demo behaves
-//! as a guest, `house_` rules of the repository.
+//! through, `agree_` what two must say alike, `refuse_` attacks, `survive_` faults of Assent itself, `heal_` faults of an
+//! application, `demo_` how the demo behaves as a guest, `house_` rules of the repository.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod admit_writes;
+mod agree_policies;
 mod demo_guest;
 mod house;
 mod refuse_authority;

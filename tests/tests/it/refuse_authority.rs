@@ -1,6 +1,6 @@
 //! Attacks on authority: pause, Blueprint, guardrails, roster, and the gate's own configuration.
 
-use assent_api::resources::{Blueprint, Guardrail, Pause, PauseSpec, Roster};
+use assent_api::resources::{Blueprint, Guardrail, GuardrailBinding, Pause, PauseSpec, Roster};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -80,7 +80,12 @@ async fn a_guardrail_denies_with_its_own_words_and_pins_the_set() {
                 "validations": [{"expression": expression, "message": "one container, always"}]}
         })
     };
+    let binding = |action: &str| {
+        json!({"apiVersion": "assent.dev/v1alpha1", "kind": "GuardrailBinding", "metadata": {"name": "only-two"},
+            "spec": {"policyName": "only-two", "validationActions": [action]}})
+    };
     apply(&world.admin, &rule("size(object.spec.template.spec.containers) == 2")).await;
+    apply(&world.admin, &binding("Deny")).await;
     refused(world.apply_proposal(&it.incident, &it.proposal, Some(&it.good), false).await, "guardrail");
     // A set that would allow it is still not the set that the plan was made under.
     apply(&world.admin, &rule("size(object.spec.template.spec.containers) == 1")).await;
@@ -90,7 +95,16 @@ async fn a_guardrail_denies_with_its_own_words_and_pins_the_set() {
     )
     .unwrap();
     refused(Api::<Guardrail>::all(world.admin.clone()).create(&PostParams::default(), &broken).await, "guardrail");
+    let bindings: Api<GuardrailBinding> = Api::all(world.admin.clone());
+    for spec in [
+        json!({"policyName": "only-two", "validationActions": []}),
+        json!({"policyName": "only-two", "validationActions": ["Deny"], "paramRef": {"name": "x", "parameterNotFoundAction": "Allow"}}),
+    ] {
+        let lax = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "GuardrailBinding", "metadata": {"name": "lax"}, "spec": spec});
+        refused(bindings.create(&PostParams::default(), &serde_json::from_value(lax).unwrap()).await, "guardrail");
+    }
     Api::<Guardrail>::all(world.admin.clone()).delete("only-two", &DeleteParams::default()).await.unwrap();
+    bindings.delete("only-two", &DeleteParams::default()).await.unwrap();
     world.apply_proposal(&it.incident, &it.proposal, Some(&it.good), false).await.unwrap();
 }
 

@@ -14,27 +14,31 @@ use assent_core::plan::KEEP_MS;
 use assent_core::proof;
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::is_system_namespace;
+use assent_policies::Set;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::live::{Live, created_at};
+use super::{Passed, policy};
 use crate::review::Request;
 
 type Verdict = Result<&'static str, Refusal>;
 
 /// Judges one write to a kind of ours. To add a kind: one arm here, one function below, its cases in the tests.
-pub(super) async fn judge(live: &Live, request: &Request) -> Verdict {
-    match (request.resource.resource.as_str(), request.sub_resource.as_str()) {
+pub(super) async fn judge(live: &Live, request: &Request) -> Result<Passed, Refusal> {
+    let verdict = match (request.resource.resource.as_str(), request.sub_resource.as_str()) {
+        ("remediations", "") => return remediation(live, request).await,
+        ("guardrails", "") => return guardrail(live, request).await,
+        ("guardrailbindings", "") => return guardrail_binding(live, request).await,
         ("ballots", "") => ballot(live, request).await,
         ("decisions", "") => decision(live, request).await,
-        ("remediations", "") => remediation(live, request).await,
         ("remediations", "status") => only(request, accounts::EXECUTOR, "remediation-status"),
         ("rosters", "") => roster(live, request).await,
         ("pauses", "") => person(request, "pause"),
         ("blueprints", "") => blueprint(request),
-        ("guardrails", "") => guardrail(request),
         (kind, part) => Err(Refusal::new(Rule::Account, format!("nobody may write `{kind}` `{part}` yet"), "a kind and sub-resource that the gate knows")),
-    }
+    };
+    verdict.map(Passed::from)
 }
 
 // --- who ---
@@ -145,11 +149,11 @@ async fn decision(live: &Live, request: &Request) -> Verdict {
 
 // --- remediations ---
 
-async fn remediation(live: &Live, request: &Request) -> Verdict {
+async fn remediation(live: &Live, request: &Request) -> Result<Passed, Refusal> {
     match request.operation.as_str() {
         "CREATE" => {}
-        "DELETE" => return deletion(live, request).await,
-        _ => return immutable(request),
+        "DELETE" => return deletion(live, request).await.map(Passed::from),
+        _ => return immutable(request).map(Passed::from),
     }
     only(request, accounts::EXECUTOR, "plan")?;
     plain_metadata(&request.object)?;
@@ -166,9 +170,9 @@ async fn remediation(live: &Live, request: &Request) -> Verdict {
         ));
     }
     let workload = live.workload(&resource, &target.namespace, &target.name).await?;
-    let facts = live.facts_for(&plan.incident, target, request, Some(workload)).await?;
+    let (facts, said) = live.facts_for(&plan.incident, target, request, Some(workload)).await?;
     proof::judge_plan(&facts, &plan)?;
-    Ok("plan")
+    Ok(Passed::with("plan", said))
 }
 
 /// Objects of the record are kept as long as anything may rest on them.
@@ -272,17 +276,47 @@ fn blueprint(request: &Request) -> Verdict {
     Ok("blueprint")
 }
 
-fn guardrail(request: &Request) -> Verdict {
+/// One that could not be judged would refuse everything, so it is refused when it is written; one that no binding names is
+/// stored, and its author told.
+async fn guardrail(live: &Live, request: &Request) -> Result<Passed, Refusal> {
     if request.is_by_assent() {
         return Err(stranger(request, "a person or their GitOps controller"));
     }
-    if request.operation != "DELETE" {
-        let spec = request.object.get("spec").cloned().unwrap_or(Value::Null);
-        let set = assent_policies::Set::new(vec![(request.name.clone(), spec)]);
-        if let Some(broken) = set.broken().first() {
-            let cause = std::error::Error::source(broken).map(|source| format!(": {source}")).unwrap_or_default();
-            return Err(Refusal::new(Rule::Guardrail, format!("{broken}{cause}"), "a spec that the engine can load"));
-        }
+    if request.operation == "DELETE" {
+        return Ok("guardrail".into());
     }
-    Ok("guardrail")
+    let spec = request.object.get("spec").cloned().unwrap_or(Value::Null);
+    sound(&Set::new(vec![(request.name.clone(), spec)], Vec::new()))?;
+    let (_, bound) = live.bound().await?;
+    let warnings = if bound.contains(&request.name) { Vec::new() } else { vec![policy::unbound(&request.name)] };
+    Ok(Passed { warnings, ..Passed::from("guardrail") })
+}
+
+async fn guardrail_binding(live: &Live, request: &Request) -> Result<Passed, Refusal> {
+    if request.is_by_assent() {
+        return Err(stranger(request, "a person or their GitOps controller"));
+    }
+    let (guardrails, bound) = live.bound().await?;
+    let named = |object: &Value| object.pointer("/spec/policyName").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if request.operation == "DELETE" {
+        let name = named(&request.old_object);
+        let last = bound.iter().filter(|bound| **bound == name).count() <= 1 && guardrails.contains(&name);
+        return Ok(Passed { warnings: if last { vec![policy::unbound(&name)] } else { Vec::new() }, ..Passed::from("guardrail-binding") });
+    }
+    let spec = request.object.get("spec").cloned().unwrap_or(Value::Null);
+    // What is missing is not allowed: a param that somebody deletes must not take the rule with it.
+    if spec.pointer("/paramRef/parameterNotFoundAction").is_some_and(|action| action != "Deny") {
+        return Err(Refusal::new(Rule::Guardrail, "a binding may not let requests pass for want of a param", "`parameterNotFoundAction: Deny`"));
+    }
+    sound(&Set::new(Vec::new(), vec![(request.name.clone(), spec)]))?;
+    let name = named(&request.object);
+    let warnings = if guardrails.contains(&name) { Vec::new() } else { vec![format!("there is no guardrail `{name}`, so this binding has no effect")] };
+    Ok(Passed { warnings, ..Passed::from("guardrail-binding") })
+}
+
+fn sound(set: &Set) -> Result<(), Refusal> {
+    match set.problems().first() {
+        Some(problem) => Err(Refusal::new(Rule::Guardrail, problem.to_string(), "a spec that the engine can load and an API server would store")),
+        None => Ok(()),
+    }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use assent_api::names;
-use assent_api::resources::{Ballot, Blueprint, Guardrail, Pause, Remediation, Roster as StoredRoster};
+use assent_api::resources::{Ballot, Blueprint, Guardrail, GuardrailBinding, Pause, Remediation, Roster as StoredRoster};
 use assent_api::{cast, facts, parse_plan};
 use assent_core::action::Action;
 use assent_core::ballot::CastBallot;
@@ -16,11 +16,13 @@ use assent_core::plan::{BlueprintFacts, Plan};
 use assent_core::proof::Facts;
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Target;
+use assent_policies::{Outcome, Set, specs_of};
 use kube::api::ListParams;
 use kube::{Api, Client, Resource as _};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use super::policy;
 use crate::review::{Request, Resource};
 
 /// Largest answer of the API server that is read, in bytes.
@@ -32,6 +34,9 @@ pub(super) struct Live {
     client: Client,
     cluster: Arc<OnceCell<String>>,
 }
+
+/// A name and a spec.
+type Spec = (String, Value);
 
 /// Something read, with the API server's clock when it was.
 pub(super) struct Dated<T> {
@@ -114,18 +119,24 @@ impl Live {
         found.ok_or_else(|| Refusal::new(Rule::Stale, format!("{resource} `{namespace}/{name}` does not exist"), "a target that exists"))
     }
 
-    /// Everything that a workload write is judged by.
-    pub(super) async fn facts(&self, incident: &IncidentUid, request: &Request, target: Option<Value>) -> Result<Facts, Refusal> {
+    /// Everything that a workload write is judged by, and what the guardrails say of it.
+    pub(super) async fn facts(&self, incident: &IncidentUid, request: &Request, target: Option<Value>) -> Result<(Facts, Outcome), Refusal> {
         let wanted = target.as_ref().and_then(|object| Target::of(object).ok());
         self.gather(incident, wanted.as_ref(), request, target).await
     }
 
-    /// Everything that a new plan for `wanted` is judged by.
-    pub(super) async fn facts_for(&self, incident: &IncidentUid, wanted: &Target, request: &Request, target: Option<Value>) -> Result<Facts, Refusal> {
+    /// Everything that a new plan for `wanted` is judged by, and what the guardrails say of it.
+    pub(super) async fn facts_for(
+        &self,
+        incident: &IncidentUid,
+        wanted: &Target,
+        request: &Request,
+        target: Option<Value>,
+    ) -> Result<(Facts, Outcome), Refusal> {
         self.gather(incident, Some(wanted), request, target).await
     }
 
-    async fn gather(&self, incident: &IncidentUid, wanted: Option<&Target>, request: &Request, target: Option<Value>) -> Result<Facts, Refusal> {
+    async fn gather(&self, incident: &IncidentUid, wanted: Option<&Target>, request: &Request, target: Option<Value>) -> Result<(Facts, Outcome), Refusal> {
         let Dated { value: roster, now } = self.roster().await?;
         let (cluster, pauses, remediations, guardrails) = tokio::try_join!(
             self.cluster(),
@@ -144,8 +155,8 @@ impl Live {
         let of_incident = remediations.iter().filter(|stored| stored.spec.incident == incident.as_str());
         let plans = of_incident.map(dated_plan).collect::<Result<Vec<_>, Refusal>>()?;
         let configurations = self.configurations(&plans, ballots.as_deref().unwrap_or_default(), wanted).await?;
-        let guardrail_denial = guardrails.evaluate(&policy_request(request));
-        Ok(Facts {
+        let said = self.said(&guardrails, request).await?;
+        let facts = Facts {
             cluster,
             now,
             own_clock: UnixMillis(jiff::Timestamp::now().as_millisecond()),
@@ -156,18 +167,46 @@ impl Live {
             paused: pauses.first().map(|pause| pause.spec.reason.clone()),
             blueprint,
             guardrails: guardrails.digest().clone(),
-            guardrail_denial,
+            guardrail_denial: said.refusal(),
             target,
             configurations,
-        })
+        };
+        Ok((facts, said))
     }
 
-    async fn guardrails(&self) -> Result<assent_policies::Set, Refusal> {
-        let path = Guardrail::url_path(&(), None);
-        let list = self.get(&path).await?.value.unwrap_or(Value::Null);
-        let items = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-        let named = |item: &Value| item.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(assent_policies::Set::new(items.iter().map(|item| (named(item), item.get("spec").cloned().unwrap_or(Value::Null))).collect()))
+    /// The guardrails and what binds them. A cluster without their definitions has been tampered with: that is no empty set.
+    async fn guardrails(&self) -> Result<Set, Refusal> {
+        let (policies, bindings) = self.policies().await?;
+        Ok(Set::new(policies, bindings))
+    }
+
+    /// Names and specs of guardrails and of bindings.
+    async fn policies(&self) -> Result<(Vec<Spec>, Vec<Spec>), Refusal> {
+        tokio::try_join!(self.specs::<Guardrail>(), self.specs::<GuardrailBinding>())
+    }
+
+    /// Names and specs of cluster-scoped objects, as JSON: a typed reader would drop what it does not know, and with it the
+    /// reason to refuse.
+    async fn specs<K: kube::Resource<DynamicType = ()>>(&self) -> Result<Vec<Spec>, Refusal> {
+        let path = K::url_path(&(), None);
+        let list = self.get(&path).await?.value.ok_or_else(|| unavailable(&format!("{path} is not served")))?;
+        Ok(specs_of(&list))
+    }
+
+    /// Names of the guardrails, and which of them each binding names.
+    pub(super) async fn bound(&self) -> Result<(Vec<String>, Vec<String>), Refusal> {
+        let (policies, bindings) = self.policies().await?;
+        let policy = |spec: &Value| spec.get("policyName").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok((policies.into_iter().map(|(name, _)| name).collect(), bindings.iter().map(|(_, spec)| policy(spec)).collect()))
+    }
+
+    /// What the guardrails say of `request`. Its Namespace is read only if one of them could ask for it.
+    async fn said(&self, guardrails: &Set, request: &Request) -> Result<Outcome, Refusal> {
+        let namespace = match request.namespace.as_str() {
+            name if !name.is_empty() && policy::needs_namespace(guardrails, request) => Some(self.get(&format!("/api/v1/namespaces/{name}")).await?.value),
+            _ => None,
+        };
+        Ok(policy::evaluate(guardrails, request, namespace.as_ref().map(Option::as_ref)))
     }
 
     /// The Blueprint that speaks of `target`. Two that do contradict each other whatever they say, so neither counts.
@@ -236,21 +275,5 @@ impl Live {
             404 => Ok(Dated { value: None, now }),
             other => Err(failed(format!("status {other}"))),
         }
-    }
-}
-
-fn policy_request(request: &Request) -> assent_policies::Request<'_> {
-    assent_policies::Request {
-        group: &request.resource.group,
-        version: &request.resource.version,
-        resource: &request.resource.resource,
-        subresource: &request.sub_resource,
-        operation: &request.operation,
-        namespace: &request.namespace,
-        name: &request.name,
-        username: &request.user_info.username,
-        dry_run: request.dry_run,
-        object: &request.object,
-        old_object: &request.old_object,
     }
 }

@@ -5,6 +5,8 @@ use assent_runtime::metrics::metrics::counter::Counter;
 use assent_runtime::metrics::metrics::family::Family;
 use assent_runtime::metrics::registry::Registry;
 
+use super::Passed;
+
 /// The gate's metrics. The label is one of our own words or a rule's code, so their number is bounded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Metrics {
@@ -18,9 +20,9 @@ impl Metrics {
         metrics
     }
 
-    pub(super) fn count(&self, verdict: &Result<&'static str, Refusal>) {
+    pub(super) fn count(&self, verdict: &Result<Passed, Refusal>) {
         let verdict = match verdict {
-            Ok(why) => (*why).to_owned(),
+            Ok(passed) => passed.why.to_owned(),
             Err(refusal) => refusal.rule.code(),
         };
         self.reviews.get_or_create(&vec![("verdict".to_owned(), verdict)]).inc();

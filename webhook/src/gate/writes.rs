@@ -6,11 +6,12 @@ use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::is_system_namespace;
 use serde_json::Value;
 
+use super::Passed;
 use super::live::Live;
 use crate::review::Request;
 
 /// Judges one write.
-pub(super) async fn judge(live: &Live, request: &Request) -> Result<&'static str, Refusal> {
+pub(super) async fn judge(live: &Live, request: &Request) -> Result<Passed, Refusal> {
     if request.user_info.username != names::EXECUTOR_USER {
         return Err(Refusal::new(
             Rule::Account,
@@ -28,12 +29,13 @@ pub(super) async fn judge(live: &Live, request: &Request) -> Result<&'static str
         ));
     }
     let target = target(live, request).await?;
-    let facts = live.facts(&incident, request, Some(target)).await?;
-    proof::judge_write(&facts, &write).map(|admitted| match admitted {
+    let (facts, said) = live.facts(&incident, request, Some(target)).await?;
+    let why = match proof::judge_write(&facts, &write)? {
         Admitted::Apply => "apply",
         Admitted::Revert => "revert",
         Admitted::DryRun => "dry-run",
-    })
+    };
+    Ok(Passed::with(why, said))
 }
 
 /// The workload that is written. For the object itself that is the old object, which the API server holds fixed while it

@@ -1,0 +1,129 @@
+//! What the guardrails say of a plan and of its write, asked before the gate is: the same function, about the same requests.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use assent_api::names::{self, accounts};
+use assent_api::resources::Remediation;
+use assent_core::plan::Plan;
+use assent_core::refusal::{Refusal, Rule};
+use assent_policies::spec::Operation;
+use assent_policies::{Kind, Namespace, Request, Resource, Set, User};
+use serde_json::{Value, json};
+
+use crate::live::Live;
+use crate::planning::Change;
+use crate::writes::verbatim;
+
+/// How long guardrails may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What the API server says of every user that it knows.
+const AUTHENTICATED: &str = "system:authenticated";
+
+/// A request that is not made yet.
+struct Future {
+    kind: (String, String, String),
+    resource: (String, String, String),
+    subresource: String,
+    operation: Operation,
+    namespace: String,
+    name: String,
+    username: String,
+    groups: Vec<String>,
+    extra: BTreeMap<String, Vec<String>>,
+    options: Value,
+    object: Value,
+    old_object: Value,
+}
+
+/// The first refusal among the guardrails that speak of the plan's write, or of the plan.
+pub(crate) async fn denial(live: &Live, guardrails: &Set, plan: &Plan, change: &Change) -> Result<Option<Refusal>, Refusal> {
+    for future in [write(plan, change), stored(plan)?] {
+        let namespace = if future.needs_namespace(guardrails) { Some(live.namespace(&future.namespace).await?) } else { None };
+        if let Some(refusal) = future.refusal(guardrails, namespace.as_ref()) {
+            return Ok(Some(refusal));
+        }
+    }
+    Ok(None)
+}
+
+fn write(plan: &Plan, change: &Change) -> Future {
+    let write = plan.proposal.action.act().write();
+    Future {
+        kind: kind_of(&change.new),
+        resource: (write.group.into(), write.version.into(), write.resource.into()),
+        subresource: write.subresource.into(),
+        operation: Operation::Update,
+        namespace: plan.proposal.target.namespace.clone(),
+        name: plan.proposal.target.name.clone(),
+        username: names::EXECUTOR_USER.into(),
+        groups: vec![AUTHENTICATED.into()],
+        extra: BTreeMap::from([(names::INCIDENT.to_owned(), vec![plan.incident.to_string()])]),
+        options: json!({"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": names::FIELD_MANAGER}),
+        object: change.new.clone(),
+        old_object: change.old.clone(),
+    }
+}
+
+fn stored(plan: &Plan) -> Result<Future, Refusal> {
+    let object = Remediation::of(plan).map_err(|error| verbatim(Rule::Payload, &error.to_string()))?;
+    let object = serde_json::to_value(&object).map_err(|error| verbatim(Rule::Payload, &error.to_string()))?;
+    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", names::SYSTEM_NAMESPACE), AUTHENTICATED.to_owned()];
+    Ok(Future {
+        kind: kind_of(&object),
+        resource: (names::GROUP.into(), names::VERSION.into(), "remediations".into()),
+        subresource: String::new(),
+        operation: Operation::Create,
+        namespace: names::SYSTEM_NAMESPACE.into(),
+        name: object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        username: names::account_user(accounts::EXECUTOR),
+        groups: groups.into(),
+        extra: BTreeMap::new(),
+        options: json!({"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": names::FIELD_MANAGER}),
+        object,
+        old_object: Value::Null,
+    })
+}
+
+/// Group, version and kind that an object says it is of.
+fn kind_of(object: &Value) -> (String, String, String) {
+    let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+    (group.to_owned(), version.to_owned(), text("kind").to_owned())
+}
+
+// === impl Future ===
+
+impl Future {
+    fn needs_namespace(&self, guardrails: &Set) -> bool {
+        guardrails.needs(&self.request(Namespace::NotGiven)).namespace
+    }
+
+    fn refusal(&self, guardrails: &Set, namespace: Option<&Option<Value>>) -> Option<Refusal> {
+        let namespace = match namespace {
+            None => Namespace::NotGiven,
+            Some(None) => Namespace::Missing,
+            Some(Some(found)) => Namespace::Known(found),
+        };
+        let started = Instant::now();
+        let late = || started.elapsed() > PATIENCE;
+        guardrails.evaluate(&Request { deadline: &late, ..self.request(namespace) }).refusal()
+    }
+
+    fn request<'a>(&'a self, namespace_object: Namespace<'a>) -> Request<'a> {
+        Request {
+            kind: Kind { group: &self.kind.0, version: &self.kind.1, kind: &self.kind.2 },
+            resource: Resource { group: &self.resource.0, version: &self.resource.1, resource: &self.resource.2 },
+            subresource: &self.subresource,
+            operation: self.operation,
+            name: &self.name,
+            namespace: &self.namespace,
+            user: User { username: &self.username, uid: "", groups: &self.groups, extra: &self.extra },
+            options: &self.options,
+            object: &self.object,
+            old_object: &self.old_object,
+            namespace_object,
+            ..Request::default()
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Suites over the guardrail library, in one binary.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests stop at the first surprise")]
+
+mod folder;
+mod library;
+mod verdicts;
