@@ -59,7 +59,11 @@ pub(crate) fn remove(dir: &Path, keep: bool) -> Result<()> {
         let marker = dir.join("kept");
         return fs::write(&marker, "").map_err(Error::file("write", marker));
     }
-    fs::remove_dir_all(dir).map_err(Error::file("remove", dir))
+    match fs::remove_dir_all(dir) {
+        // Two may remove the same: its owner, and somebody who found it unlocked.
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", dir)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// The cluster's folder in every control group hierarchy of the machine: one for version 2, one per controller for
@@ -141,7 +145,10 @@ fn unmount(dir: &Path) -> Result<()> {
 }
 
 fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>> {
-    let dir = fs::canonicalize(dir).map_err(Error::file("resolve", dir))?;
+    let dir = match fs::canonicalize(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        found => found.map_err(Error::file("resolve", dir))?,
+    };
     let table = "/proc/self/mountinfo";
     let text = fs::read_to_string(table).map_err(Error::file("read", table))?;
     let places = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);

@@ -209,7 +209,14 @@ fn open_lock(dir: &Path) -> Result<File> {
 
 /// Whether no live process owns the cluster in `dir`.
 fn is_free(dir: &Path) -> Result<bool> {
-    match open_lock(dir)?.try_lock() {
+    let path = dir.join("lock");
+    // Opened as it is, never made: its owner may be removing the directory this very moment.
+    let lock = match File::options().write(true).open(&path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(Error::file("open", path)(error)),
+    };
+    match lock.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(Error::file("lock", dir)(error)),
@@ -255,5 +262,22 @@ mod tests {
         for bad in ["", "-a", "2a", "A", "a/b", "..", "a.b", "averyveryverylongclustername"] {
             assert!(matches!(check_name(bad), Err(Error::Name { .. })), "{bad}");
         }
+    }
+
+    /// Each claim sweeps what others are removing at that moment.
+    #[test]
+    fn many_come_and_go_at_once() {
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || {
+                    for turn in 0..50 {
+                        let unique = format!("race-{}-{thread}-{turn}", std::process::id());
+                        let mut scratch = Scratch::claim("race", &unique, false).unwrap();
+                        scratch.remove(false).unwrap();
+                        assert!(!scratch.dir.exists());
+                    }
+                });
+            }
+        });
     }
 }
