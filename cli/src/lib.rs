@@ -14,6 +14,7 @@ pub mod init;
 mod ledger;
 mod output;
 mod pause;
+mod policy;
 pub mod record;
 pub mod verify;
 
@@ -59,6 +60,9 @@ enum Command {
     Pause(pause::PauseArgs),
     /// Lift the pause
     Resume,
+    /// Test, lint, expand and export guardrails at a desk
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Explain a rule that refused something
     Explain(explain::ExplainArgs),
     /// Print the custom resource definitions
@@ -83,6 +87,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Ledger(command) => ledger::run(command, connect).await,
         Command::Pause(args) => pause::pause(args, connect).await.map(done),
         Command::Resume => pause::resume(connect).await.map(done),
+        Command::Policy(command) => policy::run(command),
         Command::Explain(args) => explain::run(args).map(done),
         Command::Crds => crds::print().map(done),
         Command::Version => {

@@ -5,5 +5,6 @@
 mod explains;
 mod install;
 mod native;
+mod policy;
 mod rights;
 mod world;
