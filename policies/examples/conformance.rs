@@ -20,7 +20,8 @@ fn main() -> ExitCode {
     };
     let outcome = suite::run(mode, &text);
     let mut out = std::io::stdout().lock();
-    let printed = outcome.disagreements.iter().try_for_each(|line| writeln!(out, "{line}"));
+    let notes = outcome.notes.iter().try_for_each(|line| writeln!(out, "note, {line}"));
+    let printed = notes.and_then(|()| outcome.disagreements.iter().try_for_each(|line| writeln!(out, "{line}")));
     let printed = printed.and_then(|()| writeln!(out, "{} passed, {} failed", outcome.passed, outcome.disagreements.len()));
     match printed {
         Ok(()) if outcome.disagreements.is_empty() => ExitCode::SUCCESS,

@@ -28,7 +28,7 @@ pub(super) fn judge(case: &Json) -> Verdict {
         Err(issues) => {
             let refused = want.get("compile_error").is_some();
             let issues: Vec<String> = issues.iter().map(ToString::to_string).collect();
-            return Some(if refused { Ok(()) } else { Err(format!("{name}\n  wanted {want}\n  got    issues ({})", issues.join("; "))) });
+            return Some(if refused { Ok(None) } else { Err(format!("{name}\n  wanted {want}\n  got    issues ({})", issues.join("; "))) });
         }
     };
     if let Some(estimate) = want.get("estimate") {
@@ -48,5 +48,5 @@ pub(super) fn judge(case: &Json) -> Verdict {
         _ => false,
     };
     let cost_agrees = want.get("cost").and_then(Json::as_u64).is_none_or(|cost| cost == meter.spent() || cost > PER_CALL);
-    Some(if value_agrees && cost_agrees { Ok(()) } else { Err(format!("{name}\n  wanted {want}\n  got    {got}, cost {}", meter.spent())) })
+    Some(if value_agrees && cost_agrees { Ok(None) } else { Err(format!("{name}\n  wanted {want}\n  got    {got}, cost {}", meter.spent())) })
 }

@@ -18,7 +18,7 @@ pub(super) fn judge(case: &Json) -> Verdict {
         Err(reason) => format!("fail ({reason})"),
     };
     let wanted = text(case, "expect");
-    Some(if got.split(' ').next() == Some(wanted) { Ok(()) } else { Err(format!("{id}\n  wanted {wanted}\n  got    {got}")) })
+    Some(if got.split(' ').next() == Some(wanted) { Ok(None) } else { Err(format!("{id}\n  wanted {wanted}\n  got    {got}")) })
 }
 
 fn text<'j>(json: &'j Json, field: &str) -> &'j str {

@@ -25,10 +25,12 @@ pub(crate) struct Outcome {
     pub(crate) passed: usize,
     /// A line for each that does not.
     pub(crate) disagreements: Vec<String>,
+    /// A line for each that agrees but for a mistake in the data.
+    pub(crate) notes: Vec<String>,
 }
 
-/// The verdict on one case; `None` if it is left out.
-type Verdict = Option<Result<(), String>>;
+/// The verdict on one case, with what is to be noted of one that agrees; `None` if it is left out.
+type Verdict = Option<Result<Option<String>, String>>;
 
 /// Runs every line of a suite.
 pub(crate) fn run(mode: Mode, text: &str) -> Outcome {
@@ -44,7 +46,10 @@ pub(crate) fn run(mode: Mode, text: &str) -> Outcome {
         };
         match verdict {
             None => {}
-            Some(Ok(())) => outcome.passed += 1,
+            Some(Ok(note)) => {
+                outcome.passed += 1;
+                outcome.notes.extend(note.map(|note| format!("line {}: {note}", number + 1)));
+            }
             Some(Err(reason)) => outcome.disagreements.push(format!("line {}: {reason}", number + 1)),
         }
     }

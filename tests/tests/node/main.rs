@@ -112,7 +112,8 @@ async fn without_the_gate(place: &Place) {
     let thief = place.client_with_token(token.trim()).await.unwrap();
     let path = "/apis/apps/v1/namespaces/shop/deployments/orders/scale";
     let mut scale = world::get(&place.client().await.unwrap(), path).await.unwrap();
-    scale["spec"]["replicas"] = serde_json::json!(0);
+    // Within what the native policies permit, so that it is the missing gate that refuses.
+    scale["spec"]["replicas"] = serde_json::json!(5);
     let refusal = world::impersonated(&thief, &[seats::incident().as_str()], "PUT", &format!("{path}?fieldManager=assent-executor"), &scale).await.unwrap_err();
     assert!(refusal.contains("failed calling webhook"), "{refusal}");
     // A person's change: a second storefront comes up, with its sidecar, while customers go on.
