@@ -11,22 +11,30 @@ pub(crate) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{07}' => out.push_str("\\a"),
-            '\u{08}' => out.push_str("\\b"),
-            '\u{0c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{0b}' => out.push_str("\\v"),
-            c if printable(c) => out.push(c),
-            c => escape(&mut out, c),
+        match short_escape(c) {
+            Some(escaped) => out.push_str(escaped),
+            None if printable(c) => out.push(c),
+            None => escape(&mut out, c),
         }
     }
     out.push('"');
     out
+}
+
+/// The escapes of one letter, which Go and the expression language share.
+pub(crate) fn short_escape(c: char) -> Option<&'static str> {
+    Some(match c {
+        '"' => "\\\"",
+        '\\' => "\\\\",
+        '\u{07}' => "\\a",
+        '\u{08}' => "\\b",
+        '\u{0c}' => "\\f",
+        '\n' => "\\n",
+        '\r' => "\\r",
+        '\t' => "\\t",
+        '\u{0b}' => "\\v",
+        _ => return None,
+    })
 }
 
 fn escape(out: &mut String, c: char) {

@@ -2,6 +2,8 @@
 //!
 //! Positions count characters, as there. A function that can fail returns upstream's sentence. `format` is in [`format`].
 
+use crate::cel::library::golang::short_escape;
+
 /// What a search makes of an offset past the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PastEnd {
@@ -138,17 +140,9 @@ pub(crate) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {
-        match c {
-            '\u{07}' => out.push_str("\\a"),
-            '\u{08}' => out.push_str("\\b"),
-            '\u{0c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{0b}' => out.push_str("\\v"),
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            c => out.push(c),
+        match short_escape(c) {
+            Some(escaped) => out.push_str(escaped),
+            None => out.push(c),
         }
     }
     out.push('"');
