@@ -11,6 +11,7 @@ use assent_policies::spec::{BindingSpec, PolicySpec};
 use assent_policies::{Part, Set, expand, export, lint};
 use clap::Subcommand;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::output::{Format, bad, good, table, warn};
@@ -168,17 +169,17 @@ fn print(objects: &[Value], left: &[(String, String)]) -> anyhow::Result<()> {
 type Parsed = (Vec<(String, PolicySpec)>, Vec<(String, BindingSpec)>);
 
 impl Sources {
-    /// Specs as values.
+    /// Specs as values; the first that cannot be read is an error.
     fn parsed(&self) -> anyhow::Result<Parsed> {
-        let policies = self.policies.iter().map(|(name, spec)| Ok((name.clone(), serde_json::from_value(spec.clone()).with_context(|| format!("`{name}`"))?)));
-        let bindings = self.bindings.iter().map(|(name, spec)| Ok((name.clone(), serde_json::from_value(spec.clone()).with_context(|| format!("`{name}`"))?)));
-        Ok((policies.collect::<anyhow::Result<_>>()?, bindings.collect::<anyhow::Result<_>>()?))
+        Ok((specs(&self.policies).collect::<anyhow::Result<_>>()?, specs(&self.bindings).collect::<anyhow::Result<_>>()?))
     }
 
     /// Those specs that can be read at all.
     fn loadable(&self) -> Parsed {
-        let policies = self.policies.iter().filter_map(|(name, spec)| Some((name.clone(), serde_json::from_value(spec.clone()).ok()?)));
-        let bindings = self.bindings.iter().filter_map(|(name, spec)| Some((name.clone(), serde_json::from_value(spec.clone()).ok()?)));
-        (policies.collect(), bindings.collect())
+        (specs(&self.policies).flatten().collect(), specs(&self.bindings).flatten().collect())
     }
+}
+
+fn specs<T: DeserializeOwned>(named: &[(String, Value)]) -> impl Iterator<Item = anyhow::Result<(String, T)>> {
+    named.iter().map(|(name, spec)| Ok((name.clone(), T::deserialize(spec).with_context(|| format!("`{name}`"))?)))
 }

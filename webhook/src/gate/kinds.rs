@@ -170,7 +170,7 @@ async fn remediation(live: &Live, request: &Request) -> Result<Passed, Refusal> 
         ));
     }
     let workload = live.workload(&resource, &target.namespace, &target.name).await?;
-    let (facts, said) = live.facts_for(&plan.incident, target, request, Some(workload)).await?;
+    let (facts, said) = live.facts(&plan.incident, Some(target), request, Some(workload)).await?;
     proof::judge_plan(&facts, &plan)?;
     Ok(Passed::with("plan", said))
 }

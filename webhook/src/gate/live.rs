@@ -119,24 +119,15 @@ impl Live {
         found.ok_or_else(|| Refusal::new(Rule::Stale, format!("{resource} `{namespace}/{name}` does not exist"), "a target that exists"))
     }
 
-    /// Everything that a workload write is judged by, and what the guardrails say of it.
-    pub(super) async fn facts(&self, incident: &IncidentUid, request: &Request, target: Option<Value>) -> Result<(Facts, Outcome), Refusal> {
-        let wanted = target.as_ref().and_then(|object| Target::of(object).ok());
-        self.gather(incident, wanted.as_ref(), request, target).await
-    }
-
-    /// Everything that a new plan for `wanted` is judged by, and what the guardrails say of it.
-    pub(super) async fn facts_for(
+    /// Everything that a request about `wanted` is judged by, and what the guardrails say of it. Without `wanted`, no Blueprint
+    /// and no configuration is read.
+    pub(super) async fn facts(
         &self,
         incident: &IncidentUid,
-        wanted: &Target,
+        wanted: Option<&Target>,
         request: &Request,
         target: Option<Value>,
     ) -> Result<(Facts, Outcome), Refusal> {
-        self.gather(incident, Some(wanted), request, target).await
-    }
-
-    async fn gather(&self, incident: &IncidentUid, wanted: Option<&Target>, request: &Request, target: Option<Value>) -> Result<(Facts, Outcome), Refusal> {
         let Dated { value: roster, now } = self.roster().await?;
         let (cluster, pauses, remediations, guardrails) = tokio::try_join!(
             self.cluster(),

@@ -3,7 +3,7 @@
 use assent_api::names;
 use assent_core::proof::{self, Admitted, WriteRequest};
 use assent_core::refusal::{Refusal, Rule};
-use assent_core::target::is_system_namespace;
+use assent_core::target::{Target, is_system_namespace};
 use serde_json::Value;
 
 use super::Passed;
@@ -29,7 +29,8 @@ pub(super) async fn judge(live: &Live, request: &Request) -> Result<Passed, Refu
         ));
     }
     let target = target(live, request).await?;
-    let (facts, said) = live.facts(&incident, request, Some(target)).await?;
+    let wanted = Target::of(&target).ok();
+    let (facts, said) = live.facts(&incident, wanted.as_ref(), request, Some(target)).await?;
     let why = match proof::judge_write(&facts, &write)? {
         Admitted::Apply => "apply",
         Admitted::Revert => "revert",
