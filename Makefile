@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
 
 .DEFAULT_GOAL := help
 # Figures go to target/bench/NAME.json.
-.PHONY: bench bench-loop help demo demo-down cluster cluster-down test lint fmt setup crds install-plugin
+.PHONY: bench bench-loop bench-policy help demo demo-down cluster cluster-down test fuzz lint fmt setup crds install-plugin
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,11 +26,31 @@ test: export RUST_TEST_THREADS ?= 4
 test: setup ## Run every test
 	cargo test --workspace
 
-bench: bench-loop ## Run every benchmark (many minutes; figures in target/bench)
+# Seconds for each target.
+FUZZ_SECONDS ?= 20
+FUZZ_TARGETS = review policy cel
+# A workspace of its own with flags of its own (fuzz/.cargo/config.toml).
+FUZZ_DIR = $(CARGO_TARGET_DIR)/fuzz
+FUZZ_RUN = $(FUZZ_DIR)/$$(rustc -vV | sed -n 's/^host: //p')/release
+
+fuzz: setup ## Feed the readers strange input, FUZZ_SECONDS for each target, from the corpus in fuzz/corpus
+	cd fuzz && CARGO_TARGET_DIR=$(FUZZ_DIR) cargo build --release --locked
+	@mkdir -p $(FUZZ_DIR)/found
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(FUZZ_DIR)/corpus/$$target && echo "fuzz $$target: $(FUZZ_SECONDS) s" && \
+		$(FUZZ_RUN)/$$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=1024 -verbosity=0 -print_final_stats=1 \
+			-dict=fuzz/$$target.dict -artifact_prefix=$(FUZZ_DIR)/found/$$target- $(FUZZ_DIR)/corpus/$$target fuzz/corpus/$$target || exit 1; \
+	done
+
+bench: bench-loop bench-policy ## Run every benchmark (many minutes; figures in target/bench)
 
 bench-loop: setup ## Measure seconds from a fault to its verified repair on a real node (root, Linux)
 	cargo build --workspace --all-targets
 	$(CARGO_TARGET_DIR)/debug/bench loop
+
+bench-policy: setup ## Measure guardrails beside native policies, Gatekeeper and Kyverno (BENCH_PEERS=0: without the last two)
+	cargo build --release --package assent-webhook --package assent-tests --bins
+	$(CARGO_TARGET_DIR)/release/bench policy
 
 lint: ## Check formatting, and lints as errors
 	cargo fmt --all --check

@@ -45,6 +45,8 @@ pub mod accounts {
     pub const DIRECTOR: &str = "assent-director";
     /// The executor.
     pub const EXECUTOR: &str = "assent-executor";
+    /// Judges what exists by the guardrails.
+    pub const SCANNER: &str = "assent-scanner";
     /// Account of a seat.
     #[must_use]
     pub fn seat(name: &str) -> String {

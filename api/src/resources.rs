@@ -8,6 +8,7 @@ mod exemption;
 mod freeze;
 mod guardrail;
 mod guardrail_binding;
+mod guardrail_status;
 mod incident;
 mod pause;
 mod remediation;
@@ -24,6 +25,7 @@ pub use exemption::{ExemptTarget, GuardrailExemption, GuardrailExemptionSpec, MA
 pub use freeze::{FreezeWindow, FreezeWindowSpec};
 pub use guardrail::{Guardrail, GuardrailSpec};
 pub use guardrail_binding::{GuardrailBinding, GuardrailBindingSpec};
+pub use guardrail_status::{ExpressionWarning, GuardrailBindingStatus, GuardrailStatus, TypeChecking};
 pub use incident::{Incident, IncidentSpec, IncidentStatus};
 pub use pause::{Pause, PauseSpec};
 pub use remediation::{Remediation, RemediationPhase, RemediationSpec, RemediationStatus};

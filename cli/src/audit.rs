@@ -2,7 +2,7 @@
 //! two differ. The log is joined on the impersonated user and its one extra: nothing that a requester could choose.
 
 mod compare;
-mod events;
+pub(crate) mod events;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

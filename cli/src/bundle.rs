@@ -36,6 +36,7 @@ manifests![
     "base/gate/network.yaml",
     "base/gate/rbac.yaml",
     "base/gate/workload.yaml",
+    "base/gate/disruption.yaml",
     "base/injector/configuration.yaml",
     "base/injector/kustomization.yaml",
     "base/injector/network.yaml",
@@ -49,6 +50,10 @@ manifests![
     "base/executor/network.yaml",
     "base/executor/rbac.yaml",
     "base/executor/workload.yaml",
+    "base/scanner/kustomization.yaml",
+    "base/scanner/network.yaml",
+    "base/scanner/rbac.yaml",
+    "base/scanner/workload.yaml",
     "base/specialists/kustomization.yaml",
     "base/specialists/network.yaml",
     "base/specialists/rbac.yaml",
@@ -57,6 +62,64 @@ manifests![
     "base/specialists/seat-database.yaml",
     "base/specialists/seat-network.yaml",
 ];
+
+macro_rules! guardrails {
+    ($($name:literal),* $(,)?) => {
+        /// Every guardrail of the library with its binding: its file below `base/guardrails/`, and its text.
+        pub const GUARDRAILS: &[File] = &[$((concat!($name, ".yaml"), include_str!(concat!("../../policies/library/", $name, ".yaml")))),*];
+    };
+}
+
+guardrails![
+    "autoscaler-owned",
+    "control-plane-namespaces",
+    "cordon-cap",
+    "data-stays",
+    "disruption-budget",
+    "evictions",
+    "forbidden-kinds",
+    "free-target",
+    "freeze-window",
+    "gitops-owned",
+    "guards-stay",
+    "image-digest",
+    "known-images",
+    "known-writes",
+    "last-replica",
+    "metadata-stays",
+    "modelled-strategies",
+    "needs-person",
+    "no-host-access",
+    "no-latest-image",
+    "no-new-capabilities",
+    "no-new-privilege",
+    "no-new-secrets",
+    "node-writes",
+    "one-writer",
+    "paused-rollout",
+    "pod-isolation",
+    "probes-stay",
+    "quota-headroom",
+    "rate-limit",
+    "resource-steps",
+    "restart-storm",
+    "rollout-settled",
+    "same-repository",
+    "same-service-account",
+    "scale-step",
+    "scheduling-stays",
+    "selectors-stay",
+    "system-namespaces",
+    "traffic-shift",
+];
+
+/// The kustomization over [`GUARDRAILS`].
+pub(crate) fn guardrails_kustomization() -> String {
+    let resources: String = GUARDRAILS.iter().map(|(file, _)| format!("  - {file}\n")).collect();
+    format!(
+        "# What no repair may do, whatever the seats vote. Take out a line and its guardrail is not installed.\napiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}"
+    )
+}
 
 /// The text of a file in the table.
 pub(crate) fn text(path: &str) -> Option<&'static str> {
@@ -88,5 +151,15 @@ mod tests {
         let mut known: Vec<_> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
         known.sort();
         assert_eq!(known, found);
+    }
+
+    #[test]
+    fn every_guardrail_of_the_library_is_carried() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/library");
+        let mut found = Vec::new();
+        walk(&folder, &folder, &mut found);
+        found.retain(|name| name != "given.yaml" && !name.ends_with(".cases.yaml"));
+        found.sort();
+        assert_eq!(GUARDRAILS.iter().map(|(name, _)| *name).collect::<Vec<_>>(), found);
     }
 }

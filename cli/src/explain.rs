@@ -1,36 +1,86 @@
-//! `explain`: what a rule means and what to do about it. The text of a refusal says what was seen; this says why there is such
-//! a rule at all.
+//! `explain`: what a rule means and what to do about it, and why the attempts of an incident were refused or let through. The
+//! text of a refusal says what was seen, cut short; this says why there is such a rule at all, and the whole of what is on
+//! record.
+
+mod incident;
+
+use std::process::ExitCode;
 
 use anyhow::bail;
+use assent_core::ids::IncidentUid;
 use assent_core::refusal::Rule;
+use serde_json::json;
 
-use crate::output::{bold, table};
+use crate::connect::ConnectArgs;
+use crate::output::{Format, bold, table};
+use crate::record::LedgerArgs;
 
 /// Flags of `explain`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   kubectl assent explain                 list every rule
-  kubectl assent explain quorum          a refusal says `assent[quorum]: …`")]
+  kubectl assent explain quorum          a refusal says `assent[quorum]: …`
+  kubectl assent explain 01890a5d-ac96-774b-bcce-b302099a8057
+                                         every attempt of an incident: which guardrail, which validation, which field
+                                         had which value, what would have passed
+  kubectl assent explain 01890a5d-ac96-774b-bcce-b302099a8057 --ledger ledger.ndjson -o json")]
 pub(crate) struct ExplainArgs {
-    /// Code of the rule, as it stands in brackets in a refusal.
-    #[arg(value_name = "RULE")]
-    rule: Option<String>,
+    /// Code of the rule, as it stands in brackets in a refusal, or an Incident-UID.
+    #[arg(value_name = "RULE|UID")]
+    what: Option<String>,
+    /// The ledger, for an incident.
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    /// How to print the answer.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
 }
 
-pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
-    let Some(code) = &args.rule else {
-        let rows: Vec<Vec<String>> = ALL.iter().map(|rule| vec![rule.code(), text(*rule).0.to_owned()]).collect();
+pub(crate) async fn run(args: &ExplainArgs, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
+    if let Some(what) = &args.what
+        && is_uuid(what)
+    {
+        let incident = IncidentUid::try_from(what.clone()).map_err(|reason| anyhow::anyhow!("`{what}`: {reason}; `kubectl assent incidents` lists them"))?;
+        return incident::run(&incident, &args.ledger, args.output, connect).await;
+    }
+    rules(args).map(|()| ExitCode::SUCCESS)
+}
+
+/// Whether somebody means an incident, though perhaps not one that can be.
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && text.chars().filter(|letter| *letter == '-').count() == 4 && text.chars().all(|letter| letter == '-' || letter.is_ascii_hexdigit())
+}
+
+fn rules(args: &ExplainArgs) -> anyhow::Result<()> {
+    let chosen: Vec<Rule> = match &args.what {
+        None => ALL.to_vec(),
+        Some(code) => {
+            let code = code.trim_start_matches("assent[").trim_end_matches(']');
+            let Some(rule) = rule(code) else {
+                bail!(
+                    "there is no rule `{code}`, and it is no Incident-UID; `kubectl assent explain` lists the rules, `kubectl assent incidents` the incidents"
+                );
+            };
+            vec![rule]
+        }
+    };
+    if args.output == Format::Json {
+        let told = |rule: &Rule| json!({"rule": rule.code(), "meaning": text(*rule).0, "remedy": text(*rule).1});
+        let rules: Vec<serde_json::Value> = chosen.iter().map(told).collect();
+        anstream::println!("{}", serde_json::to_string_pretty(&rules)?);
+    } else if let (Some(_), [rule]) = (&args.what, chosen.as_slice()) {
+        let (meaning, remedy) = text(*rule);
+        anstream::println!("{}\n  {meaning}\n  {remedy}", bold(&rule.code()));
+    } else {
+        let rows: Vec<Vec<String>> = chosen.iter().map(|rule| vec![rule.code(), text(*rule).0.to_owned()]).collect();
         anstream::print!("{}", table(&["RULE", "MEANING"], &rows));
-        return Ok(());
-    };
-    let code = code.trim_start_matches("assent[").trim_end_matches(']');
-    let Some(rule) = ALL.into_iter().find(|rule| rule.code() == code) else {
-        bail!("there is no rule `{code}`; `kubectl assent explain` lists them");
-    };
-    let (meaning, remedy) = text(rule);
-    anstream::println!("{}\n  {meaning}\n  {remedy}", bold(&rule.code()));
+    }
     Ok(())
+}
+
+fn rule(code: &str) -> Option<Rule> {
+    ALL.into_iter().find(|rule| rule.code() == code)
 }
 
 const ALL: [Rule; 32] = [

@@ -31,6 +31,7 @@ A first hour:
   kubectl assent check                        is the installation what the threat model counts on?
   kubectl assent incidents                    what happened
   kubectl assent audit UID                    the story of one incident, step by step
+  kubectl assent explain UID                  why its attempts were refused or let through, value by value
   kubectl assent verify UID                   prove its decision again, believing nobody
   kubectl assent pause --reason WHY           stop every apply, now")]
 pub struct Args {
@@ -63,7 +64,7 @@ enum Command {
     /// Test, lint, expand and export guardrails at a desk
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
-    /// Explain a rule that refused something
+    /// Explain a rule that refused something, or every verdict on an incident
     Explain(explain::ExplainArgs),
     /// Print the custom resource definitions
     Crds,
@@ -87,8 +88,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Ledger(command) => ledger::run(command, connect).await,
         Command::Pause(args) => pause::pause(args, connect).await.map(done),
         Command::Resume => pause::resume(connect).await.map(done),
-        Command::Policy(command) => policy::run(command),
-        Command::Explain(args) => explain::run(args).map(done),
+        Command::Policy(command) => policy::run(command, connect).await,
+        Command::Explain(args) => explain::run(args, connect).await,
         Command::Crds => crds::print().map(done),
         Command::Version => {
             anstream::println!("kubectl-assent {}", env!("CARGO_PKG_VERSION"));

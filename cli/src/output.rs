@@ -48,7 +48,7 @@ fn styled(style: Style, text: &str) -> String {
 /// Rows under a header, padded to the widest cell; the last column is not padded.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| visible(cell));
         cells.chain(header.get(column).map(|title| title.chars().count())).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
@@ -57,7 +57,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         let mut text = String::new();
         for (cell, width) in cells.zip(&widths) {
             // Writing to a String cannot fail.
-            let _ = write!(text, "{cell:width$}   ");
+            let _ = write!(text, "{cell}{:fill$}   ", "", fill = width.saturating_sub(visible(cell)));
         }
         out.push_str(&style.map_or_else(|| text.trim_end().to_owned(), |style| styled(style, text.trim_end())));
         out.push('\n');
@@ -67,4 +67,20 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         line(&mut row.iter().map(String::as_str), None);
     }
     out
+}
+
+/// Characters of a cell that take up room.
+fn visible(cell: &str) -> usize {
+    anstream::adapter::strip_str(cell).map(|part| part.chars().count()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_below_each_other_whatever_their_colours() {
+        let text = table(&["", "NAME"], &[vec![bad("error"), "a".into()], vec!["x".into(), "b".into()]]);
+        assert_eq!(anstream::adapter::strip_str(&text).to_string(), "        NAME\nerror   a\nx       b\n");
+    }
 }

@@ -2,7 +2,9 @@
 //! asked, and nothing is written but what was asked for.
 
 mod read;
+mod replay;
 mod test;
+mod types;
 
 use std::process::ExitCode;
 
@@ -14,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::connect::ConnectArgs;
 use crate::output::{Format, bad, good, table, warn};
 use read::{Sources, read};
 
@@ -32,6 +35,8 @@ pub(crate) enum PolicyCommand {
     Test(test::TestArgs),
     /// Say what does not load, what has no effect, and what is not covered
     Lint(LintArgs),
+    /// Say what guardrails would have done to the requests in an API server's audit log
+    Replay(replay::ReplayArgs),
     /// Derive rules for workloads from rules for Pods
     Expand(ExpandArgs),
     /// Write native ValidatingAdmissionPolicies, so that the rules hold where Assent's gate is not
@@ -43,12 +48,15 @@ pub(crate) enum PolicyCommand {
 #[command(after_help = "\
 Examples:
   kubectl assent policy lint guardrails/
-  kubectl assent policy lint guardrails/ -o json
+  kubectl assent policy lint guardrails/ --server               types too, by what the cluster describes
+  kubectl assent policy lint guardrails/ --openapi schemas/ -o json
 
-The exit code is 1 when something does not load. A gap in the coverage is told and is no failure.")]
+The exit code is 1 when something does not load or cannot be right. A gap in the coverage is told and is no failure.")]
 pub(crate) struct LintArgs {
     #[command(flatten)]
     from: From,
+    #[command(flatten)]
+    types: types::TypesArgs,
     /// How to print the answer.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -91,17 +99,19 @@ struct Finding {
     fatal: bool,
 }
 
-pub(crate) fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(command: &PolicyCommand, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Test(args) => test::run(args),
-        PolicyCommand::Lint(args) => lint(args),
+        PolicyCommand::Lint(args) => lint(args, connect).await,
+        PolicyCommand::Replay(args) => replay::run(args),
         PolicyCommand::Expand(args) => expand(args).map(|()| ExitCode::SUCCESS),
         PolicyCommand::Export(args) => export(args).map(|()| ExitCode::SUCCESS),
     }
 }
 
-fn lint(args: &LintArgs) -> anyhow::Result<ExitCode> {
+async fn lint(args: &LintArgs, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let sources = read(&args.from.paths)?;
+    sources.ensure_policies(&args.from.paths)?;
     let set = Set::new(sources.policies.clone(), sources.bindings.clone());
     let mut findings: Vec<Finding> = set
         .problems()
@@ -119,7 +129,10 @@ fn lint(args: &LintArgs) -> anyhow::Result<ExitCode> {
     }));
     // What does not load has been told of; the rest is looked at.
     let (policies, bindings) = sources.loadable();
-    findings.extend(lint::gaps(&policies, &bindings).into_iter().map(|gap| Finding { name: gap.name, code: gap.code.into(), text: gap.text, fatal: false }));
+    let mut gaps = lint::gaps(&policies, &bindings);
+    gaps.retain(|gap| !findings.iter().any(|known| known.name == gap.name && known.code == gap.code));
+    findings.extend(gaps.into_iter().map(|gap| Finding { name: gap.name, code: gap.code.into(), text: gap.text, fatal: false }));
+    findings.extend(types::findings(&args.types, connect, &sources, &policies).await?);
     let failed = findings.iter().any(|finding| finding.fatal);
     match args.output {
         Format::Json => anstream::println!("{}", serde_json::to_string_pretty(&findings).context("print as json")?),
@@ -135,7 +148,7 @@ fn lint(args: &LintArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn expand(args: &ExpandArgs) -> anyhow::Result<()> {
-    let (policies, bindings) = read(&args.from.paths)?.parsed()?;
+    let (policies, bindings) = parsed(&args.from)?;
     let expansion = expand::expand(&policies, &bindings);
     let objects = expansion.policies.iter().map(|(name, spec)| object("Guardrail", name, spec));
     let objects = objects.chain(expansion.bindings.iter().map(|(name, spec)| object("GuardrailBinding", name, spec)));
@@ -143,10 +156,16 @@ fn expand(args: &ExpandArgs) -> anyhow::Result<()> {
 }
 
 fn export(args: &ExportArgs) -> anyhow::Result<()> {
-    let (policies, bindings) = read(&args.from.paths)?.parsed()?;
+    let (policies, bindings) = parsed(&args.from)?;
     let only_for = (!args.for_everybody).then_some(assent_api::names::EXECUTOR_USER);
     let export = export::export(&policies, &bindings, only_for);
     print(&export.objects, &export.left)
+}
+
+fn parsed(from: &From) -> anyhow::Result<Parsed> {
+    let sources = read(&from.paths)?;
+    sources.ensure_policies(&from.paths)?;
+    sources.parsed()
 }
 
 fn object(kind: &str, name: &str, spec: &impl Serialize) -> Value {

@@ -61,12 +61,21 @@ pub fn cache_dir() -> PathBuf {
 /// # Errors
 /// When the Go toolchain is missing, the build fails or the cache cannot be written.
 pub fn binary() -> Result<PathBuf> {
-    built("node", ".", &SOURCES)
+    built("node", &SOURCES, ".", &SOURCES, &node_flags())
+}
+
+/// Path of a program of another project, built first if the cache lacks it: `package` of the Go module that `sources` are
+/// (its `go.mod` and `go.sum` by name and text). Blocks.
+///
+/// # Errors
+/// As [`binary`].
+pub fn program(name: &str, sources: &[(&str, &str)], package: &str) -> Result<PathBuf> {
+    built(name, sources, package, sources, "-s -w")
 }
 
 /// Path of the static program that holds a pod's namespaces open, built first if the cache lacks it. Blocks.
 pub(crate) fn pause() -> Result<PathBuf> {
-    built("pause", "./pause", &SOURCES[..1])
+    built("pause", &SOURCES, "./pause", &SOURCES[..1], &node_flags())
 }
 
 /// Fails with the packages to install when the operating system lacks a part that a node needs.
@@ -85,7 +94,7 @@ pub(crate) fn check_system() -> Result<()> {
     Err(Error::Missing { programs: missing.join(", "), packages: PACKAGES.to_owned() })
 }
 
-fn built(name: &str, package: &str, keyed_by: &[(&str, &str)]) -> Result<PathBuf> {
+fn built(name: &str, sources: &[(&str, &str)], package: &str, keyed_by: &[(&str, &str)], flags: &str) -> Result<PathBuf> {
     let cache = cache_dir();
     let target = cache.join(format!("{name}-{}", key(keyed_by)));
     if target.is_file() {
@@ -100,7 +109,7 @@ fn built(name: &str, package: &str, keyed_by: &[(&str, &str)]) -> Result<PathBuf
         return Ok(target);
     }
     let module = tempfile::Builder::new().prefix("module-").tempdir_in(&cache).map_err(Error::file("create a folder in", &cache))?;
-    for (file, text) in SOURCES {
+    for (file, text) in sources {
         let path = module.path().join(file);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
@@ -108,7 +117,7 @@ fn built(name: &str, package: &str, keyed_by: &[(&str, &str)]) -> Result<PathBuf
         fs::write(&path, text).map_err(Error::file("write", &path))?;
     }
     let output = module.path().join("built");
-    go_build(module.path(), package, &output, name)?;
+    go_build(module.path(), package, &output, name, flags)?;
     fs::set_permissions(&output, fs::Permissions::from_mode(0o755)).map_err(Error::file("make executable", &output))?;
     fs::rename(&output, &target).map_err(Error::file("move into place", &target))?;
     Ok(target)
@@ -125,19 +134,21 @@ fn key(sources: &[(&str, &str)]) -> String {
     hex::encode(&digest.finalize()[..6])
 }
 
-fn go_build(module: &Path, package: &str, output: &Path, name: &str) -> Result<()> {
+/// Without these the servers call themselves v0.0.0 and clients misbehave.
+fn node_flags() -> String {
     let variable = "k8s.io/component-base/version.git";
     let mut numbers = KUBERNETES_VERSION.trim_start_matches('v').split('.');
     let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-    // Without these the servers call themselves v0.0.0 and clients misbehave.
-    let flags = format!("-s -w -X {variable}Version={KUBERNETES_VERSION} -X {variable}Major={major} -X {variable}Minor={minor}");
+    format!("-s -w -X {variable}Version={KUBERNETES_VERSION} -X {variable}Major={major} -X {variable}Minor={minor}")
+}
+
+fn go_build(module: &Path, package: &str, output: &Path, name: &str, flags: &str) -> Result<()> {
     let mut command = Command::new("go");
     command.current_dir(module).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
-    command.args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", &flags, "-o"]).arg(output).arg(package);
+    command.args(["build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o"]).arg(output).arg(package);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .map_err(|source| Error::Start { program: "go (the node program is built from Go modules; install a Go toolchain)".to_owned(), source })?;
+    let mut child =
+        command.spawn().map_err(|source| Error::Start { program: "go (it is built from Go modules; install a Go toolchain)".to_owned(), source })?;
     let progress = Progress::start(format!("building the {name} program, once (several minutes from nothing)"));
     // Keeps the last lines only: a cold build prints a line for every one of some thousand packages.
     let mut tail: std::collections::VecDeque<String> = std::collections::VecDeque::new();

@@ -195,8 +195,8 @@ pub(crate) fn start_controllers(binary: &Path, at: &Surroundings) -> Result<Proc
     at.start("kube-controller-manager", binary, arguments)
 }
 
-/// The files whose text depends on who may write what: everything of ours in full, writes to workloads with their body,
-/// the rest by its head, and nothing of the background noise.
+/// The files whose text depends on who may write what: everything of ours and writes to workloads in full, the rest by
+/// its head, and nothing of the background noise.
 fn audit_policy() -> Value {
     json!({
         "apiVersion": "audit.k8s.io/v1",
@@ -207,7 +207,7 @@ fn audit_policy() -> Value {
             { "level": "None", "nonResourceURLs": ["/readyz*", "/livez*", "/healthz*", "/version", "/openapi*", "/api*"] },
             { "level": "RequestResponse", "resources": [{ "group": "assent.dev" }] },
             {
-                "level": "Request",
+                "level": "RequestResponse",
                 "verbs": ["create", "update", "patch", "delete", "deletecollection"],
                 "resources": [
                     { "group": "apps" },

@@ -21,7 +21,7 @@ mod scratch;
 mod sysctl;
 
 pub use access::Access;
-pub use binary::{KUBERNETES_VERSION, binary, cache_dir};
+pub use binary::{KUBERNETES_VERSION, binary, cache_dir, program};
 pub use cluster::{Cluster, api_only};
 pub use command::{Args, run};
 pub use error::{Error, Result};

@@ -21,7 +21,7 @@ use crate::refusal::{Refusal, Rule};
 pub use authority::{allows, permits_deletion};
 pub use difference::{describe_difference, permitted};
 pub use quorum::prove;
-pub use write::{Admitted, as_left, judge_write};
+pub use write::{Admitted, as_left, concerned, judge_write};
 
 /// Field manager of the executor's writes: no other is admitted, and its own entry in `managedFields` does not count.
 pub const FIELD_MANAGER: &str = "assent-executor";
@@ -52,6 +52,8 @@ pub struct Facts {
     pub blueprint: Option<BlueprintFacts>,
     /// Digest of the set of guardrails in force.
     pub guardrails: Digest,
+    /// When anybody last wrote a guardrail, a binding of one or a freeze window that still exists.
+    pub rules_changed_at: Option<UnixMillis>,
     /// What the guardrails say of this request.
     pub guardrail_denial: Option<Refusal>,
     /// The target as it is now.
@@ -135,7 +137,8 @@ pub fn judge_plan(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
     if inverse != plan.inverse {
         return Err(Refusal::new(Rule::Revert, "the plan's inverse would not restore the target as it is", "the inverse of the action on the target as it is"));
     }
-    extends(facts, plan)
+    extends(facts, plan)?;
+    authority::guardrails(facts)
 }
 
 /// The plan's ledger is the one of the newest plan, or the one that people put in its place, with entries added at its end.

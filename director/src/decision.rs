@@ -64,6 +64,7 @@ fn judge(cluster: &str, roster: &Roster, stored: &[Ballot], incident: &IncidentU
             paused: None,
             blueprint: None,
             guardrails: Digest::of_bytes(b""),
+            rules_changed_at: None,
             guardrail_denial: None,
             target: None,
             configurations: Vec::new(),

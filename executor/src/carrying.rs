@@ -10,13 +10,13 @@ use assent_core::ids::UnixMillis;
 use assent_core::plan::Plan;
 use assent_core::refusal::Refusal;
 use assent_core::verification::{Progress, Reading, judge};
+use assent_live::{Live, change, own_clock, unavailable};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::backoff::Backoff;
 use crate::gate;
-use crate::live::{Live, own_clock};
-use crate::planning::{Times, change, inverse};
+use crate::planning::{Times, inverse};
 use crate::record::{Entry, Ledger};
 use crate::signals::Signals;
 use crate::status::Status;
@@ -57,7 +57,7 @@ impl Carrier {
     /// object is no plan.
     pub(crate) async fn carry(&self, stored: &Remediation, gate_seen: bool) -> Result<RemediationPhase, Refusal> {
         let plan = parse_plan(stored)?;
-        let created_at = assent_api::facts::created_at(stored).ok_or_else(|| crate::live::unavailable("the plan has no creation time"))?;
+        let created_at = assent_api::facts::created_at(stored).ok_or_else(|| unavailable("the plan has no creation time"))?;
         let mut journey = Journey {
             carrier: self,
             plan,
@@ -137,11 +137,11 @@ impl Journey<'_> {
     async fn prepare_and_put(&mut self, target: &Value) -> Result<(), Refusal> {
         let live = &self.carrier.live;
         if !self.gate_seen {
-            let roster = live.roster().await?.0?;
+            let roster = live.roster().await?.value?;
             gate::check(live, &roster, &self.plan.proposal.target, target).await?;
             self.gate_seen = true;
         }
-        let change = change(live, &self.plan, target).await?;
+        let change = change(live, &self.plan.proposal, target).await?;
         let write = self.plan.proposal.action.act().write();
         let writer = Writer { client: live.client(), incident: &self.plan.incident };
         match writer.put(&write, &self.plan.proposal.target, &change.new, Step::Apply).await {
@@ -150,7 +150,7 @@ impl Journey<'_> {
                 self.backoff.reset();
                 Ok(())
             }
-            Answer::Changed(message) | Answer::Transient(message) => Err(crate::live::unavailable(message)),
+            Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(message)),
             Answer::Refused(message) => Err(crate::writes::verbatim(assent_core::refusal::Rule::Authority, &format!("the write was refused: {message}"))),
         }
     }

@@ -8,10 +8,10 @@ use assent_core::consensus::Roster;
 use assent_core::ids::IncidentUid;
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Target;
+use assent_live::{Live, scale_of, unavailable};
 use serde_json::Value;
 
-use crate::live::{Live, unavailable};
-use crate::writes::{Answer, Step, Writer, code, scale_of};
+use crate::writes::{Answer, Step, Writer, code};
 
 /// The native policies behind the gate; each has a binding of its own name.
 const POLICIES: [&str; 3] = ["assent-ballots", "assent-gate-protection", "assent-executor-limits"];
@@ -28,7 +28,7 @@ pub(crate) async fn check(live: &Live, roster: &Roster, target: &Target, workloa
 
 async fn configuration(live: &Live, roster: &Roster) -> Result<(), Refusal> {
     let path = format!("{ADMISSION}/validatingwebhookconfigurations/{}", names::GATE_CONFIGURATION);
-    let found = live.get(&path).await?.ok_or_else(|| refuse("the gate's webhook configuration does not exist"))?;
+    let found = live.object(&path).await?.ok_or_else(|| refuse("the gate's webhook configuration does not exist"))?;
     let digest = gate::configuration_digest(&found).map_err(|error| refuse(format!("the gate's webhook configuration has no digest: {error}")))?;
     if digest != roster.gate {
         return Err(refuse(format!("the gate's webhook configuration has digest {:.12}, and the roster pins {:.12}", digest.as_str(), roster.gate.as_str())));
@@ -37,9 +37,9 @@ async fn configuration(live: &Live, roster: &Roster) -> Result<(), Refusal> {
 }
 
 async fn native_policy(live: &Live, name: &str) -> Result<(), Refusal> {
-    let policy = live.get(&format!("{ADMISSION}/validatingadmissionpolicies/{name}")).await?;
+    let policy = live.object(&format!("{ADMISSION}/validatingadmissionpolicies/{name}")).await?;
     let policy = policy.ok_or_else(|| refuse(format!("the native policy `{name}` does not exist")))?;
-    let binding = live.get(&format!("{ADMISSION}/validatingadmissionpolicybindings/{name}")).await?;
+    let binding = live.object(&format!("{ADMISSION}/validatingadmissionpolicybindings/{name}")).await?;
     let binding = binding.ok_or_else(|| refuse(format!("the native policy `{name}` is not bound")))?;
     enforced(name, &policy, &binding).map_err(refuse)
 }

@@ -1,22 +1,19 @@
 //! What the guardrails say of a plan and of its write, asked before the gate is: the same function, about the same requests.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use assent_api::names::{self, accounts};
 use assent_api::resources::Remediation;
 use assent_core::plan::Plan;
 use assent_core::refusal::{Refusal, Rule};
+use assent_live::{Asked, Authority, Change, Live, Subject};
 use assent_policies::spec::Operation;
-use assent_policies::{Kind, Namespace, Request, Resource, Set, User};
+use assent_policies::{Kind, Resource, User};
 use serde_json::{Value, json};
 
-use crate::live::Live;
-use crate::planning::Change;
+use crate::explaining;
 use crate::writes::verbatim;
 
-/// How long guardrails may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// What the API server says of every user that it knows.
 const AUTHENTICATED: &str = "system:authenticated";
 
@@ -36,15 +33,22 @@ struct Future {
     old_object: Value,
 }
 
-/// The first refusal among the guardrails that speak of the plan's write, or of the plan.
-pub(crate) async fn denial(live: &Live, guardrails: &Set, plan: &Plan, change: &Change) -> Result<Option<Refusal>, Refusal> {
-    for future in [write(plan, change), stored(plan)?] {
-        let namespace = if future.needs_namespace(guardrails) { Some(live.namespace(&future.namespace).await?) } else { None };
-        if let Some(refusal) = future.refusal(guardrails, namespace.as_ref()) {
-            return Ok(Some(refusal));
-        }
-    }
-    Ok(None)
+/// What was said of the plan's write and of the plan.
+pub(crate) struct Said {
+    /// The first refusal.
+    pub(crate) refusal: Option<Refusal>,
+    /// All of it, for the ledger.
+    pub(crate) record: Value,
+}
+
+/// What the guardrails say of the plan's write, and of the plan.
+pub(crate) async fn said(live: &Live, authority: &Authority, plan: &Plan, change: &Change, workload: &Value) -> Result<Said, Refusal> {
+    let [write, stored] = [write(plan, change), stored(plan)?];
+    let subject = Subject { incident: &plan.incident, proposal: &plan.proposal, change, workload, plan: &stored.name };
+    let write = live.said(authority, &write.asked(), Ok(subject)).await;
+    let plan = live.said(authority, &stored.asked(), Ok(subject)).await;
+    let record = explaining::record(&[("write", &write.outcome), ("plan", &plan.outcome)], write.facts.as_ref().or(plan.facts.as_ref()));
+    Ok(Said { refusal: write.outcome.refusal().or_else(|| plan.outcome.refusal()), record })
 }
 
 fn write(plan: &Plan, change: &Change) -> Future {
@@ -95,23 +99,8 @@ fn kind_of(object: &Value) -> (String, String, String) {
 // === impl Future ===
 
 impl Future {
-    fn needs_namespace(&self, guardrails: &Set) -> bool {
-        guardrails.needs(&self.request(Namespace::NotGiven)).namespace
-    }
-
-    fn refusal(&self, guardrails: &Set, namespace: Option<&Option<Value>>) -> Option<Refusal> {
-        let namespace = match namespace {
-            None => Namespace::NotGiven,
-            Some(None) => Namespace::Missing,
-            Some(Some(found)) => Namespace::Known(found),
-        };
-        let started = Instant::now();
-        let late = || started.elapsed() > PATIENCE;
-        guardrails.evaluate(&Request { deadline: &late, ..self.request(namespace) }).refusal()
-    }
-
-    fn request<'a>(&'a self, namespace_object: Namespace<'a>) -> Request<'a> {
-        Request {
+    fn asked(&self) -> Asked<'_> {
+        Asked {
             kind: Kind { group: &self.kind.0, version: &self.kind.1, kind: &self.kind.2 },
             resource: Resource { group: &self.resource.0, version: &self.resource.1, resource: &self.resource.2 },
             subresource: &self.subresource,
@@ -122,8 +111,7 @@ impl Future {
             options: &self.options,
             object: &self.object,
             old_object: &self.old_object,
-            namespace_object,
-            ..Request::default()
+            ..Asked::default()
         }
     }
 }

@@ -7,9 +7,9 @@
 
 mod backoff;
 mod carrying;
+mod explaining;
 mod gate;
 mod guardrails;
-mod live;
 mod metrics;
 mod planning;
 mod record;
@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use assent_core::plan::{MAX_EXPIRY_MS, MAX_REVERT_MS};
+use assent_live::Live;
 use assent_runtime::admin::{Admin, AdminArgs, Readiness};
 use assent_runtime::kube::KubeArgs;
 use assent_runtime::metrics::registry::Registry;
@@ -31,7 +32,6 @@ use assent_runtime::telemetry::{self, LogArgs};
 use assent_runtime::workload::{Workload, WorkloadArgs};
 
 use carrying::Carrier;
-use live::Live;
 use metrics::Metrics;
 use planning::{Planner, Times};
 use record::Ledger;

@@ -5,9 +5,7 @@
 use assent_api::names;
 use assent_api::parse_plan;
 use assent_api::resources::{Incident, Remediation};
-use assent_core::action::{self, Action};
 use assent_core::ballot::Proposal;
-use assent_core::canonical::Digest;
 use assent_core::ids::IncidentUid;
 use assent_core::incident::Mode;
 use assent_core::ledger::{Position, Proof};
@@ -15,15 +13,15 @@ use assent_core::plan::{self, BlueprintPin, LedgerPin, Plan};
 use assent_core::proof::{self, Facts};
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Target;
+use assent_live::{Authority, Change, Live, change, object_of, unavailable};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::gate;
 use crate::guardrails;
-use crate::live::{Live, unavailable};
 use crate::record::{Entry, Ledger};
-use crate::writes::{Answer, Step, Writer, code, object_of, verbatim};
+use crate::writes::{Answer, Step, Writer, code, verbatim};
 
 /// What a decision says to do.
 #[derive(Clone, Debug)]
@@ -49,6 +47,8 @@ pub(crate) enum NoPlan {
     Left(String),
     /// It may not be done.
     Refused(Refusal),
+    /// A rule refuses it after guardrails were asked, and this is what they said, for the ledger.
+    Judged(Refusal, Value),
     /// Nobody judged it: to be tried again.
     Later(Refusal),
 }
@@ -57,6 +57,15 @@ impl From<Refusal> for NoPlan {
     fn from(refusal: Refusal) -> Self {
         // The ledger's head moves while we plan, and the director may be restarting.
         if matches!(refusal.rule, Rule::Unavailable | Rule::Ledger) { Self::Later(refusal) } else { Self::Refused(refusal) }
+    }
+}
+
+impl NoPlan {
+    fn judged(refusal: Refusal, record: &Value) -> Self {
+        match Self::from(refusal) {
+            Self::Refused(refusal) => Self::Judged(refusal, record.clone()),
+            other => other,
+        }
     }
 }
 
@@ -74,14 +83,14 @@ impl Planner {
     pub(crate) async fn plan(&self, decided: &Decided) -> Result<Remediation, NoPlan> {
         let Decided { incident, epoch, proposal } = decided;
         let target = &proposal.target;
-        plain_names(target)?;
+        assent_live::plain_names(target)?;
         let name = plan::name(&self.live.cluster().await?, incident, *epoch, proposal).map_err(|error| verbatim(Rule::Payload, &error.to_string()))?;
         if let Some(stored) = self.stored(&name).await? {
             return Ok(stored);
         }
         match self.make(decided, &name).await {
             // Another executor may have stored the plan, and even carried it out, while we judged it.
-            Err(NoPlan::Refused(refusal)) => self.stored(&name).await?.ok_or(NoPlan::Refused(refusal)),
+            Err(no @ (NoPlan::Refused(_) | NoPlan::Judged(..))) => self.stored(&name).await?.ok_or(no),
             made => made,
         }
     }
@@ -90,21 +99,23 @@ impl Planner {
         let Decided { incident, epoch, proposal } = decided;
         let target = &proposal.target;
         self.concerns_us(incident, target).await?;
-        let (mut facts, guardrails) = self.live.facts(incident, target).await?;
-        let roster = facts.roster.clone().map_err(|reason| verbatim(Rule::NoRoster, &reason))?;
-        let workload = facts.target.clone().ok_or_else(|| stale("the target does not exist"))?;
+        let workload = self.live.workload(target).await?.ok_or_else(|| stale("the target does not exist"))?;
+        let mut authority = self.live.authority(incident, Some(target), Some(workload.clone())).await?;
+        let roster = authority.facts.roster.clone().map_err(|reason| verbatim(Rule::NoRoster, &reason))?;
         if Target::of(&workload).map_err(|reason| stale(&reason))? != *target {
             return Err(stale(&format!("{target} is not as the seats judged it")).into());
         }
         gate::check(&self.live, &roster, target, &workload).await?;
-        let mut plan = self.draft(decided, &facts, &workload)?;
-        let change = change(&self.live, &plan, &workload).await?;
-        facts.guardrail_denial = guardrails::denial(&self.live, &guardrails, &plan, &change).await?;
+        let mut plan = self.draft(decided, &authority.facts, &workload)?;
+        let change = change(&self.live, proposal, &workload).await?;
+        let said = guardrails::said(&self.live, &authority, &plan, &change, &workload).await?;
+        authority.facts.guardrail_denial = said.refusal;
+        let Authority { facts, .. } = authority;
         // Once before the intent is recorded, so that the record holds no intent that could never be admitted …
-        proof::judge_plan(&facts, &plan)?;
+        proof::judge_plan(&facts, &plan).map_err(|refusal| NoPlan::judged(refusal, &said.record))?;
         let body = json!({
             "plan": name, "action": proposal.action.act().describe(), "target": target.to_string(), "epoch": epoch,
-            "targetUid": target.uid, "targetGeneration": target.generation,
+            "targetUid": target.uid, "targetGeneration": target.generation, "guardrails": said.record,
         });
         let since = plan.ledger.head.sequence;
         let (head, proof) = self.ledger.append(&Entry { incident, kind: "apply-intended", plan: name, body }, since).await?;
@@ -200,49 +211,10 @@ impl Planner {
     }
 }
 
-/// A write: the object before and after.
-pub(crate) struct Change {
-    pub(crate) old: Value,
-    pub(crate) new: Value,
-}
-
-/// The voted change of `workload`, by the action's own function.
-pub(crate) async fn change(live: &Live, plan: &Plan, workload: &Value) -> Result<Change, Refusal> {
-    let material = material(live, plan).await?;
-    let act = plan.proposal.action.act();
-    let old = object_of(&act.write(), workload);
-    let new = act.expected(&old, material.as_ref()).map_err(|reason| verbatim(Rule::Difference, &reason))?;
-    if new == old {
-        return Err(stale("the target already is as voted, so the write would change nothing"));
-    }
-    Ok(Change { old, new })
-}
-
 /// What the inverse makes of `workload`; `None` when there is nothing to restore.
 pub(crate) fn inverse(plan: &Plan, workload: &Value) -> Result<Option<Value>, Refusal> {
     let old = object_of(&plan.proposal.action.act().write(), workload);
     plan.inverse.expected(&old).map_err(|reason| verbatim(Rule::Revert, &reason))
-}
-
-/// Content that the action names by digest only: the pod template, from whichever ReplicaSet still has it.
-async fn material(live: &Live, plan: &Plan) -> Result<Option<Value>, Refusal> {
-    let Action::RollbackWorkload(rollback) = &plan.proposal.action else { return Ok(None) };
-    let path = format!("/apis/apps/v1/namespaces/{}/replicasets", plan.proposal.target.namespace);
-    let list = live.get(&path).await?.unwrap_or(Value::Null);
-    let templates = list.get("items").and_then(Value::as_array).into_iter().flatten().filter_map(|set| set.pointer("/spec/template"));
-    let found = templates.map(action::template_without_hash).find(|template| Digest::of(template).is_ok_and(|digest| digest == rollback.template));
-    found.map(Some).ok_or_else(|| stale("no ReplicaSet holds the pod template to roll back to"))
-}
-
-/// Names go into paths, so they must be names and nothing else.
-fn plain_names(target: &Target) -> Result<(), Refusal> {
-    let plain =
-        |name: &str| !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
-    let modelled = (target.api_version.as_str(), target.kind.as_str()) == ("apps/v1", "Deployment");
-    if !modelled || !plain(&target.namespace) || !plain(&target.name) || target.name.starts_with('.') || target.namespace.starts_with('.') {
-        return Err(Refusal::new(Rule::ForbiddenTarget, format!("`{:.80}` is no target", target.to_string()), "a Deployment of apps/v1"));
-    }
-    Ok(())
 }
 
 fn no_blueprint() -> BlueprintPin {
@@ -251,32 +223,4 @@ fn no_blueprint() -> BlueprintPin {
 
 fn stale(reason: &str) -> Refusal {
     Refusal::new(Rule::Stale, reason, "the object with the uid, generation and spec that the seats judged")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_names_of_deployments_go_into_paths() {
-        let judge = |kind: &str, namespace: &str, name: &str| {
-            let text = |text: &str| text.to_owned();
-            let spec = Digest::of_bytes(b"");
-            plain_names(&Target {
-                api_version: text("apps/v1"),
-                kind: text(kind),
-                namespace: text(namespace),
-                name: text(name),
-                uid: text("u"),
-                generation: 1,
-                spec,
-            })
-        };
-        assert_eq!(judge("Deployment", "shop", "orders.v2-a"), Ok(()));
-        assert!(judge("StatefulSet", "shop", "orders").is_err());
-        for bad in ["", "..", "a/b", "a?dryRun=All", "a%2fb", "Orders", "a b", &"a".repeat(254)] {
-            assert!(judge("Deployment", "shop", bad).is_err(), "{bad}");
-            assert!(judge("Deployment", bad, "orders").is_err(), "{bad}");
-        }
-    }
 }

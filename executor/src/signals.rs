@@ -12,12 +12,11 @@ use assent_api::proto::seat_client::SeatClient;
 use assent_core::ballot::Principal;
 use assent_core::ids::UnixMillis;
 use assent_core::verification::Reading;
+use assent_live::{Live, own_clock};
 use assent_runtime::mtls;
 use assent_runtime::workload::Workload;
 use serde_json::Value;
 use tonic::transport::Channel;
-
-use crate::live::{Live, own_clock};
 
 /// How long a seat may take; a later answer is no data.
 const PATIENCE: Duration = Duration::from_millis(900);
@@ -65,7 +64,7 @@ impl Signals {
         if let Err(reason) = rolled_out(target) {
             return (Some(false), reason);
         }
-        let pods = match live.get(&pods_path(target)).await {
+        let pods = match live.object(&pods_path(target)).await {
             Ok(pods) => pods.unwrap_or(Value::Null),
             Err(refusal) => return (None, refusal.reason),
         };

@@ -4,12 +4,12 @@
 use assent_api::names;
 use assent_api::resources::{Condition, Remediation, RemediationPhase, RemediationStatus};
 use assent_core::ids::UnixMillis;
+use assent_live::own_clock;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
 use crate::backoff::Backoff;
-use crate::live::own_clock;
 
 /// Longest message; the definition allows more.
 const MAX_MESSAGE: usize = 1000;

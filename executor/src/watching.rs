@@ -13,17 +13,17 @@ use assent_core::consensus::{Outcome, Verdict};
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::plan;
 use assent_core::refusal::Refusal;
+use assent_live::own_clock;
 use futures::StreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::backoff::Backoff;
 use crate::carrying::Carrier;
-use crate::live::own_clock;
 use crate::metrics::Metrics;
 use crate::planning::{Decided, NoPlan, Planner};
 use crate::record::Entry;
@@ -185,11 +185,8 @@ impl Executor {
         match self.plan(decided, name).await {
             Ok(stored) => self.carry(&stored, true).await,
             Err(NoPlan::Left(reason)) => tracing::info!(incident.id = %decided.incident, plan.id = name, reason, "left alone"),
-            Err(NoPlan::Refused(refusal) | NoPlan::Later(refusal)) => {
-                tracing::warn!(incident.id = %decided.incident, plan.id = name, rule = refusal.rule.code(), reason = refusal.reason, "not planned");
-                self.metrics.refused(&refusal);
-                self.tell(decided, name, &refusal).await;
-            }
+            Err(NoPlan::Refused(refusal) | NoPlan::Later(refusal)) => self.refuse(decided, name, &refusal, Value::Null).await,
+            Err(NoPlan::Judged(refusal, guardrails)) => self.refuse(decided, name, &refusal, guardrails).await,
         }
     }
 
@@ -211,11 +208,26 @@ impl Executor {
         }
     }
 
-    /// There is no object that could carry this refusal, so the director hears of it, and through it a person.
-    async fn tell(&self, decided: &Decided, name: &str, refusal: &Refusal) {
+    async fn refuse(&self, decided: &Decided, name: &str, refusal: &Refusal, guardrails: Value) {
+        tracing::warn!(incident.id = %decided.incident, plan.id = name, rule = refusal.rule.code(), reason = refusal.reason, "not planned");
+        self.metrics.refused(refusal);
+        self.tell(decided, name, refusal, guardrails).await;
+    }
+
+    /// There is no object that could carry this refusal, so the director hears of it, and through it a person. What guardrails
+    /// said goes with it whole, for whoever asks later.
+    async fn tell(&self, decided: &Decided, name: &str, refusal: &Refusal, guardrails: Value) {
         let until = tokio::time::Instant::now() + REFUSAL_PATIENCE;
         let reason: String = refusal.to_string().chars().take(1000).collect();
-        let entry = Entry { incident: &decided.incident, kind: "refused", plan: name, body: json!({"plan": name, "reason": reason}) };
+        let Decided { incident, epoch, proposal } = decided;
+        let mut body = json!({
+            "plan": name, "reason": reason, "rule": refusal.rule.code(), "epoch": epoch,
+            "action": proposal.action.act().describe(), "target": proposal.target.to_string(),
+        });
+        if !guardrails.is_null() {
+            body["guardrails"] = guardrails;
+        }
+        let entry = Entry { incident, kind: "refused", plan: name, body };
         let mut backoff = Backoff::default();
         while let Err(unheard) = self.planner.ledger.append(&entry, 0).await {
             if tokio::time::Instant::now() > until {

@@ -8,7 +8,7 @@ use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Target;
 use kube::Client;
 use kube::core::Status;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Which write of an incident; the number in its `Audit-ID`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,22 +41,6 @@ pub(crate) enum Answer {
 pub(crate) struct Writer<'a> {
     pub(crate) client: &'a Client,
     pub(crate) incident: &'a IncidentUid,
-}
-
-/// The Scale of a Deployment as the API server derives it: all that its update looks at. Built rather than read, so that
-/// nobody needs a read verb on it.
-pub(crate) fn scale_of(workload: &Value) -> Value {
-    let field = |pointer: &str| workload.pointer(pointer).cloned().unwrap_or(Value::Null);
-    let mut metadata = json!({});
-    for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
-        metadata[key] = field(&format!("/metadata/{key}"));
-    }
-    json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": {"replicas": field("/spec/replicas")}})
-}
-
-/// The object that an action's write replaces.
-pub(crate) fn object_of(write: &Write, workload: &Value) -> Value {
-    if write.subresource == "scale" { scale_of(workload) } else { workload.clone() }
 }
 
 // === impl Writer ===
@@ -134,14 +118,5 @@ mod tests {
         assert!(matches!(answer(404, "not found"), Answer::Refused(_)));
         assert!(matches!(answer(409, "the object has been modified"), Answer::Changed(_)));
         assert!(matches!(answer(403, "denied the request: assent[stale]: the workload changed"), Answer::Changed(_)));
-    }
-
-    #[test]
-    fn a_scale_carries_the_preconditions_of_its_workload() {
-        let workload = json!({"metadata": {"name": "orders", "namespace": "shop", "uid": "u", "resourceVersion": "7", "labels": {"a": "b"}}, "spec": {"replicas": 2, "template": {}}});
-        let scale = scale_of(&workload);
-        assert_eq!(scale.pointer("/metadata/resourceVersion"), Some(&json!("7")));
-        assert_eq!(scale.pointer("/metadata/uid"), Some(&json!("u")));
-        assert_eq!(scale.get("spec"), Some(&json!({"replicas": 2})));
     }
 }

@@ -27,10 +27,11 @@ mod program;
 mod stack;
 pub mod types;
 mod unify;
+mod unserved;
 pub mod value;
 
 pub use cost::Meter;
-pub use environment::{Environment, Version};
+pub use environment::{Environment, Lookup, ObjectTypes, Version};
 pub use error::EvalError;
 pub use evaluate::{Bindings, Field};
 pub use issue::Issue;

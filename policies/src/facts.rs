@@ -3,7 +3,8 @@
 //! `params` of every guardrail whose `paramKind` is `assent.dev/v1alpha1` `Facts`. It is computed for one request and never
 //! stored; bindings name it `current`.
 //!
-//! This module is the shape and its bounds. It reads nothing, and it does not say what is right: that is what guardrails do.
+//! This module is the shape, its bounds, and [`Facts::assemble`], which makes it of the API server's objects. It reads
+//! nothing, and it does not say what is right: that is what guardrails do.
 //!
 //! # Where each field comes from
 //! | field | read from | trusted for it |
@@ -20,7 +21,7 @@
 //! | `services` | `v1 Service` whose selector matches the workload's pod template | its editors |
 //! | `quotas` | `v1 ResourceQuota` of the namespace, against one pod's requests | quota controller |
 //! | `gitops` | Argo CD `Application`, Flux `Kustomization` and `HelmRelease` that track the target, and `metadata.managedFields` of the target | the GitOps controller's account |
-//! | `remediations` | `Remediation` objects in `assent-system`: server-set creation time and the plan's own deadlines, never their status | the gate that admitted them |
+//! | `remediations` | `Remediation` objects in `assent-system`: server-set creation time, the plan's own deadlines and, no sooner than its soak time, its status | the gate that admitted them |
 //! | `freezes` | `FreezeWindow` objects | people |
 //! | `blueprint` | the one `Blueprint` of the target | people |
 //! | `approvals` | `ApprovalRequest` decisions made with a person's own credentials for this very change | that person |
@@ -36,6 +37,7 @@
 //! - Times are RFC 3339 in UTC with whole seconds, for `timestamp()`.
 //! - Owed reverts are not judged by guardrails, so no field speaks of them.
 
+mod assemble;
 mod exemption;
 mod history;
 mod owners;
@@ -45,6 +47,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use assemble::{Healthy, MAX_LABELS, MAX_LISTED, Sources, StoredPlan};
 pub use exemption::{Exemption, ExemptionSource, exemptions};
 pub use history::{Approval, Freeze, PlanFact};
 pub use owners::{Autoscaler, BlueprintFact, Budget, GitOps, Quota, ServiceFact};
@@ -156,6 +159,22 @@ pub enum FactsError {
         /// Its bound.
         most: usize,
     },
+    /// Something that matters is not what it should be.
+    #[error("{object}: `{field}` cannot be read: {reason}")]
+    Unreadable {
+        /// Kind, namespace and name.
+        object: String,
+        /// JSON pointer.
+        field: String,
+        /// In words.
+        reason: String,
+    },
+    /// Milliseconds since 1970 that are no moment.
+    #[error("{0} ms since 1970 is no time")]
+    Time(i64),
+    /// Neither an object before the write nor one after it.
+    #[error("there is no write: the object before it and the one after it are both absent")]
+    NoWrite,
     /// Not representable.
     #[error("facts cannot be written as JSON")]
     Json(#[source] serde_json::Error),
@@ -198,6 +217,12 @@ impl Facts {
     /// # Errors
     /// If a list is longer than its bound.
     pub fn params(&self) -> Result<Value, FactsError> {
+        self.bounded()?;
+        serde_json::to_value(self).map_err(FactsError::Json)
+    }
+
+    /// Whether every list is within its bound.
+    fn bounded(&self) -> Result<(), FactsError> {
         let revisions = self.workload.as_ref().map_or(0, |workload| workload.revisions.len());
         let lengths = [
             ("changed paths", self.action.changes.len(), MAX_CHANGES),
@@ -214,7 +239,7 @@ impl Facts {
         ];
         match lengths.into_iter().find(|(_, count, most)| count > most) {
             Some((field, count, most)) => Err(FactsError::Bound { field, count, most }),
-            None => serde_json::to_value(self).map_err(FactsError::Json),
+            None => Ok(()),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Programs are shared by source, constraints by spec, and an index offers only what could match. A policy or binding that
 //! does not load is reported; one that loaded before stays in force as it was, one that never did denies.
 
+mod each;
 mod index;
 mod judge;
 mod load;
@@ -19,6 +20,7 @@ use crate::policy::matching::Constraints;
 use crate::policy::params::WantedParams;
 use crate::policy::request::Request;
 use crate::policy::spec::ParamKind;
+pub use each::{Lacks, Said};
 use index::Index;
 pub use load::{Part, Problem, specs_of};
 

@@ -8,6 +8,7 @@
 //! | [`telemetry`] | log set-up, one place that prints an error with its causes |
 //! | [`admin`] | `/livez`, `/readyz`, `/metrics` |
 //! | [`kube`] | a Kubernetes client from explicit configuration |
+//! | [`openapi`] | what an API server says of its kinds |
 //! | [`shutdown`] | signals as a token, tasks that end the process when they end |
 //! | [`workload`] | this process's certificate, the trust bundle, TLS configurations |
 //! | [`mtls`] | gRPC over that identity, peer known per request |
@@ -17,6 +18,7 @@ mod accept;
 pub mod admin;
 pub mod kube;
 pub mod mtls;
+pub mod openapi;
 mod reload;
 pub mod serving;
 pub mod shutdown;

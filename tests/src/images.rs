@@ -9,8 +9,17 @@ use assent_cluster::image::{Builder, Image};
 /// Tag of our own images.
 pub const TAG: &str = "dev";
 /// Binaries that go into images.
-const BINARIES: [&str; 8] =
-    ["assent-identity", "assent-discovery", "assent-gate", "assent-injector", "assent-director", "assent-executor", "assent-specialists", "assent-shop"];
+const BINARIES: [&str; 9] = [
+    "assent-identity",
+    "assent-discovery",
+    "assent-gate",
+    "assent-injector",
+    "assent-director",
+    "assent-executor",
+    "assent-scanner",
+    "assent-specialists",
+    "assent-shop",
+];
 /// Binaries that stand in every pod: built as they ship, by the profile `pod`, which strips them too.
 const POD_BINARIES: [&str; 2] = ["assent-sidecar", "assent-redirect"];
 

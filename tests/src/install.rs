@@ -55,7 +55,7 @@ pub async fn assent(place: &Place, progress: Progress<'_>) -> anyhow::Result<()>
     }
     progress("kubectl apply -k overlay");
     apply(place, &folder).await?;
-    progress("waiting for discovery, injector, seats, director and executor");
+    progress("waiting for discovery, injector, seats, director, executor and scanner");
     place.kubectl(&["-n", SYSTEM_NAMESPACE, "wait", "deployment", "--all", "--for=condition=Available", PATIENCE]).await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a test stops at the first surprise")]
 
 pub mod alike;
+pub mod bench;
 pub mod images;
 pub mod install;
 pub mod kubelet;
@@ -10,6 +11,8 @@ pub mod mutator;
 pub mod place;
 pub mod privileges;
 pub mod processes;
+pub mod pruned;
+pub mod replica;
 pub mod scripted;
 pub mod seats;
 pub mod shop;

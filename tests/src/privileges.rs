@@ -85,14 +85,25 @@ const RARE: &[(&str, &str, &str)] = &[
     ("assent-injector", "/events/", "a pod without its sidecar"),
     ("assent-identity", "/configmaps/", "a namespace whose bundle is absent or was edited"),
     ("assent-identity", "/secrets/", "a first start without an issuer"),
+    ("assent-scanner", "list", "objects are listed while a guardrail is bound; a test of the scanner shows every grant in use"),
+    ("assent-scanner", "/namespaces/", "as above"),
+    ("assent-scanner", "/status", "written where there is a guardrail"),
+    ("assent-scanner", "openreports.io/", "the kinds of reports are not installed"),
     ("assent-seat-compute", "/nodes/", "asked of the kubelet, which the API server's log does not show"),
+    ("assent-gate", "/subjectaccessreviews/", "a guardrail that asks `authorizer`"),
+    ("assent-executor", "/subjectaccessreviews/", "a guardrail that asks `authorizer`"),
+    ("assent-executor", "/configmaps/", "params of a guardrail"),
+    ("assent-gate", "argoproj.io/", "a cluster with Argo CD"),
+    ("assent-executor", "argoproj.io/", "a cluster with Argo CD"),
+    ("assent-gate", "toolkit.fluxcd.io/", "a cluster with Flux"),
+    ("assent-executor", "toolkit.fluxcd.io/", "a cluster with Flux"),
 ];
 
 /// Grants of the shipped roles that no component used, as `account verb resource`.
 pub async fn unused(node: &Node) -> Vec<String> {
     let used = used(&std::fs::read_to_string(node.audit_log()).unwrap());
     let mut unused = Vec::new();
-    for component in ["identity", "discovery", "injector", "gate", "director", "executor", "specialists"] {
+    for component in ["identity", "discovery", "injector", "gate", "director", "executor", "scanner", "specialists"] {
         for (account, verb, resource) in granted(&shipped(&[&format!("{component}/rbac.yaml")])) {
             let seen = used.contains(&(account.clone(), verb.clone(), resource.clone()));
             let rare = RARE.iter().any(|(who, what, _)| *who == account && (*what == verb || resource.contains(what)));

@@ -1,7 +1,9 @@
 //! A real API server with Assent's kinds, accounts and native policies as shipped, and the gate serving from this process.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use assent_api::names::{self, accounts};
 use assent_api::resources::{Ballot as StoredBallot, Decision, DecisionSpec, Remediation, Roster as StoredRoster, RosterSpec};
@@ -17,13 +19,19 @@ use assent_core::plan::{LedgerPin, Plan};
 use assent_runtime::CancellationToken;
 use assent_runtime::workload::testing::Authority;
 use clap::Parser as _;
+use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
+use kube::runtime::watcher;
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 
+use crate::kubelet::run_pods;
 use crate::seats;
+
+/// Longest wait for a controller.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The namespace that tests break.
 pub const SHOP: &str = "shop";
@@ -44,6 +52,9 @@ pub struct World {
     pub authority: Authority,
     /// Leaves of the director's ledger.
     ledger: Mutex<Vec<Digest>>,
+    /// While false, no pod becomes ready.
+    pub kubelet: Arc<AtomicBool>,
+    beside: CancellationToken,
     gate: CancellationToken,
     gate_task: tokio::task::JoinHandle<anyhow::Result<()>>,
     gate_address: std::net::SocketAddr,
@@ -53,6 +64,12 @@ pub struct World {
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("World").field("cluster", &self.cluster.name()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.beside.cancel();
     }
 }
 
@@ -74,7 +91,9 @@ impl World {
             apply(&admin, &object).await;
         }
         let files = tempfile::tempdir().unwrap();
-        let (gate, gate_task, bundle, gate_address) = start_gate(&cluster, files.path()).await;
+        let gate = CancellationToken::new();
+        let kubeconfig = cluster.kubeconfig_as(&names::account_user(accounts::GATE), &service_account_groups()).unwrap();
+        let (gate_task, bundle, gate_address) = serve_gate(&kubeconfig, files.path(), &gate).await;
         let url = format!("https://localhost:{}/admit", gate_address.port());
         let mut configuration = shipped(&["gate/configuration.yaml"]).pop().unwrap();
         for webhook in configuration["webhooks"].as_array_mut().unwrap() {
@@ -103,8 +122,15 @@ impl World {
         let namespaces: Api<Namespace> = Api::all(admin.clone());
         let cluster_uid = namespaces.get("kube-system").await.unwrap().uid().unwrap();
         let executor = cluster.client_as(&names::account_user(accounts::EXECUTOR), &service_account_groups()).await.unwrap();
-        let world = Self { cluster, admin, executor, cluster_uid, roster, authority, ledger: Mutex::default(), gate, gate_task, gate_address, files };
+        let (kubelet, beside) = (Arc::new(AtomicBool::new(true)), CancellationToken::new());
+        tokio::spawn(beside.clone().run_until_cancelled_owned(run_pods(admin.clone(), kubelet.clone())));
+        let world =
+            Self { kubelet, beside, cluster, admin, executor, cluster_uid, roster, authority, ledger: Mutex::default(), gate, gate_task, gate_address, files };
         world.put_roster().await;
+        // Every attack meets the whole library, and so does every repair that must pass.
+        for object in library() {
+            apply(&world.admin, &object).await;
+        }
         world
     }
 
@@ -162,6 +188,27 @@ impl World {
             }),
         )
         .await;
+        if !self.kubelet.load(Ordering::Relaxed) {
+            return self.read_deployment(name).await;
+        }
+        self.until_deployment(name, complete).await
+    }
+
+    /// The workload once `holds`.
+    pub async fn until_deployment(&self, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let api: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(self.admin.clone(), SHOP);
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let found = async {
+            let mut events = std::pin::pin!(watcher(api, config));
+            while let Some(event) = events.try_next().await.unwrap() {
+                if let watcher::Event::Apply(d) | watcher::Event::InitApply(d) = event
+                    && holds(&serde_json::to_value(&d).unwrap())
+                {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("`{name}` never came to it"));
         self.read_deployment(name).await
     }
 
@@ -342,7 +389,7 @@ impl World {
     }
 
     /// Writes what `change` makes of the object that `proposal` writes, again while its controller writes status in between.
-    pub async fn rewrite(&self, incidents: &[&str], proposal: &Proposal, dry_run: bool, change: &dyn Fn(&Value) -> Value) -> Result<Value, String> {
+    pub async fn rewrite(&self, incidents: &[&str], proposal: &Proposal, dry_run: bool, change: &(dyn Fn(&Value) -> Value + Sync)) -> Result<Value, String> {
         let mut result = Err(String::new());
         for _ in 0..20 {
             let (path, old) = self.object_of(proposal).await;
@@ -403,6 +450,17 @@ pub async fn get(client: &Client, path: &str) -> Result<Value, String> {
     send(client, http::Request::get(path).body(Vec::new()).unwrap()).await
 }
 
+/// Whether a Deployment is rolled out and its controller is done with it.
+#[must_use]
+pub fn complete(deployment: &Value) -> bool {
+    let wanted = &deployment["spec"]["replicas"];
+    let status = &deployment["status"];
+    let done = |condition: &Value| condition["type"] == "Progressing" && condition["reason"] == "NewReplicaSetAvailable";
+    status["observedGeneration"] == deployment["metadata"]["generation"]
+        && ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"].iter().all(|field| status[field] == *wanted)
+        && status["conditions"].as_array().is_some_and(|conditions| conditions.iter().any(done))
+}
+
 /// Server-side apply of any object.
 pub async fn apply(client: &Client, object: &Value) {
     let kind = object["kind"].as_str().unwrap();
@@ -440,13 +498,23 @@ pub fn shipped(parts: &[&str]) -> Vec<Value> {
     texts.flat_map(|text| documents(&text)).collect()
 }
 
+/// The guardrails that ship, with their bindings.
+#[must_use]
+pub fn library() -> Vec<Value> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../policies/library");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "yaml") && !path.ends_with("given.yaml") && !path.to_string_lossy().ends_with(".cases.yaml"));
+    files.sort();
+    files.iter().flat_map(|path| documents(&std::fs::read_to_string(path).unwrap())).collect()
+}
+
 fn documents(text: &str) -> Vec<Value> {
     use serde::Deserialize as _;
     let documents = serde_yaml_ng::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap());
     documents.filter(|document| !document.is_null()).collect()
 }
 
-fn service_account_groups() -> [&'static str; 1] {
+pub(crate) fn service_account_groups() -> [&'static str; 1] {
     ["system:serviceaccounts:assent-system"]
 }
 
@@ -462,20 +530,20 @@ async fn established(admin: &Client) {
     panic!("the definitions were never served");
 }
 
-async fn start_gate(
-    cluster: &Cluster,
+/// A gate in this process, with its own serving CA in `files`: its task, its `caBundle` and its address.
+pub(crate) async fn serve_gate(
+    kubeconfig: &str,
     files: &std::path::Path,
-) -> (CancellationToken, tokio::task::JoinHandle<anyhow::Result<()>>, String, std::net::SocketAddr) {
+    stop: &CancellationToken,
+) -> (tokio::task::JoinHandle<anyhow::Result<()>>, String, std::net::SocketAddr) {
     let bundle = write_authority(files);
-    let kubeconfig = cluster.kubeconfig_as(&names::account_user(accounts::GATE), &service_account_groups()).unwrap();
     std::fs::write(files.join("kubeconfig"), kubeconfig).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let line = std::iter::once("assent-gate".to_owned()).chain(gate_arguments(files, address));
     let args = assent_webhook::gate::Args::parse_from(line);
-    let stop = CancellationToken::new();
     let task = tokio::spawn(assent_webhook::gate::serve(args, listener, stop.clone()));
-    (stop, task, bundle, address)
+    (task, bundle, address)
 }
 
 /// What a gate is told whose kubeconfig and serving CA lie in `files`.

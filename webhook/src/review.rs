@@ -1,161 +1,39 @@
-//! The wire form of admission reviews, `admission.k8s.io/v1`, with the fields that are used. Objects stay JSON: they are
-//! compared and digested, never interpreted by a schema of ours.
+//! Admission reviews: their wire form, how a body becomes one, and who asks. They are read once, strictly and within bounds;
+//! what cannot be read exactly as the API server wrote it is an error.
 
-use std::collections::BTreeMap;
+mod body;
+mod wire;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use assent_live::Asked;
+use assent_policies::spec::Operation;
+use assent_policies::{self as policies, User};
 
-/// What the API server posts and what it gets back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Review {
-    /// `admission.k8s.io/v1`.
-    pub api_version: String,
-    /// `AdmissionReview`.
-    pub kind: String,
-    /// Present in what the API server posts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<Request>,
-    /// Present in what it gets back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response: Option<Response>,
-}
-
-/// One request under review.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Request {
-    /// Echoed in the response.
-    pub uid: String,
-    /// Kind of the objects.
-    #[serde(default)]
-    pub kind: Kind,
-    /// Which resource.
-    pub resource: Resource,
-    /// Kind that the client asked for, where it is another.
-    #[serde(default)]
-    pub request_kind: Option<Kind>,
-    /// Resource that the client asked for, where it is another.
-    #[serde(default)]
-    pub request_resource: Option<Resource>,
-    /// Sub-resource, if any.
-    #[serde(default)]
-    pub sub_resource: String,
-    /// Name; empty where the server is to make one.
-    #[serde(default)]
-    pub name: String,
-    /// Namespace; empty for cluster-scoped objects.
-    #[serde(default)]
-    pub namespace: String,
-    /// `CREATE`, `UPDATE`, `DELETE`, `CONNECT`.
-    pub operation: String,
-    /// Who asks, as the API server knows them.
-    pub user_info: UserInfo,
-    /// The object after; null for a deletion.
-    #[serde(default)]
-    pub object: Value,
-    /// The object before; null for a creation.
-    #[serde(default)]
-    pub old_object: Value,
-    /// Whether nothing will be stored.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// The operation's options.
-    #[serde(default)]
-    pub options: Value,
-}
-
-/// Group, version and kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kind {
-    /// API group; empty for the core group.
-    #[serde(default)]
-    pub group: String,
-    /// API version.
-    pub version: String,
-    /// Kind.
-    pub kind: String,
-}
-
-/// Group, version and plural.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resource {
-    /// API group; empty for the core group.
-    #[serde(default)]
-    pub group: String,
-    /// API version.
-    pub version: String,
-    /// Plural resource.
-    pub resource: String,
-}
-
-/// The requesting user.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct UserInfo {
-    /// For example `system:serviceaccount:assent-system:assent-director`.
-    #[serde(default)]
-    pub username: String,
-    /// UID, if it has one.
-    #[serde(default)]
-    pub uid: String,
-    /// Groups.
-    #[serde(default)]
-    pub groups: Vec<String>,
-    /// Extra values by key.
-    #[serde(default)]
-    pub extra: BTreeMap<String, Vec<String>>,
-}
-
-/// The verdict.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Response {
-    /// The request's uid.
-    pub uid: String,
-    /// Whether it may go on.
-    pub allowed: bool,
-    /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<Status>,
-    /// Written to the API server's audit log below the webhook's name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub audit_annotations: BTreeMap<String, String>,
-    /// Shown to the client.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-    /// `JSONPatch`, with `patch`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patch_type: Option<String>,
-    /// Base64 of a JSON patch, with `patch_type`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patch: Option<String>,
-}
-
-/// The part of a Status that clients show.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Status {
-    /// HTTP code.
-    pub code: u16,
-    /// Machine-readable reason.
-    pub reason: String,
-    /// For people.
-    pub message: String,
-}
-
-// === impl Review ===
-
-impl Review {
-    /// The answer to send back.
-    #[must_use]
-    pub fn answer(response: Response) -> Self {
-        Self { api_version: "admission.k8s.io/v1".into(), kind: "AdmissionReview".into(), request: None, response: Some(response) }
-    }
-}
+pub use body::{BodyError, MAX_BYTES, MAX_DEPTH, MAX_MEMORY, Sender, read, sender};
+pub use wire::{Details, Kind, Request, Resource, Response, Review, Status, UserInfo};
 
 // === impl Request ===
 
 impl Request {
+    /// It as guardrails see it.
+    #[must_use]
+    pub fn asked(&self) -> Asked<'_> {
+        Asked {
+            kind: self.kind.asked(),
+            resource: self.resource.asked(),
+            subresource: &self.sub_resource,
+            requested: self.request_kind.as_ref().map(Kind::asked).zip(self.request_resource.as_ref().map(Resource::asked)),
+            // The API server knows four; a fifth would be a rule of none, so it counts as the one that most rules name.
+            operation: Operation::named(&self.operation).unwrap_or(Operation::Update),
+            name: &self.name,
+            namespace: &self.namespace,
+            user: User { username: &self.user_info.username, uid: &self.user_info.uid, groups: &self.user_info.groups, extra: &self.user_info.extra },
+            dry_run: self.dry_run,
+            options: &self.options,
+            object: &self.object,
+            old_object: &self.old_object,
+        }
+    }
+
     /// Whether any service account or node asks, as opposed to a person.
     #[must_use]
     pub fn is_by_machine(&self) -> bool {
@@ -174,5 +52,17 @@ impl Request {
     #[must_use]
     pub fn is_by(&self, account: &str) -> bool {
         self.user_info.username == assent_api::names::account_user(account)
+    }
+}
+
+impl Kind {
+    fn asked(&self) -> policies::Kind<'_> {
+        policies::Kind { group: &self.group, version: &self.version, kind: &self.kind }
+    }
+}
+
+impl Resource {
+    fn asked(&self) -> policies::Resource<'_> {
+        policies::Resource { group: &self.group, version: &self.version, resource: &self.resource }
     }
 }

@@ -6,6 +6,8 @@ use kube::{CustomResource, CustomResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::GuardrailStatus;
+
 /// A rule that every remediation and every write of the executor must pass.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -14,7 +16,11 @@ use serde::{Deserialize, Serialize};
     kind = "Guardrail",
     shortname = "gr",
     category = "assent",
-    printcolumn = r#"{"name":"Validations","type":"string","jsonPath":".spec.validations[*].expression"}"#,
+    status = "GuardrailStatus",
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Bound","type":"string","jsonPath":".status.conditions[?(@.type==\"Bound\")].status"}"#,
+    printcolumn = r#"{"name":"Failing","type":"integer","jsonPath":".status.failing"}"#,
+    printcolumn = r#"{"name":"Validations","type":"string","jsonPath":".spec.validations[*].expression","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(transparent)]

@@ -7,6 +7,7 @@ use kube::{CustomResource, CustomResourceExt as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::GuardrailBindingStatus;
 use super::guardrail::opened;
 
 /// Puts a Guardrail in force: where, with which params, and what a failure leads to.
@@ -17,8 +18,12 @@ use super::guardrail::opened;
     kind = "GuardrailBinding",
     shortname = "grb",
     category = "assent",
+    status = "GuardrailBindingStatus",
     printcolumn = r#"{"name":"Guardrail","type":"string","jsonPath":".spec.policyName"}"#,
     printcolumn = r#"{"name":"Actions","type":"string","jsonPath":".spec.validationActions"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Bound","type":"string","jsonPath":".status.conditions[?(@.type==\"Bound\")].status"}"#,
+    printcolumn = r#"{"name":"Failing","type":"integer","jsonPath":".status.failing"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(transparent)]

@@ -102,25 +102,12 @@ pub(super) fn open(path: &Path) -> anyhow::Result<Log> {
 ///
 /// # Errors
 /// If the input cannot be read; lines that are no events are counted.
-pub fn read(mut input: impl BufRead) -> std::io::Result<Log> {
+pub fn read(input: impl BufRead) -> std::io::Result<Log> {
     let mut log = Log::default();
     let mut seen = HashSet::new();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let size = (&mut input).take(MAX_LINE).read_until(b'\n', &mut line)?;
-        if size == 0 {
-            return Ok(log);
-        }
-        if line.last() != Some(&b'\n') && u64::try_from(size).is_ok_and(|size| size == MAX_LINE) {
-            log.unreadable += 1;
-            skip_line(&mut input)?;
-            continue;
-        }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        match serde_json::from_slice::<Value>(&line).ok().and_then(|value| event(&value)) {
+    let mut lines = Lines::new(input);
+    while let Some((_, line)) = lines.next()? {
+        match line.and_then(|line| serde_json::from_slice::<Value>(line).ok()).and_then(|value| event(&value)) {
             None => log.unreadable += 1,
             Some(Some((id, event))) => {
                 log.since = Some(log.since.map_or(event.at, |since| since.min(event.at)));
@@ -129,6 +116,45 @@ pub fn read(mut input: impl BufRead) -> std::io::Result<Log> {
                 }
             }
             Some(None) => {}
+        }
+    }
+    Ok(log)
+}
+
+/// A line with its number; nothing in place of one that is too long.
+pub(crate) type Line<'l> = (u64, Option<&'l [u8]>);
+
+/// The lines of a log that are not empty, each bounded.
+#[derive(Debug)]
+pub(crate) struct Lines<R> {
+    input: R,
+    number: u64,
+    line: Vec<u8>,
+}
+
+// === impl Lines ===
+
+impl<R: BufRead> Lines<R> {
+    pub(crate) fn new(input: R) -> Self {
+        Self { input, number: 0, line: Vec::new() }
+    }
+
+    /// The next line.
+    pub(crate) fn next(&mut self) -> std::io::Result<Option<Line<'_>>> {
+        loop {
+            self.line.clear();
+            let size = (&mut self.input).take(MAX_LINE).read_until(b'\n', &mut self.line)?;
+            if size == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            if self.line.last() != Some(&b'\n') && u64::try_from(size).is_ok_and(|size| size == MAX_LINE) {
+                skip_line(&mut self.input)?;
+                return Ok(Some((self.number, None)));
+            }
+            if !self.line.iter().all(u8::is_ascii_whitespace) {
+                return Ok(Some((self.number, Some(&self.line))));
+            }
         }
     }
 }
@@ -156,7 +182,7 @@ fn relevant(event: &Event) -> bool {
 }
 
 /// The request with its audit id; nothing inside when it is not finished, nothing at all when this is no event.
-fn event(value: &Value) -> Option<Option<(String, Event)>> {
+pub(crate) fn event(value: &Value) -> Option<Option<(String, Event)>> {
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     if value.get("kind")?.as_str()? != "Event" {
         return None;

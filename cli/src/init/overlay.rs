@@ -17,7 +17,7 @@ use crate::{bundle, crds};
 const GATE_IMAGES: [&str; 3] = ["assent-identity", "assent-gate", "assent-injector"];
 /// The native policy that pins the sidecar's image.
 const SIDECAR_POLICY: &str = "assent-sidecar-image";
-const OTHER_IMAGES: [&str; 4] = ["assent-discovery", "assent-director", "assent-executor", "assent-specialists"];
+const OTHER_IMAGES: [&str; 5] = ["assent-discovery", "assent-director", "assent-executor", "assent-scanner", "assent-specialists"];
 
 /// What to install.
 #[derive(Clone, Debug, clap::Args)]
@@ -66,6 +66,8 @@ pub(super) fn files(settings: &Settings, now: Timestamp, before: impl Fn(&str) -
     let definitions = crds::files()?;
     files.push(open("crds/kustomization.yaml", crds::kustomization(&definitions)));
     files.extend(definitions.into_iter().map(|(name, text)| open(&format!("crds/{name}"), text)));
+    files.push(open("base/guardrails/kustomization.yaml", bundle::guardrails_kustomization()));
+    files.extend(bundle::GUARDRAILS.iter().map(|(name, text)| open(&format!("base/guardrails/{name}"), (*text).to_owned())));
     files.push(File { path: "gate/secrets.yaml".into(), text: keys.gate_stage()?, secret: true });
     files.push(File { path: "secrets.yaml".into(), text: keys.rest()?, secret: true });
     let sidecars = sidecar_images(settings, before("gate/kustomization.yaml")?.as_deref());
@@ -131,7 +133,8 @@ fn gate_stage(settings: &Settings, keys: &Keys, sidecars: &[String]) -> anyhow::
 
 /// The rest, whose objects must pass the gate; and last, what keeps the configurations as they are.
 fn second_stage(settings: &Settings) -> anyhow::Result<String> {
-    let mut resources = vec!["gate", "base/discovery", "base/director", "base/executor", "base/specialists", "base/protection", "secrets.yaml", "roster.yaml"];
+    let mut resources = vec!["gate", "base/discovery", "base/director", "base/executor", "base/scanner", "base/specialists", "base/guardrails"];
+    resources.extend(["base/protection", "secrets.yaml", "roster.yaml"]);
     let mut patches = Vec::new();
     if !settings.ephemeral_ledger {
         resources.push("ledger.yaml");

@@ -3,13 +3,16 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context as _, ensure};
-use assent_policies::cases::{self, Subject};
+use anyhow::{Context as _, bail, ensure};
+use assent_policies::cases::{self, Case, Subject};
 use serde::Serialize;
 
 use super::From;
-use super::read::{Suite, read};
+use super::read::{Sources, Suite, read};
 use crate::output::{Format, bad, dim, good};
+
+/// Most guardrails that are listed in an error.
+const MAX_NAMED: usize = 10;
 
 /// Flags of `policy test`.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,14 +46,27 @@ struct Judged {
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let sources = read(&args.from.paths)?;
-    ensure!(!sources.cases.is_empty(), "there are no cases: a guardrail NAME has them in NAME.cases.yaml beside it");
+    if sources.cases.is_empty() {
+        sources.ensure_policies(&args.from.paths)?;
+    }
+    ensure!(
+        !sources.cases.is_empty(),
+        "there are no cases: a guardrail NAME has them in NAME.cases.yaml beside it; docs/guardrails.md shows what they look like"
+    );
     let mut results = Vec::new();
     for suite in &sources.cases {
-        let spec = sources.policies.iter().find(|(name, _)| *name == suite.guardrail);
-        let (_, spec) = spec.with_context(|| format!("{} is for a guardrail `{}`, which is not there", suite.path.display(), suite.guardrail))?;
-        let bindings: Vec<_> = sources.bindings.iter().filter(|(_, spec)| spec["policyName"] == *suite.guardrail).cloned().collect();
-        let subject = Subject::new(&suite.guardrail, spec, &bindings).map_err(anyhow::Error::msg).with_context(|| format!("load `{}`", suite.guardrail))?;
-        results.extend(judge(suite, &subject)?);
+        match ready(suite, &sources) {
+            Ok((subject, cases)) => results.extend(judge(suite, &subject, &cases)),
+            // One bad file does not keep the others from being judged.
+            Err(error) => {
+                results.push(Judged {
+                    guardrail: suite.guardrail.clone(),
+                    case: suite.path.display().to_string(),
+                    passed: false,
+                    reason: Some(format!("{error:#}")),
+                });
+            }
+        }
     }
     let untested: Vec<&str> =
         sources.policies.iter().map(|(name, _)| name.as_str()).filter(|name| sources.cases.iter().all(|suite| suite.guardrail != **name)).collect();
@@ -73,11 +89,26 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn judge(suite: &Suite, subject: &Subject) -> anyhow::Result<Vec<Judged>> {
-    let cases = cases::expand(&suite.folder, &suite.file).with_context(|| format!("{}", suite.path.display()))?;
+/// The guardrail that a suite is for, and its cases.
+fn ready(suite: &Suite, sources: &Sources) -> anyhow::Result<(Subject, Vec<Case>)> {
+    let name = &suite.guardrail;
+    let Some((_, spec)) = sources.policies.iter().find(|(known, _)| known == name) else {
+        let known = sources.policies.iter().take(MAX_NAMED).map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        bail!("there is no guardrail `{name}`; there are {}", if known.is_empty() { "none" } else { &known });
+    };
+    let bindings: Vec<_> = sources.bindings.iter().filter(|(_, spec)| spec["policyName"] == **name).cloned().collect();
+    ensure!(!bindings.is_empty(), "no binding names `{name}`, so it has no effect: its file needs a GuardrailBinding whose `policyName` is `{name}`");
+    let subject = Subject::new(name, spec, &bindings).map_err(anyhow::Error::msg)?;
+    let (folder, file) = suite.read()?;
+    let cases = cases::expand(&folder, &file)?;
+    ensure!(!cases.is_empty(), "there are no cases in it");
+    Ok((subject, cases))
+}
+
+fn judge(suite: &Suite, subject: &Subject, cases: &[Case]) -> Vec<Judged> {
     let results = cases.iter().map(|case| {
         let reason = subject.judge(case).and_then(|said| said.meets(case)).err();
         Judged { guardrail: suite.guardrail.clone(), case: case.name.clone(), passed: reason.is_none(), reason }
     });
-    Ok(results.collect())
+    results.collect()
 }

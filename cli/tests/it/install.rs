@@ -119,7 +119,7 @@ async fn an_overlay_installs_the_gate_first_and_then_what_must_pass_it() -> Resu
 async fn pods_are_restricted(cluster: &Cluster) -> Result<()> {
     let deployments = parse(&cluster.kubectl(&["get", "deployments", "-n", "assent-system", "-o", "json"]).await?)?;
     let items = deployments["items"].as_array().context("items")?;
-    ensure!(items.len() == 10, "{} deployments", items.len());
+    ensure!(items.len() == 11, "{} deployments", items.len());
     let pods = objects(cluster.client().await?, Some("assent-system"), "", "v1", "Pod");
     for deployment in items {
         let name = deployment["metadata"]["name"].as_str().context("name")?;

@@ -6,5 +6,6 @@ mod explains;
 mod install;
 mod native;
 mod policy;
+mod replay;
 mod rights;
 mod world;

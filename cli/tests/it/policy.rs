@@ -85,6 +85,67 @@ fn what_does_not_load_is_an_error_and_what_is_not_covered_a_gap() -> Result<()> 
 }
 
 #[test]
+fn mistakes_of_a_first_hour_are_told_with_what_to_do() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for (name, text) in [
+        ("bound.yaml", NO_ZERO),
+        ("bound.cases.yaml", CASES),
+        ("no-zero.cases.yaml", "cases: [{name: x, expect: denied}]"),
+        ("lonely.yaml", "{kind: Guardrail, metadata: {name: lonely}, spec: {validations: [{expression: 'true'}]}}"),
+        ("lonely.cases.yaml", "cases: [{name: x, expect: skip}]"),
+        (
+            "typo.yaml",
+            "{kind: Guardrail, metadata: {name: typo}, spec: {validation: []}}\n---\n{kind: GuardrailBinding, metadata: {name: typo}, spec: {policyName: typo}}",
+        ),
+        ("typo.cases.yaml", "cases: [{name: x, expect: skip}]"),
+    ] {
+        std::fs::write(at(name), text)?;
+    }
+    let output = policy(&["test", &folder.path().display().to_string()])?;
+    let said = text(&output.stdout);
+    ensure!(output.status.code() == Some(1), "{said}{}", text(&output.stderr));
+    for part in ["no guardrail `bound`; there are ", "unknown variant `denied`", "no binding names `lonely`", "unknown field `validation`"] {
+        ensure!(said.contains(part), "`{part}` is missing in:\n{said}");
+    }
+    // Cases that cannot be read are no matter of the lint.
+    let lint = text(&policy(&["lint", &at("bound.yaml"), &at("no-zero.cases.yaml")])?.stdout);
+    ensure!(lint.contains("scale"), "{lint}");
+    let lonely = text(&policy(&["lint", &at("lonely.yaml")])?.stdout);
+    ensure!(lonely.matches("no binding names it").count() == 1, "{lonely}");
+
+    std::fs::create_dir(folder.path().join("empty"))?;
+    std::fs::write(at("empty/other.yaml"), "{kind: ConfigMap}")?;
+    for command in ["test", "lint", "expand", "export"] {
+        let output = policy(&[command, &at("empty")])?;
+        let said = text(&output.stderr);
+        ensure!(
+            !output.status.success() && said.contains("no Guardrail and no ValidatingAdmissionPolicy") && said.contains("1 objects of other kinds"),
+            "{said}"
+        );
+    }
+    std::fs::write(at("giant.yaml"), "a".repeat(2 << 20))?;
+    let giant = text(&policy(&["lint", &at("giant.yaml")])?.stderr);
+    ensure!(giant.contains("giant.yaml") && giant.contains("more than"), "{giant}");
+    Ok(())
+}
+
+#[test]
+fn an_incident_that_nobody_knows_is_an_error_that_says_where_to_look() -> Result<()> {
+    let ledger = tempfile::NamedTempFile::new()?;
+    let path = ledger.path().display().to_string();
+    for (what, words) in [
+        ("01890a5d-ac96-774b-bcce-b302099a8057", "the ledger knows nothing of incident 01890a5d"),
+        ("01890A5D-ac96-774b-bcce-b302099a8057", "an Incident-UID is a UUIDv7 in lower case"),
+        ("quorums", "there is no rule `quorums`"),
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_kubectl-assent")).args(["explain", what, "--ledger", &path]).output()?;
+        ensure!(!output.status.success() && text(&output.stderr).contains(words), "{what}: {}", text(&output.stderr));
+    }
+    Ok(())
+}
+
+#[test]
 fn what_reads_facts_is_left_out_of_the_export_by_name() -> Result<()> {
     let output = policy(&["export", &library()])?;
     let (objects, left) = (text(&output.stdout), text(&output.stderr));

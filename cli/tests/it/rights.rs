@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 
 use crate::world::{apply, client_as, manifests, objects, refused};
 
-const ACCOUNTS: [&str; 10] = [
+const ACCOUNTS: [&str; 11] = [
     "assent-identity",
     "assent-discovery",
     "assent-injector",
     "assent-gate",
     "assent-director",
     "assent-executor",
+    "assent-scanner",
     "assent-seat-network",
     "assent-seat-compute",
     "assent-seat-database",
@@ -63,10 +64,43 @@ const NEVER: [Right; 32] = [
     ("", "users", "", "impersonate", "", "system:admin"),
 ];
 
+/// What `Facts` are read from.
+const FACTS: [(&str, &str); 10] = [
+    ("policy", "poddisruptionbudgets"),
+    ("autoscaling", "horizontalpodautoscalers"),
+    ("", "services"),
+    ("", "resourcequotas"),
+    ("apps", "replicasets"),
+    ("argoproj.io", "applications"),
+    ("kustomize.toolkit.fluxcd.io", "kustomizations"),
+    ("helm.toolkit.fluxcd.io", "helmreleases"),
+    ("assent.dev", "freezewindows"),
+    ("assent.dev", "guardrailexemptions"),
+];
+
+/// What the scanner may do and may not.
+const SCANNER: [(Right, bool); 14] = [
+    (("apps", "deployments", "", "list", "", ""), true),
+    (("", "pods", "", "list", "", ""), true),
+    (("", "pods", "", "get", "shop", "any"), false),
+    (("", "pods", "", "watch", "", ""), false),
+    (("", "configmaps", "", "list", "", ""), false),
+    (("", "namespaces", "", "get", "", "shop"), true),
+    (("assent.dev", "guardrails", "", "watch", "", ""), true),
+    (("assent.dev", "guardrails", "status", "patch", "", "any"), true),
+    (("assent.dev", "guardrails", "", "patch", "", "any"), false),
+    (("assent.dev", "ballots", "", "list", "assent-system", ""), false),
+    (("openreports.io", "reports", "", "patch", "shop", "assent-guardrails"), true),
+    (("openreports.io", "reports", "", "patch", "shop", "another"), false),
+    (("openreports.io", "clusterreports", "", "delete", "", "assent-guardrails"), true),
+    (("openreports.io", "clusterreports", "", "delete", "", "another"), false),
+];
+
 #[tokio::test]
 async fn accounts_hold_what_their_part_needs_and_nothing_that_threatens() -> Result<()> {
     let cluster = api_only("rights").await?;
-    let all = ["crds", "base/namespace", "base/identity", "base/discovery", "base/injector", "base/director", "base/executor", "base/specialists"];
+    let all =
+        ["crds", "base/namespace", "base/identity", "base/discovery", "base/injector", "base/director", "base/executor", "base/scanner", "base/specialists"];
     apply(&cluster, &all).await?;
     cluster.kubectl(&["apply", "-f", &manifests().join("base/gate/rbac.yaml").display().to_string()]).await?;
     let account = |name: &str| format!("system:serviceaccount:assent-system:{name}");
@@ -87,7 +121,17 @@ async fn accounts_hold_what_their_part_needs_and_nothing_that_threatens() -> Res
         questions.push((account(name), ("assent.dev", "guardrailbindings", "", "list", "", ""), true));
         questions.push((account(name), ("", "namespaces", "", "get", "", "shop"), true));
         questions.push((account(name), ("", "namespaces", "", "list", "", ""), false));
+        // What guardrails may know of a target's surroundings, read and never written.
+        for (group, resource) in FACTS {
+            questions.push((account(name), (group, resource, "", "list", "shop", ""), true));
+            questions.push((account(name), (group, resource, "", "update", "shop", "any"), false));
+        }
+        questions.push((account(name), ("authorization.k8s.io", "subjectaccessreviews", "", "create", "", ""), true));
         questions.push((account(name), ("assent.dev", "guardrailbindings", "", "update", "", "any"), false));
+    }
+    // What exists is listed by the scanner, which writes its own reports and the status of guardrails.
+    for (right, held) in SCANNER {
+        questions.push((account("assent-scanner"), right, held));
     }
     // First votes are blind.
     questions.extend(

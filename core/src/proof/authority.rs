@@ -9,7 +9,7 @@ use crate::plan::{BlueprintFacts, KEEP_MS, Plan};
 use crate::refusal::{Refusal, Rule};
 use crate::target::is_system_namespace;
 
-/// Whether the target may be acted on and nothing stands against acting now.
+/// Whether the target may be acted on, nobody paused, and its Blueprint allows it.
 pub(super) fn may_apply(facts: &Facts, proposal: &Proposal) -> Result<(), Refusal> {
     let target = &proposal.target;
     if is_system_namespace(&target.namespace) {
@@ -29,7 +29,11 @@ pub(super) fn may_apply(facts: &Facts, proposal: &Proposal) -> Result<(), Refusa
             "a Blueprint in the target's namespace in mode `autonomous` that names the action",
         )
     })?;
-    allows(blueprint, &proposal.action)?;
+    allows(blueprint, &proposal.action)
+}
+
+/// The guardrails, asked last: they speak of what is otherwise proven, and a refusal that a proof would have given says more.
+pub(super) fn guardrails(facts: &Facts) -> Result<(), Refusal> {
     facts.guardrail_denial.clone().map_or(Ok(()), Err)
 }
 
@@ -72,15 +76,16 @@ pub(super) fn unchanged_since_planning(facts: &Facts, plan: &Plan) -> Result<(),
     Ok(())
 }
 
-/// The Blueprint must not have been changed after the seats began to vote.
-pub(super) fn blueprint_precedes(facts: &Facts, first_vote: UnixMillis) -> Result<(), Refusal> {
-    match &facts.blueprint {
-        // Both times are the API server's and whole seconds: the same second is not before.
-        Some(blueprint) if blueprint.changed_at > first_vote => Err(Refusal::new(
-            Rule::Authority,
-            format!("Blueprint `{}` was changed after the vote began", blueprint.pin.name),
-            "the next incident: a change holds for later ones only",
-        )),
+/// Neither the Blueprint nor a guardrail may have been changed after the seats began to vote: what was loosened since holds
+/// for later incidents only. What was deleted since is not seen here; while a vote is live, the gate lets nobody delete.
+pub(super) fn precedes(facts: &Facts, first_vote: UnixMillis) -> Result<(), Refusal> {
+    let refuse = |what: String| {
+        Err(Refusal::new(Rule::Authority, format!("{what} was changed after the vote began"), "the next vote: a change holds for later ones only"))
+    };
+    // Both times are the API server's and whole seconds: the same second is not before.
+    match (&facts.blueprint, facts.rules_changed_at) {
+        (Some(blueprint), _) if blueprint.changed_at > first_vote => refuse(format!("Blueprint `{}`", blueprint.pin.name)),
+        (_, Some(changed_at)) if changed_at > first_vote => refuse("a guardrail, a binding or a freeze window".into()),
         _ => Ok(()),
     }
 }

@@ -7,9 +7,19 @@ use crate::consensus::{MAX_EPOCHS, Verdict, tally};
 use crate::ids::{IncidentUid, UnixMillis};
 use crate::refusal::{Refusal, Rule};
 
-/// Whether the ballots of `incident` and `epoch` decide for `proposal`, as of `as_of`. Returns the digests of the ballots that
-/// were counted, sorted.
+/// Whether the ballots of `incident` and `epoch` decide for `proposal`, as of `as_of`, under an authority that is older than
+/// they are. Returns the digests of the ballots that were counted, sorted.
 pub fn prove(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Proposal, as_of: UnixMillis) -> Result<Vec<Digest>, Refusal> {
+    let digests = decided(facts, incident, epoch, proposal, as_of)?;
+    let ballots = facts.ballots.as_ref().map_err(Clone::clone)?;
+    match ballots.iter().filter(|cast| cast.ballot.epoch == epoch).map(|cast| cast.created_at).min() {
+        Some(first_vote) => authority::precedes(facts, first_vote).map(|()| digests),
+        None => Ok(digests),
+    }
+}
+
+/// [`prove`], whatever has become of the authority since: for what was admitted under it.
+pub(super) fn decided(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Proposal, as_of: UnixMillis) -> Result<Vec<Digest>, Refusal> {
     let roster = facts.roster()?;
     let roster_digest = roster.digest().map_err(|error| Refusal::new(Rule::NoRoster, error.to_string(), "a roster with a digest"))?;
     let ballots = facts.ballots.as_ref().map_err(Clone::clone)?;
@@ -27,9 +37,6 @@ pub fn prove(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Propo
         && rest.iter().any(|cast| cast.ballot.context != first.ballot.context)
     {
         return Err(Refusal::new(Rule::Incident, "the seats were shown different contexts", "ballots on one and the same incident context"));
-    }
-    if let Some(first_vote) = counted.iter().map(|cast| cast.created_at).min() {
-        authority::blueprint_precedes(facts, first_vote)?;
     }
     match tally(roster, &counted).verdict {
         Verdict::Act { proposal: chosen, .. } if *chosen == *proposal => {}

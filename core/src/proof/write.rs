@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::{FIELD_MANAGER, Facts, WriteRequest, authority, difference, incident_of, quorum};
 use crate::action::{Action, Inverse, Write};
-use crate::ballot::Proposal;
+use crate::ballot::{CastBallot, Proposal};
 use crate::canonical::Digest;
-use crate::consensus::{Verdict, tally};
+use crate::consensus::{Roster, Verdict, tally};
 use crate::ids::{IncidentUid, UnixMillis};
 use crate::plan::Plan;
 use crate::refusal::{Refusal, Rule};
@@ -87,7 +87,8 @@ fn apply(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMil
     authority::unchanged_since_planning(facts, plan)?;
     quorum::prove(facts, &plan.incident, plan.epoch, &plan.proposal, created_at)?;
     fresh(plan, target)?;
-    voted_change(facts, request, &plan.proposal)
+    voted_change(facts, request, &plan.proposal)?;
+    authority::guardrails(facts)
 }
 
 fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMillis, target: &Value, now_target: &Target) -> Result<(), Refusal> {
@@ -106,7 +107,7 @@ fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMi
         return refuse(format!("the plan is {} s old", age / 1000), "a revert before its deadline");
     }
     // The proof holds as of the plan's creation: an owed revert outlives ballots, pause and Blueprint.
-    quorum::prove(facts, &plan.incident, plan.epoch, &plan.proposal, created_at)?;
+    quorum::decided(facts, &plan.incident, plan.epoch, &plan.proposal, created_at)?;
     if !as_left(&plan.proposal.action, target) {
         return refuse("the target is not as the action left it".into(), "a target that nobody touched since the apply");
     }
@@ -127,6 +128,28 @@ pub fn as_left(action: &Action, target: &Value) -> bool {
     }
 }
 
+/// What a write to `namespace`/`name` in this incident would be judged as: the proposal of the newest plan for it, or with
+/// none what the ballots of the last epoch decide. That it is known admits nothing.
+#[must_use]
+pub fn concerned(facts: &Facts, namespace: &str, name: &str) -> Option<(String, Proposal)> {
+    let of_target = |proposal: &Proposal| proposal.target.namespace == namespace && proposal.target.name == name;
+    let planned = facts.plans.iter().filter(|(plan, _)| of_target(&plan.proposal)).max_by_key(|(_, created_at)| *created_at);
+    if let Some((plan, _)) = planned {
+        return Some((plan.name().ok()?, plan.proposal.clone()));
+    }
+    match last_verdict(facts.roster().ok()?, facts.ballots.as_ref().ok()?).1 {
+        Verdict::Act { proposal, .. } if of_target(&proposal) => Some((String::new(), *proposal)),
+        _ => None,
+    }
+}
+
+/// The last epoch, and what its ballots decide.
+fn last_verdict(roster: &Roster, ballots: &[CastBallot]) -> (u32, Verdict) {
+    let epoch = ballots.iter().map(|cast| cast.ballot.epoch).max().unwrap_or(0);
+    let of_epoch: Vec<_> = ballots.iter().filter(|cast| cast.ballot.epoch == epoch).cloned().collect();
+    (epoch, tally(roster, &of_epoch).verdict)
+}
+
 fn judge_dry_run(facts: &Facts, request: &WriteRequest, incident: &IncidentUid) -> Result<Admitted, Refusal> {
     let roster = facts.roster()?;
     let ballots = facts.ballots.as_ref().map_err(Clone::clone)?;
@@ -134,9 +157,8 @@ fn judge_dry_run(facts: &Facts, request: &WriteRequest, incident: &IncidentUid) 
     if ballots.is_empty() {
         return Err(no_plan(request, incident));
     }
-    let epoch = ballots.iter().map(|cast| cast.ballot.epoch).max().unwrap_or(0);
-    let of_epoch: Vec<_> = ballots.iter().filter(|cast| cast.ballot.epoch == epoch).cloned().collect();
-    let proposal = match tally(roster, &of_epoch).verdict {
+    let (epoch, verdict) = last_verdict(roster, ballots);
+    let proposal = match verdict {
         Verdict::Act { proposal, .. } => proposal,
         Verdict::Hold { rule, reason } => return Err(Refusal::new(rule, reason, "a dry run of what a quorum of ballots decides for")),
     };
@@ -149,6 +171,7 @@ fn judge_dry_run(facts: &Facts, request: &WriteRequest, incident: &IncidentUid) 
     let target = facts.target.as_ref().ok_or_else(|| stale("the target does not exist"))?;
     same_target(&proposal.target, target)?;
     voted_change(facts, request, &proposal)?;
+    authority::guardrails(facts)?;
     Ok(Admitted::DryRun)
 }
 

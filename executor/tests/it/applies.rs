@@ -23,6 +23,7 @@ async fn a_decided_rollback_is_applied_once_and_verified() {
     let conditions: Vec<(&str, &str)> = status.conditions.iter().map(|c| (c.kind.as_str(), c.status.as_str())).collect();
     assert_eq!(conditions, [("Applied", "True"), ("Verified", "True")]);
     assert_eq!(scene.record.kinds(&case.incident), ["apply-intended", "applied", "verified"]);
+    assert!(scene.record.of(&case.incident)[0].body["guardrails"]["write"].is_object(), "what guardrails said is on record");
 
     let audited = scene.audited(&case.incident);
     assert_eq!(audited.len(), 1, "{audited:#?}");

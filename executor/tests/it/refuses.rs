@@ -21,6 +21,19 @@ async fn refused(scene: &Scene, case: &Case, words: &str) {
     untouched(scene, case).await;
 }
 
+/// What `kubectl assent explain` tells of the incident from its record.
+fn explained(scene: &Scene, case: &Case) -> String {
+    let ledger = tempfile::NamedTempFile::new().unwrap();
+    let lines: Vec<String> = scene.record.of(&case.incident).iter().map(|entry| serde_json::to_string(entry).unwrap()).collect();
+    std::fs::write(ledger.path(), lines.join("\n")).unwrap();
+    let plugin = std::process::Command::new(assent_tests::images::program("kubectl-assent"))
+        .args(["explain", case.incident.as_str(), "--ledger", &ledger.path().display().to_string()])
+        .output()
+        .unwrap();
+    assert!(plugin.status.success(), "{}", String::from_utf8_lossy(&plugin.stderr));
+    String::from_utf8_lossy(&plugin.stdout).into_owned()
+}
+
 async fn untouched(scene: &Scene, case: &Case) {
     let (now, later) = scene.now(case).await;
     assert_eq!((&now["spec"], later), (&case.before["spec"], 0));
@@ -31,6 +44,15 @@ async fn untouched(scene: &Scene, case: &Case) {
 async fn what_authority_does_not_allow_is_refused_before_the_intent() {
     let scene = Scene::start().await;
     let _executor = scene.executor();
+    let guardrail = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Guardrail", "metadata": {"name": "not-that-one"}, "spec": {
+        "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"]}]},
+        "validations": [{"expression": "object.metadata.name != 'denied'", "message": "never that one"}]}});
+    apply(&scene.world.admin, &guardrail).await;
+    let binding = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "GuardrailBinding", "metadata": {"name": "not-that-one"},
+        "spec": {"policyName": "not-that-one", "validationActions": ["Deny"]}});
+    apply(&scene.world.admin, &binding).await;
+    // A guardrail of the same second is not older than the vote.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
 
     let paused = scene.scale("paused", 3).await;
     let pause =
@@ -53,15 +75,22 @@ async fn what_authority_does_not_allow_is_refused_before_the_intent() {
     refused(&scene, &beyond, "assent[blueprint]").await;
 
     let denied = scene.scale("denied", 3).await;
-    let guardrail = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Guardrail", "metadata": {"name": "no-third"}, "spec": {
-        "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"]}]},
-        "validations": [{"expression": "object.spec.replicas != 3", "message": "never three"}]}});
-    apply(&scene.world.admin, &guardrail).await;
-    let binding = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "GuardrailBinding", "metadata": {"name": "no-third"},
-        "spec": {"policyName": "no-third", "validationActions": ["Deny"]}});
-    apply(&scene.world.admin, &binding).await;
     scene.decide(&denied).await;
-    refused(&scene, &denied, "never three").await;
+    refused(&scene, &denied, "never that one").await;
+    let entry = scene.record.until(&denied.incident, "refused").await;
+    let said: assent_policies::Outcome = serde_json::from_value(entry.body["guardrails"]["write"].clone()).unwrap();
+    let denial = said.denial().unwrap();
+    let seen = &denial.explanation.as_ref().unwrap().seen[0];
+    assert_eq!((denial.policy.as_str(), denial.binding.as_deref(), denial.index), ("not-that-one", Some("not-that-one"), Some(0)));
+    assert_eq!((seen.what.as_str(), seen.value.as_str(), &entry.body["rule"]), ("object.metadata.name", "\"denied\"", &json!("guardrail")));
+    let told = explained(&scene, &denied);
+    for line in [
+        "guardrail `not-that-one`, binding `not-that-one` denies the write by validations[0]",
+        "object.metadata.name = \"denied\"",
+        "`object.metadata.name != 'denied'` is true",
+    ] {
+        assert!(told.contains(line), "`{line}` is missing in:\n{told}");
+    }
 
     // Another mode is the director's matter: nothing is refused, nothing is done.
     let asks = scene.scale("asks", 4).await;

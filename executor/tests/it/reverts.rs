@@ -43,7 +43,7 @@ async fn health_that_only_one_principal_confirms_is_no_health() {
     let _executor = scene.executor();
     let case = scene.scale("web", 3).await;
     // The new replica never becomes ready, and the compute seat has no data: only sidecars say that all is well.
-    scene.kubelet.store(false, Ordering::Relaxed);
+    scene.world.kubelet.store(false, Ordering::Relaxed);
     scene.compute.silent.store(true, Ordering::Relaxed);
     scene.decide(&case).await;
     scene.until_phase(&case, RemediationPhase::Reverted).await;

@@ -1,7 +1,5 @@
 //! One cluster with everything around the executor, and the votes of four seats on one workload in it.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use assent_api::names::{SYSTEM_NAMESPACE, accounts};
@@ -12,10 +10,9 @@ use assent_core::ids::IncidentUid;
 use assent_core::plan;
 use assent_core::target::Target;
 use assent_runtime::CancellationToken;
-use assent_tests::kubelet::run_pods;
 use assent_tests::processes::{Component, Process, Setting};
 use assent_tests::seats;
-use assent_tests::world::{SHOP, World};
+use assent_tests::world::{World, complete};
 use futures::TryStreamExt as _;
 use kube::api::{Api, PostParams};
 use kube::runtime::watcher;
@@ -33,8 +30,6 @@ pub(crate) struct Scene {
     pub(crate) network: Word,
     pub(crate) compute: Word,
     pub(crate) setting: Setting,
-    /// While false the kubelet starts nothing.
-    pub(crate) kubelet: Arc<AtomicBool>,
     files: TempDir,
     stop: CancellationToken,
 }
@@ -66,8 +61,6 @@ impl Scene {
         let network_at = serve(&world.authority, &accounts::seat("network"), seat(&network), &stop).await;
         let compute_at = serve(&world.authority, &accounts::seat("compute"), seat(&compute), &stop).await;
         let files = tempfile::tempdir().unwrap();
-        let kubelet = Arc::new(AtomicBool::new(true));
-        tokio::spawn(stop.clone().run_until_cancelled_owned(run_pods(world.admin.clone(), kubelet.clone())));
         let setting = Setting {
             director: director.to_string(),
             network: network_at.to_string(),
@@ -76,7 +69,7 @@ impl Scene {
             apply_within_seconds: 60,
             verify_within_seconds: 40,
         };
-        Self { world, record, network, compute, setting, kubelet, files, stop }
+        Self { world, record, network, compute, setting, files, stop }
     }
 
     pub(crate) fn executor(&self) -> Process {
@@ -88,7 +81,7 @@ impl Scene {
         let first = self.world.deployment(name, "registry.invalid/x:1").await;
         let good = first.pointer("/spec/template").unwrap().clone();
         // The first revision must exist as a ReplicaSet, or there is nothing to go back to.
-        self.until_deployment(name, |d| d["status"]["observedGeneration"] == d["metadata"]["generation"] && !d["status"]["replicas"].is_null()).await;
+        self.world.until_deployment(name, |d| d["status"]["observedGeneration"] == d["metadata"]["generation"] && !d["status"]["replicas"].is_null()).await;
         self.world.deployment(name, "registry.invalid/x:2").await;
         self.vote(name, |workload| seats::rollback(workload, &good)).await
     }
@@ -107,7 +100,7 @@ impl Scene {
 
     async fn vote(&self, name: &str, propose: impl Fn(&Value) -> Proposal) -> Case {
         self.world.blueprint(name).await;
-        let before = self.until_deployment(name, complete).await;
+        let before = self.world.until_deployment(name, complete).await;
         let incident = seats::incident();
         let proposal = propose(&before);
         self.world.quorum(&incident, &proposal).await;
@@ -151,24 +144,6 @@ impl Scene {
         plan.status.as_ref().and_then(|status| status.phase)
     }
 
-    /// The first state of the workload for which `holds`.
-    pub(crate) async fn until_deployment(&self, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let api: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(self.world.admin.clone(), SHOP);
-        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let found = async {
-            let mut events = std::pin::pin!(watcher(api, config));
-            while let Some(event) = events.try_next().await.unwrap() {
-                if let watcher::Event::Apply(d) | watcher::Event::InitApply(d) = event
-                    && holds(&serde_json::to_value(&d).unwrap())
-                {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("`{name}` never came to it"));
-        self.world.read_deployment(name).await
-    }
-
     /// The workload as it is, with how many generations lie between it and the judged one.
     pub(crate) async fn now(&self, case: &Case) -> (Value, i64) {
         let now = self.world.read_deployment(&case.proposal.target.name).await;
@@ -188,12 +163,4 @@ impl Scene {
         let ours = events.filter(|e| e["impersonatedUser"]["extra"]["assent.dev/incident-uid"] == json!([incident.as_str()]));
         ours.filter(|e| e["responseStatus"]["code"] == 200 && !e["requestURI"].as_str().unwrap().contains("dryRun")).collect()
     }
-}
-
-/// Every replica is of the newest generation and ready.
-pub(crate) fn complete(deployment: &Value) -> bool {
-    let wanted = &deployment["spec"]["replicas"];
-    let status = &deployment["status"];
-    status["observedGeneration"] == deployment["metadata"]["generation"]
-        && ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"].iter().all(|field| status[field] == *wanted)
 }

@@ -49,7 +49,7 @@ async fn a_kill_between_any_two_steps_loses_nothing_and_repeats_nothing() {
     // As soon as the target is written.
     let case = scene.scale("written", 3).await;
     scene.decide(&case).await;
-    scene.until_deployment("written", |d| d["spec"]["replicas"] == 3).await;
+    scene.world.until_deployment("written", |d| d["spec"]["replicas"] == 3).await;
     executor.kill().await;
     let executor = scene.executor();
     verified_once(&scene, &case).await;
@@ -77,7 +77,7 @@ async fn a_kill_during_a_revert_ends_in_one_revert() {
         } else {
             // As soon as the target is as it was.
             let first = case.proposal.target.generation;
-            scene.until_deployment(name, |d| d["metadata"]["generation"] == first + 2).await;
+            scene.world.until_deployment(name, |d| d["metadata"]["generation"] == first + 2).await;
         }
         executor.kill().await;
         executor = scene.executor();

@@ -6,13 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::environment::Environment;
+use super::environment::{Environment, Lookup};
 use super::expr::{Element, Entry, Expr, Field, Fold, Kind};
 use super::issue::Issue;
 use super::library::Function;
 use super::library::strings::verbs;
 use super::types::Type;
-use super::unify::{Instance, Substitution, most_general};
+use super::unify::{Instance, Substitution};
 use super::value::Value;
 
 /// What a name or a call refers to.
@@ -50,7 +50,7 @@ pub(crate) fn check(environment: &Environment, source: &str, root: &Expr, size: 
     let mut checker = Checker {
         environment,
         source,
-        substitution: Substitution::default(),
+        substitution: Substitution::new(environment.json),
         types: vec![Type::Dyn; size],
         references: HashMap::new(),
         slots: HashMap::new(),
@@ -193,8 +193,13 @@ impl Checker<'_> {
                 Type::Dyn
             }
             Type::Dyn | Type::Error => Type::Dyn,
+            // The server declares these as objects without fields.
+            Type::Opaque(name, _) if name.starts_with("kubernetes.") => {
+                self.report(node.offset, format!("unexpected failed resolution of '{name}'"));
+                Type::Error
+            }
             other => {
-                self.report(node.offset, format!("type '{other}' does not support field selection"));
+                self.report(node.offset, format!("type '{other:#}' does not support field selection"));
                 Type::Dyn
             }
         };
@@ -202,21 +207,28 @@ impl Checker<'_> {
     }
 
     fn object_field(&mut self, offset: u32, object: &str, field: &str) -> Type {
-        let Some(fields) = self.environment.objects.get(object) else {
-            self.report(offset, format!("unexpected failed resolution of '{object}'"));
-            return Type::Error;
-        };
-        if let Some(kind) = fields.get(field) {
-            return kind.clone();
+        match self.environment.field(object, field) {
+            Lookup::Found(kind) => return kind,
+            Lookup::NoObject => self.report(offset, format!("unexpected failed resolution of '{object}'")),
+            Lookup::NoField => {
+                let names = self.environment.fields_like(object, field);
+                let issue = Issue::at(self.source, offset, format!("undefined field '{field}'")).suggesting(field, names.iter().map(String::as_str));
+                // Dotted names are those of fields that lie one deeper.
+                let deeper = || names.iter().filter(|name| name.contains('.')).min().cloned();
+                let suggestion = issue.suggestion.clone().or_else(deeper);
+                self.issues.push(Issue { suggestion, object: Some(object.into()), ..issue });
+            }
         }
-        let issue = Issue::at(self.source, offset, format!("undefined field '{field}'")).suggesting(field, fields.keys().map(|name| &**name));
-        self.issues.push(issue);
         Type::Error
     }
 
     fn call(&mut self, node: &Expr, name: &str, target: Option<&Expr>, args: &[Expr]) -> Type {
-        for arg in args {
+        for (position, arg) in args.iter().enumerate() {
+            let before = self.issues.len();
             self.node(arg);
+            if name == "_?_:_" && position > 0 {
+                self.issues.iter_mut().skip(before).for_each(|issue| issue.conditional = true);
+            }
         }
         let Some(target) = target else {
             return match self.environment.function(name) {
@@ -250,7 +262,7 @@ impl Checker<'_> {
         let reference = Reference::Function { name: function.name, qualified, overloads: if open { vec![] } else { overloads } };
         self.references.insert(node.id, reference);
         result.unwrap_or_else(|| {
-            let shown: Vec<String> = kinds.iter().map(|kind| self.substitution.apply(kind, true).to_string()).collect();
+            let shown: Vec<String> = kinds.iter().map(|kind| format!("{:#}", self.substitution.apply(kind, true))).collect();
             let signature = match (target, shown.split_first()) {
                 (Some(_), Some((receiver, rest))) => format!("{receiver}.({})", rest.join(", ")),
                 _ => format!("({})", shown.join(", ")),
@@ -264,7 +276,7 @@ impl Checker<'_> {
         for (kind, arg) in kinds.iter().zip(args) {
             if !self.substitution.assignable(kind, &Type::Bool) {
                 let found = self.substitution.apply(kind, true);
-                self.report(arg.offset, format!("expected type 'bool' but found '{found}'"));
+                self.report(arg.offset, format!("expected type 'bool' but found '{found:#}'"));
             }
         }
         (function.overloads.iter().map(|overload| overload.id).collect(), Some(Type::Bool))
@@ -326,7 +338,7 @@ impl Checker<'_> {
             Some(inner) => inner.clone(),
             None => {
                 if !kind.is_dyn() {
-                    self.report(value.offset, format!("expected type 'optional_type({kind})' but found '{kind}'"));
+                    self.report(value.offset, format!("expected type 'optional_type({kind:#})' but found '{kind:#}'"));
                 }
                 kind
             }
@@ -336,7 +348,7 @@ impl Checker<'_> {
     fn join(&mut self, so_far: Option<Type>, next: Type) -> Type {
         match so_far {
             None => next,
-            Some(so_far) if self.substitution.assignable(&so_far, &next) => most_general(&so_far, &next),
+            Some(so_far) if self.substitution.assignable(&so_far, &next) => self.substitution.most_general(&so_far, &next),
             // What must be uniform is looked at once all is checked: `format` is exempt.
             Some(_) => Type::Dyn,
         }
@@ -345,7 +357,7 @@ impl Checker<'_> {
     /// Every list and map literal has elements of one type, `dyn` being one too. Calls of `format` take what they like.
     fn aggregates(&mut self, node: &Expr) {
         match &node.kind {
-            Kind::Call { function, target: Some(target), args } if &**function == "format" => return self.format(target, args),
+            Kind::Call { function, target: Some(target), args } if &**function == "format" => return self.format(node, target, args),
             Kind::List(elements) => self.uniform(elements.iter().map(|element| (&element.value, element.optional))),
             Kind::Map(entries) => {
                 self.uniform(entries.iter().map(|entry| (&entry.key, false)));
@@ -359,11 +371,11 @@ impl Checker<'_> {
     }
 
     /// A literal format beside a literal list of what to put in.
-    fn format(&mut self, target: &Expr, args: &[Expr]) {
-        let (Kind::Literal(Value::String(text)), [Expr { kind: Kind::List(elements), offset, .. }]) = (&target.kind, args) else { return };
+    fn format(&mut self, call: &Expr, target: &Expr, args: &[Expr]) {
+        let (Kind::Literal(Value::String(text)), [Expr { kind: Kind::List(elements), .. }]) = (&target.kind, args) else { return };
         let kinds: Vec<Type> = elements.iter().map(|element| self.substitution.apply(&self.known(&element.value), true)).collect();
         if let Err((position, message)) = verbs::check(text, &kinds, false) {
-            let place = position.and_then(|position| elements.get(position)).map_or(*offset, |element| element.value.offset);
+            let place = position.and_then(|position| elements.get(position)).map_or(call.offset, |element| element.value.offset);
             self.report(place, message);
         }
     }
@@ -376,8 +388,10 @@ impl Checker<'_> {
             match &expected {
                 None => expected = Some(kind),
                 Some(expected) if *expected == kind => {}
+                // What is joined of two objects is no type of its own.
+                Some(expected) if self.environment.json && self.substitution.assignable(expected, &kind) => {}
                 Some(expected) => {
-                    let message = format!("expected type '{expected}' but found '{kind}'");
+                    let message = format!("expected type '{expected:#}' but found '{kind:#}'");
                     return self.report(value.offset, message);
                 }
             }
@@ -398,7 +412,7 @@ impl Checker<'_> {
             let declared = self.object_field(field.offset, object, &field.name);
             let kind = self.unwrapped(&field.value, field.optional);
             if !self.substitution.assignable(&declared, &kind) {
-                let message = format!("expected type of field '{}' is '{declared}' but provided type is '{kind}'", field.name);
+                let message = format!("expected type of field '{}' is '{declared:#}' but provided type is '{kind:#}'", field.name);
                 self.report(field.offset, message);
             }
         }
@@ -438,13 +452,14 @@ impl Checker<'_> {
             Type::List(element) if fold.second.is_some() => (Type::Int, (**element).clone()),
             Type::List(element) => ((**element).clone(), Type::Dyn),
             Type::Map(entry) => (entry.0.clone(), entry.1.clone()),
+            Type::Object(_) if self.environment.json => (Type::String, Type::Dyn),
             Type::Dyn | Type::Error => (Type::Dyn, Type::Dyn),
             variable @ Type::Variable(_) => {
                 self.substitution.assignable(&Type::Dyn, variable);
                 (Type::Dyn, Type::Dyn)
             }
             other => {
-                let message = format!("expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)");
+                let message = format!("expression of type '{other:#}' cannot be range of a comprehension (must be list, map, or dynamic)");
                 self.report(fold.range.offset, message);
                 (Type::Error, Type::Error)
             }
@@ -455,7 +470,7 @@ impl Checker<'_> {
         let found = self.known(node);
         if !self.substitution.assignable(wanted, &found) {
             let (wanted, found) = (self.substitution.apply(wanted, true), self.substitution.apply(&found, true));
-            self.report(node.offset, format!("expected type '{wanted}' but found '{found}'"));
+            self.report(node.offset, format!("expected type '{wanted:#}' but found '{found:#}'"));
         }
     }
 }

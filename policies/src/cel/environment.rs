@@ -3,6 +3,7 @@
 //! The table of versions is that of apiserver's `pkg/cel/environment/base.go`.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::issue::Issue;
@@ -111,12 +112,36 @@ const CONFORMANCE: &[fn() -> Vec<Function>] =
 /// Types of an object's fields, by name.
 type Fields = HashMap<Arc<str>, Type>;
 
+/// Object types that are described elsewhere, as by a schema. There may be many, so each field is asked for by name.
+pub trait ObjectTypes: fmt::Debug + Send + Sync {
+    /// A field of an object type.
+    fn field(&self, object: &str, field: &str) -> Lookup;
+
+    /// The names of its fields; also dotted ones, where a field has `wanted` as a field of its own.
+    fn names(&self, object: &str, wanted: &str) -> Vec<String>;
+}
+
+/// What is known of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Its type.
+    Found(Type),
+    /// There is no such field.
+    NoField,
+    /// There is no such object type.
+    NoObject,
+}
+
 /// What an expression may refer to. Immutable once built; programs keep nothing of it.
 #[derive(Debug)]
 pub struct Environment {
     pub(crate) functions: Functions,
     pub(crate) variables: HashMap<Arc<str>, Type>,
     pub(crate) objects: HashMap<Arc<str>, Fields>,
+    /// More object types.
+    pub(crate) described: Option<Arc<dyn ObjectTypes>>,
+    /// Whether objects of any type are also maps and may stand for each other, as in JSON they do.
+    pub(crate) json: bool,
     /// Names that are types.
     pub(crate) types: HashMap<Arc<str>, Type>,
     pub(crate) container: Arc<str>,
@@ -182,6 +207,8 @@ impl Environment {
             functions: Functions::default(),
             variables: HashMap::new(),
             objects: HashMap::new(),
+            described: None,
+            json: false,
             types: named.into_iter().chain(library::ip::types()).chain(library::cidr::types()).map(|named| (named.name().into(), named)).collect(),
             container: "".into(),
             features,
@@ -204,6 +231,40 @@ impl Environment {
     pub fn with_object<'n>(mut self, name: &str, fields: impl IntoIterator<Item = (&'n str, Type)>) -> Self {
         self.objects.insert(name.into(), fields.into_iter().map(|(name, kind)| (name.into(), kind)).collect());
         self
+    }
+
+    /// With one field more in an object type.
+    pub(crate) fn add_field(&mut self, object: &str, field: &str, kind: Type) {
+        self.objects.entry(object.into()).or_default().insert(field.into(), kind);
+    }
+
+    /// Without this variable.
+    pub(crate) fn forget(&mut self, variable: &str) {
+        self.variables.remove(variable);
+    }
+
+    /// With object types that are described elsewhere. With `json`, objects are also maps and may stand for each other.
+    #[must_use]
+    pub fn with_object_types(mut self, described: Arc<dyn ObjectTypes>, json: bool) -> Self {
+        self.described = Some(described);
+        self.json = json;
+        self
+    }
+
+    /// A field of an object type.
+    pub(crate) fn field(&self, object: &str, field: &str) -> Lookup {
+        match self.objects.get(object) {
+            Some(fields) => fields.get(field).cloned().map_or(Lookup::NoField, Lookup::Found),
+            None => self.described.as_ref().map_or(Lookup::NoObject, |described| described.field(object, field)),
+        }
+    }
+
+    /// Names of fields that may have been meant.
+    pub(crate) fn fields_like(&self, object: &str, wanted: &str) -> Vec<String> {
+        match self.objects.get(object) {
+            Some(fields) => fields.keys().map(ToString::to_string).collect(),
+            None => self.described.as_ref().map_or_else(Vec::new, |described| described.names(object, wanted)),
+        }
     }
 
     /// With what only expressions that make patches have.

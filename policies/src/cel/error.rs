@@ -15,8 +15,8 @@ pub enum EvalError {
     /// Nothing is bound to the name.
     #[error("no such attribute(s): {0}")]
     NoSuchAttribute(Arc<str>),
-    /// The function takes no such arguments.
-    #[error("no such overload: {0}")]
+    /// The function takes no such arguments; what follows is a colon with its name, or nothing.
+    #[error("no such overload{0}")]
     NoSuchOverload(Arc<str>),
     /// The result does not fit its type.
     #[error("{0} overflow")]
@@ -46,7 +46,12 @@ impl EvalError {
 
     /// The function takes no such arguments.
     pub fn no_overload(function: impl AsRef<str>) -> Self {
-        Self::NoSuchOverload(function.as_ref().into())
+        Self::NoSuchOverload(format!(": {}", function.as_ref()).into())
+    }
+
+    /// The same, where cel-go names nothing.
+    pub fn no_such() -> Self {
+        Self::NoSuchOverload("".into())
     }
 
     /// Whether the evaluation is over whatever the expression would make of the error.

@@ -5,6 +5,8 @@
 mod attribute;
 mod fold;
 
+pub(crate) use attribute::shown;
+
 use std::cmp::Ordering;
 
 use super::cost::{self, CostRule, Meter, Observed, TRAVERSAL, scaled};

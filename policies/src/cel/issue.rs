@@ -1,6 +1,7 @@
 //! What is wrong with an expression, where, and what was perhaps meant.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// One thing that is wrong with an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,10 @@ pub struct Issue {
     pub message: String,
     /// A name that exists and is close to the one that does not.
     pub suggestion: Option<String>,
+    /// The type in which a field was looked for and is not.
+    pub object: Option<Arc<str>>,
+    /// Whether it stands in a branch of `?:`, so that it may never be evaluated.
+    pub conditional: bool,
 }
 
 impl Issue {
@@ -25,6 +30,8 @@ impl Issue {
             column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
             message: message.into(),
             suggestion: None,
+            object: None,
+            conditional: false,
         }
     }
 

@@ -18,6 +18,7 @@ use super::library::strings::verbs;
 use super::library::{Call, Overload};
 use super::pattern;
 use super::types::Type;
+use super::unserved::unserved;
 use super::value::{Key, MapBuilder, Value};
 
 /// Something that can be evaluated.
@@ -438,9 +439,9 @@ impl CallNode {
                     Err(error) if self.name == "matches" => Err(error),
                     Err(error) => Err(EvalError::invalid(format!("Illegal regex: {error}"))),
                 },
-                _ => Err(EvalError::no_overload(self.name)),
+                _ => Err(unserved(self.name, args)),
             },
-            Some(Call::Special) | None => Err(EvalError::no_overload(self.name)),
+            Some(Call::Special) | None => Err(unserved(self.name, args)),
         }
     }
 }

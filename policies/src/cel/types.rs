@@ -134,16 +134,35 @@ impl Type {
     }
 }
 
+/// In the alternate form as cel-go's checker writes them in what it reports.
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |f: &mut fmt::Formatter<'_>, inner: &Self| fmt::Display::fmt(inner, f);
         match self {
-            Self::List(element) => write!(f, "list({element})"),
-            Self::Map(entry) => write!(f, "map({}, {})", entry.0, entry.1),
-            Self::Type(inner) => write!(f, "type({inner})"),
+            Self::Timestamp if f.alternate() => f.write_str("timestamp"),
+            Self::Duration if f.alternate() => f.write_str("duration"),
+            Self::List(element) => {
+                f.write_str("list(")?;
+                part(f, element)?;
+                f.write_str(")")
+            }
+            Self::Map(entry) => {
+                f.write_str("map(")?;
+                part(f, &entry.0)?;
+                f.write_str(", ")?;
+                part(f, &entry.1)?;
+                f.write_str(")")
+            }
+            Self::Type(inner) => {
+                f.write_str("type(")?;
+                part(f, inner)?;
+                f.write_str(")")
+            }
             Self::Opaque(name, parameters) if !parameters.is_empty() => {
                 write!(f, "{name}(")?;
                 for (index, parameter) in parameters.iter().enumerate() {
-                    write!(f, "{}{parameter}", if index == 0 { "" } else { ", " })?;
+                    f.write_str(if index == 0 { "" } else { ", " })?;
+                    part(f, parameter)?;
                 }
                 f.write_str(")")
             }

@@ -11,9 +11,15 @@ use super::types::Type;
 pub(crate) struct Substitution {
     bound: Vec<Option<Type>>,
     trail: Vec<(u32, Option<Type>)>,
+    /// Whether objects of any type are also maps and may stand for each other.
+    json: bool,
 }
 
 impl Substitution {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json, ..Self::default() }
+    }
+
     /// A variable nothing is known about.
     pub(crate) fn fresh(&mut self) -> Type {
         self.bound.push(None);
@@ -76,8 +82,19 @@ impl Substitution {
             (Type::Map(a), Type::Map(b)) => self.fits(&a.0, &b.0) && self.fits(&a.1, &b.1),
             (Type::Opaque(a, of_a), Type::Opaque(b, of_b)) => a == b && self.all(of_a, of_b),
             (Type::Type(_), Type::Type(_)) => true,
+            (Type::Object(_), Type::Object(_)) if self.json => true,
+            (Type::Object(_), Type::Map(entry)) if self.json => self.fits(&Type::String, &entry.0) && self.fits(&Type::Dyn, &entry.1),
+            (Type::Map(entry), Type::Object(_)) if self.json => self.fits(&entry.0, &Type::String) && self.fits(&entry.1, &Type::Dyn),
             _ => a == b,
         }
+    }
+
+    /// Of two types that agree, the more general.
+    pub(crate) fn most_general(&self, a: &Type, b: &Type) -> Type {
+        if self.json {
+            return joined(a, b);
+        }
+        if less_specific(a, b) { a.clone() } else { b.clone() }
     }
 
     /// Whether the variable may be `to`, and whether something was known about it before.
@@ -98,7 +115,7 @@ impl Substitution {
         if !self.fits(to, &known) {
             return (false, true);
         }
-        let general = if less_specific(to, &known) { to.clone() } else { known };
+        let general = self.most_general(to, &known);
         if self.absent(variable, &general) {
             self.bind(variable, general);
         }
@@ -141,9 +158,19 @@ fn nullable(of: &Type) -> bool {
     matches!(of, Type::Null | Type::Opaque(..) | Type::Object(_) | Type::Duration | Type::Timestamp)
 }
 
-/// Of two types that agree, the more general.
-pub(crate) fn most_general(a: &Type, b: &Type) -> Type {
-    if less_specific(a, b) { a.clone() } else { b.clone() }
+/// Of two types that agree, what both are; objects that differ have nothing in common that can be said.
+fn joined(a: &Type, b: &Type) -> Type {
+    match (a, b) {
+        (Type::List(a), Type::List(b)) => Type::list(joined(a, b)),
+        (Type::Map(a), Type::Map(b)) => Type::map(joined(&a.0, &b.0), joined(&a.1, &b.1)),
+        (Type::Opaque(name, of_a), Type::Opaque(other, of_b)) if name == other && of_a.len() == of_b.len() => {
+            Type::Opaque(name.clone(), of_a.iter().zip(of_b.iter()).map(|(a, b)| joined(a, b)).collect())
+        }
+        (Type::Object(one), Type::Object(other)) if one != other => Type::Dyn,
+        (Type::Object(_), Type::Map(_)) | (Type::Map(_), Type::Object(_)) => Type::Dyn,
+        _ if less_specific(a, b) => a.clone(),
+        _ => b.clone(),
+    }
 }
 
 fn less_specific(a: &Type, b: &Type) -> bool {

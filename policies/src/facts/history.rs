@@ -21,7 +21,8 @@ pub struct PlanFact {
     pub target: String,
     /// Server-set creation time.
     pub created_at: String,
-    /// Whether it may still be written or reverted, by its own deadlines and the target as it is; its status is not asked.
+    /// Whether it may still be written or reverted, by its own two deadlines; over sooner when its status says so, but not before its
+    /// soak time has passed.
     pub open: bool,
 }
 

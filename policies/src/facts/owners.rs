@@ -71,13 +71,15 @@ pub struct GitOps {
     /// Its name.
     pub name: String,
     /// Whether it puts back what differs from git: Argo CD with `automated.selfHeal`, Flux unless suspended, told to leave the
-    /// object (`kustomize.toolkit.fluxcd.io/reconcile: disabled`) or, for a HelmRelease, without drift correction.
+    /// object (`kustomize.toolkit.fluxcd.io/reconcile: disabled`, `…/ssa: Ignore`) or, for a HelmRelease, without drift
+    /// correction. One that the target names and that is not in this cluster counts as correcting.
     pub corrects: bool,
-    /// Those of `action.changes` whose fields its manager owns.
+    /// Those of `action.changes` whose fields its manager owns; all of them if it tracks the target for certain and
+    /// `managedFields` do not know its manager.
     #[schemars(length(max = 64))]
     pub contested: Vec<String>,
     /// Those of `contested` that it is told to leave to others: Argo CD `ignoreDifferences` with the sync option
-    /// `RespectIgnoreDifferences=true`, Flux drift-detection `ignore` paths.
+    /// `RespectIgnoreDifferences=true`, Flux `ignore` rules of a Kustomization or of a HelmRelease's drift detection.
     #[schemars(length(max = 64))]
     pub yields: Vec<String>,
 }

@@ -194,6 +194,11 @@ impl Policy {
         self.expressions().any(|expression| expression.source().contains("authorizer"))
     }
 
+    /// Whether an expression of it looks at the object before.
+    pub(crate) fn looks_at_old_object(&self) -> bool {
+        self.expressions().any(|expression| expression.source().contains("oldObject"))
+    }
+
     fn expressions(&self) -> impl Iterator<Item = &Expression> {
         let variables = self.variables.iter().map(|(_, expression)| expression);
         let messages = self.messages.iter().flatten();

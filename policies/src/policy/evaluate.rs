@@ -45,6 +45,8 @@ pub(crate) struct Judged {
     /// By audit annotation.
     pub(crate) annotations: Vec<Annotation>,
     pub(crate) spent: u64,
+    /// Whether a match condition left the request out.
+    pub(crate) skipped: bool,
 }
 
 /// A validation that is not true, or could not be judged.
@@ -67,7 +69,7 @@ pub(crate) fn judge(policy: &Policy, case: &Case<'_, '_>) -> Judged {
     let matched = conditions(policy, case, &mut judged.spent);
     match matched {
         Ok(true) => {}
-        Ok(false) => return judged,
+        Ok(false) => return Judged { skipped: true, ..judged },
         Err(reason) => return whole(judged, on_error, reason),
     }
     let inputs = inputs(policy, case, true);

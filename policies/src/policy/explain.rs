@@ -4,12 +4,16 @@
 //! that breaks an `all`) and the parts are evaluated again, within a budget of their own. An explanation decides nothing; where
 //! it gets stuck it says less.
 
+mod masks;
 mod parts;
+
+use serde::{Deserialize, Serialize};
 
 use super::compile::Policy;
 use super::language::{Activation, Expression, Inputs, Wanted, show};
 use super::message::bounded;
 use crate::cel::{Environment, Value};
+pub(crate) use masks::{MASK, is_hidden_field, is_hidden_pair, is_secret};
 use parts::{Part, Source};
 
 /// Budget of one explanation.
@@ -26,7 +30,7 @@ const MAX_EXPRESSION: usize = 1024;
 const MAX_DEPTH: usize = 8;
 
 /// Why a validation is not true.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The part of the expression that is not true.
     pub expression: String,
@@ -35,11 +39,11 @@ pub struct Explanation {
 }
 
 /// Something that an expression looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// As the expression names it.
     pub what: String,
-    /// Its value, or why it has none.
+    /// Its value, or why it has none; a mark in place of what is secret.
     pub value: String,
 }
 
@@ -100,7 +104,8 @@ impl<'p> Search<'p> {
                 let breaking = format!("({range}).filter({variable}, !({body}))");
                 let element = self.value(&breaking, inputs, locals).and_then(Result::ok).and_then(|found| found.as_list().and_then(|list| list.get(0)));
                 if let Some(element) = element {
-                    let shown = Seen { what: variable.to_owned(), value: show(&element, MAX_VALUE) };
+                    let value = if masks::hides(variable, &inputs) { MASK.to_owned() } else { show(&element, MAX_VALUE) };
+                    let shown = Seen { what: variable.to_owned(), value };
                     let mut inner = locals.to_vec();
                     inner.push((variable.to_owned(), element));
                     let (part, mut seen) = self.narrow(body, inputs, &inner, depth + 1)?;
@@ -128,6 +133,7 @@ impl<'p> Search<'p> {
                 continue;
             }
             let value = match self.value(path, inputs, locals) {
+                Some(Ok(_)) if masks::hides(path, &inputs) || self.is_of_hidden_pair(path, inputs, locals) => MASK.to_owned(),
                 Some(Ok(value)) => show(&value, MAX_VALUE),
                 Some(Err(reason)) => format!("not there ({reason})"),
                 None => break,
@@ -135,6 +141,16 @@ impl<'p> Search<'p> {
             seen.push(Seen { what: path.to_owned(), value });
         }
         seen
+    }
+
+    /// Whether the path is the value of a name that a credential has.
+    fn is_of_hidden_pair<'v>(&mut self, path: &str, inputs: Inputs<'v>, locals: &'v Locals<'v>) -> bool
+    where
+        'p: 'v,
+    {
+        let Some(pair) = masks::pair_of(path) else { return false };
+        // What cannot be looked at any more is not shown.
+        self.value(pair, inputs, locals).is_none_or(|pair| matches!(pair, Ok(Value::Map(map)) if is_hidden_pair(&map)))
     }
 
     fn holds<'v>(&mut self, source: &str, inputs: Inputs<'v>, locals: &'v Locals<'v>) -> bool

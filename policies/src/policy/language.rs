@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use crate::cel::library::authorizer::{Authorizer, Resource as Asked, authorizer_value, request_resource_value};
 use crate::cel::{Bindings, Environment, EvalError, Field, Issue, Meter, Program, Type, Value, Version};
 pub(crate) use show::show;
-pub(crate) use types::VariableType;
+pub(crate) use types::{VARIABLES, VariableType, kept};
 
 /// Budget of one expression.
 pub(crate) const PER_CALL: u64 = 1_000_000;
@@ -119,10 +119,8 @@ impl Language {
 
 impl Expression {
     pub(crate) fn compile(environment: &Environment, source: &str, wanted: Wanted) -> Self {
-        let program = environment.compile(source).map_err(|issues| Fault {
-            text: format!("compilation failed: {}", listed(source, &issues)),
-            hint: issues.into_iter().find_map(|issue| issue.suggestion),
-        });
+        let program =
+            environment.compile(source).map_err(|issues| Fault { text: words(source, &issues), hint: issues.into_iter().find_map(|issue| issue.suggestion) });
         let program = program.and_then(|program| of_type(program, wanted));
         Self(Arc::new(Inner { source: source.to_owned(), program }))
     }
@@ -147,6 +145,12 @@ impl Expression {
     }
 }
 
+/// An expression that checks and cannot be made a program has no place in the server's words.
+fn words(source: &str, issues: &[Issue]) -> String {
+    let instantiation = issues.first().filter(|issue| issue.message.starts_with("program instantiation failed: "));
+    instantiation.map_or_else(|| format!("compilation failed: {}", listed(source, issues)), |issue| issue.message.clone())
+}
+
 fn of_type(program: Program, wanted: Wanted) -> Result<Program, Fault> {
     let got = program.output();
     let (fits, words) = match wanted {
@@ -159,7 +163,7 @@ fn of_type(program: Program, wanted: Wanted) -> Result<Program, Fault> {
 }
 
 /// The issues as cel-go prints them: place, words, the line, and a mark below it.
-fn listed(source: &str, issues: &[Issue]) -> String {
+pub(crate) fn listed(source: &str, issues: &[Issue]) -> String {
     let one = |issue: &Issue| {
         let line = source.lines().nth(issue.line.saturating_sub(1)).unwrap_or_default();
         let dots = ".".repeat(issue.column.saturating_sub(1));

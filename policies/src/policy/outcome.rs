@@ -1,8 +1,10 @@
-//! What a set says of a request: decisions, warnings and audit annotations. It is data; whoever asked acts on it.
+//! What a set says of a request: decisions, warnings and audit annotations. It is data; whoever asked acts on it, and may keep
+//! a bounded part of it for people who ask later.
 
 use std::collections::BTreeMap;
 
 use assent_core::refusal::{Refusal, Rule};
+use serde::{Deserialize, Serialize};
 
 use super::message::{MAX_TEXT, bounded};
 use super::spec::ValidationAction;
@@ -11,11 +13,20 @@ use super::spec::ValidationAction;
 const MAX_DECISIONS: usize = 256;
 /// Most warnings that are kept.
 const MAX_WARNINGS: usize = 64;
+/// Most that is remembered of what was asked.
+const MAX_ASKED: usize = 256;
 /// Longest part of a refusal, in bytes.
 const MAX_REFUSAL: usize = 2 * 1024;
+/// Longest text of a decision that is kept, in bytes.
+const MAX_KEPT: usize = 2 * 1024;
+/// Longest warning that is kept, in bytes.
+const MAX_KEPT_WARNING: usize = 256;
+/// Most warnings, names and costs that are kept.
+const MAX_KEPT_ITEMS: usize = 32;
 
 /// How a decision came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Evaluation {
     /// A validation was not true.
     Deny,
@@ -26,7 +37,8 @@ pub enum Evaluation {
 }
 
 /// One failed validation, or what could not be judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Decision {
     /// Name of the policy.
     pub policy: String,
@@ -48,8 +60,22 @@ pub struct Decision {
     pub explanation: Option<crate::policy::explain::Explanation>,
 }
 
+/// A policy in a binding with a param that spoke of the request: its constraints and match conditions held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// Name of the policy.
+    pub policy: String,
+    /// Name of the binding.
+    pub binding: String,
+    /// Namespace and name of the param, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param: Option<String>,
+}
+
 /// What a set says of a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Outcome {
     /// In order of policies and bindings; all of them are failures.
     pub decisions: Vec<Decision>,
@@ -61,6 +87,8 @@ pub struct Outcome {
     pub annotations: BTreeMap<String, String>,
     /// Cost by policy, in the API server's unit, of those that were evaluated.
     pub costs: Vec<(String, u64)>,
+    /// What spoke of the request, whether it objected or not; the first 256.
+    pub asked: Vec<Asked>,
 }
 
 // === impl Decision ===
@@ -79,6 +107,15 @@ impl Decision {
             Some(binding) => format!("ValidatingAdmissionPolicy '{}' with binding '{binding}' denied request: {}", self.policy, self.message),
             None => format!("ValidatingAdmissionPolicy '{}' denied request: {}", self.policy, self.message),
         }
+    }
+
+    fn kept(&self) -> Self {
+        let mut kept = self.clone();
+        kept.message = bounded(&self.message, MAX_KEPT);
+        for seen in kept.explanation.iter_mut().flat_map(|explanation| &mut explanation.seen) {
+            seen.what = bounded(&seen.what, MAX_KEPT_WARNING);
+        }
+        kept
     }
 
     /// The HTTP code that belongs to its reason.
@@ -134,9 +171,88 @@ impl Outcome {
         }
     }
 
+    /// As much of it as fits into about `most` bytes of JSON, for keeping: what denies comes first, and what is left out is
+    /// counted. Audit annotations are not kept, since the API server has them.
+    #[must_use]
+    pub fn kept(&self, most: usize) -> Self {
+        let mut kept = Self {
+            omitted: self.omitted,
+            warnings: self.warnings.iter().take(MAX_KEPT_ITEMS).map(|text| bounded(text, MAX_KEPT_WARNING)).collect(),
+            costs: self.costs.iter().take(MAX_KEPT_ITEMS).cloned().collect(),
+            asked: self.asked.iter().take(MAX_KEPT_ITEMS).cloned().collect(),
+            ..Self::default()
+        };
+        let mut left = most.saturating_sub(size(&kept));
+        let (denials, others): (Vec<&Decision>, Vec<&Decision>) = self.decisions.iter().partition(|decision| decision.denies());
+        for decision in denials.into_iter().chain(others) {
+            let decision = decision.kept();
+            match left.checked_sub(size(&decision)) {
+                Some(rest) => {
+                    left = rest;
+                    kept.decisions.push(decision);
+                }
+                None => kept.omitted += 1,
+            }
+        }
+        kept
+    }
+
+    pub(crate) fn ask(&mut self, asked: impl FnOnce() -> Asked) {
+        if self.asked.len() < MAX_ASKED {
+            self.asked.push(asked());
+        }
+    }
+
     pub(crate) fn warn(&mut self, text: String) {
         if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(bounded(&text, MAX_TEXT));
         }
+    }
+}
+
+/// Bytes of JSON.
+fn size(part: &impl Serialize) -> usize {
+    serde_json::to_string(part).map_or(usize::MAX, |text| text.len())
+}
+
+#[cfg(test)]
+mod cases {
+    use super::*;
+    use crate::policy::explain::{Explanation, Seen};
+
+    fn decision(policy: &str, action: ValidationAction, letters: usize) -> Decision {
+        Decision {
+            policy: policy.into(),
+            binding: Some("b".into()),
+            param: None,
+            actions: vec![action],
+            evaluation: Evaluation::Deny,
+            index: Some(0),
+            reason: "Invalid".into(),
+            message: "m".repeat(letters),
+            explanation: Some(Explanation { expression: "e".into(), seen: vec![Seen { what: "w".repeat(letters), value: "v".into() }] }),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_tells_denials_first_and_reads_back() {
+        let outcome = Outcome {
+            decisions: vec![
+                decision("warns", ValidationAction::Warn, 9_000),
+                decision("first", ValidationAction::Deny, 9_000),
+                decision("second", ValidationAction::Deny, 1),
+            ],
+            omitted: 2,
+            costs: vec![("first".into(), 7)],
+            asked: vec![Asked { policy: "first".into(), binding: "b".into(), param: None }; 300],
+            ..Outcome::default()
+        };
+        let kept = outcome.kept(6_000);
+        assert!(size(&kept) <= 6_200, "{}", size(&kept));
+        let names: Vec<&str> = kept.decisions.iter().map(|decision| decision.policy.as_str()).collect();
+        assert_eq!((names, kept.omitted), (vec!["first", "second"], 3));
+        assert_eq!((kept.denial().map(Decision::denies), kept.asked.len()), (Some(true), MAX_KEPT_ITEMS));
+        let text = serde_json::to_string(&kept).unwrap();
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), kept);
     }
 }

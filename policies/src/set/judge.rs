@@ -10,7 +10,7 @@ use crate::cel::library::authorizer;
 use crate::policy::audit::{Annotation, Collector};
 use crate::policy::compile::{Binding, Policy};
 use crate::policy::evaluate::{Case, Failure, Judged, judge};
-use crate::policy::outcome::{Decision, Evaluation, Outcome};
+use crate::policy::outcome::{Asked, Decision, Evaluation, Outcome};
 use crate::policy::request::{Form, Kind, Namespace, Objects, Request, Resource, namespace_variable};
 use crate::policy::spec::{FailurePolicy, ValidationAction};
 
@@ -24,7 +24,7 @@ const NO_OBJECTS: Objects<'static> = Objects { object: &Value::Null, old_object:
 const TOO_LATE: &str = "the deadline passed before it could be judged";
 
 /// What is to be done with one policy.
-enum Task<'a> {
+pub(super) enum Task<'a> {
     /// It cannot be judged.
     Fault(String),
     /// Judge it in this form for these bindings.
@@ -32,7 +32,7 @@ enum Task<'a> {
 }
 
 /// The parts of a request that all policies share.
-struct Shared<'a, 'r> {
+pub(super) struct Shared<'a, 'r> {
     request: &'r Request<'a>,
     variables: &'r [((Resource<'a>, Kind<'a>), Value)],
     namespace: &'r Value,
@@ -47,9 +47,16 @@ impl Set {
     pub fn evaluate(&self, request: &Request<'_>) -> Outcome {
         let mut outcome = Outcome::default();
         let mut collector = Collector::default();
+        self.each_task(request, &mut |shared, loaded, task| follow_task(&mut outcome, &mut collector, shared, loaded, &task));
+        outcome.annotations = collector.finish();
+        outcome
+    }
+
+    /// Calls `then` for every policy that could be concerned, in order, with what all of them share.
+    pub(super) fn each_task<'a>(&self, request: &Request<'a>, then: &mut dyn FnMut(&Shared<'a, '_>, &Loaded, Task<'a>)) {
         let tasks = self.tasks(request);
         if tasks.is_empty() {
-            return outcome;
+            return;
         }
         let mut variables: Vec<((Resource<'_>, Kind<'_>), Value)> = Vec::new();
         for (_, task) in &tasks {
@@ -67,14 +74,10 @@ impl Set {
         let checked = request.checked();
         let shared = Shared { request, variables: &variables, namespace: &namespace, checked: &checked };
         for (number, task) in tasks {
-            let Some(loaded) = usize::try_from(number).ok().and_then(|number| self.policies.get(number)) else { continue };
-            match task {
-                Task::Fault(reason) => fault(&mut outcome, &loaded.policy, None, &reason),
-                Task::Judge(form, bindings) => one(&mut outcome, &mut collector, &shared, loaded, &form, &bindings),
+            if let Some(loaded) = usize::try_from(number).ok().and_then(|number| self.policies.get(number)) {
+                then(&shared, loaded, task);
             }
         }
-        outcome.annotations = collector.finish();
-        outcome
     }
 
     /// Policies and bindings that could be concerned, matched as far as that needs no more than the request.
@@ -146,6 +149,14 @@ fn at<'l>(loaded: &'l Loaded, bindings: &[u32]) -> impl Iterator<Item = &'l Bind
     bindings.iter().filter_map(|binding| loaded.bindings.get(usize::try_from(*binding).ok()?)).map(AsRef::as_ref)
 }
 
+/// What one policy says, into `outcome`.
+pub(super) fn follow_task(outcome: &mut Outcome, collector: &mut Collector, shared: &Shared<'_, '_>, loaded: &Loaded, task: &Task<'_>) {
+    match task {
+        Task::Fault(reason) => fault(outcome, &loaded.policy, None, reason),
+        Task::Judge(form, bindings) => one(outcome, collector, shared, loaded, form, bindings),
+    }
+}
+
 fn one(outcome: &mut Outcome, collector: &mut Collector, shared: &Shared<'_, '_>, loaded: &Loaded, form: &Form<'_>, bindings: &[u32]) {
     let request = shared.request;
     let policy = &loaded.policy;
@@ -215,6 +226,9 @@ fn one(outcome: &mut Outcome, collector: &mut Collector, shared: &Shared<'_, '_>
                 },
             );
             *spent.get_or_insert(0_u64) += judged.spent;
+            if !judged.skipped {
+                outcome.ask(|| Asked { policy: policy.name.clone(), binding: binding.name.clone(), param: param.as_deref().map(name_of) });
+            }
             follow(outcome, collector, policy, binding, param.as_deref(), judged);
         }
     }

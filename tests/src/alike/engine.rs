@@ -23,6 +23,12 @@ pub struct Possible {
 // === impl Possible ===
 
 impl Possible {
+    /// Whether nothing refuses.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.refusals.is_empty()
+    }
+
     /// Whether the server said one of these things.
     #[must_use]
     pub fn covers(&self, said: &Said) -> bool {
@@ -87,7 +93,16 @@ impl Engine {
         let groups: Vec<String> = asked.groups.iter().chain(&["system:masters", "system:authenticated"]).map(|&group| group.to_owned()).collect();
         let extra = BTreeMap::from([("team".to_owned(), vec!["blue".to_owned()])]);
         let operation: Operation = serde_json::from_value(json!(asked.operation)).unwrap();
-        let outcome = self.set.evaluate(&Request {
+        // The same request as the executor sees it before it submits, and as the API server's review brings it to the gate.
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+            "uid": "0d1d5a4e-0000-4000-8000-000000000000", "kind": {"group": group, "version": "v1", "kind": kind},
+            "resource": {"group": group, "version": "v1", "resource": resource}, "name": name, "namespace": namespace, "operation": asked.operation,
+            "userInfo": {"username": asked.user, "groups": groups, "extra": extra}, "object": object, "oldObject": old_object, "dryRun": true,
+            "options": admitted.options}});
+        let read = assent_webhook::review::read(review.to_string().as_bytes()).unwrap().request.unwrap();
+        let surroundings =
+            Request { namespace_object: Namespace::Known(&server.namespaces[namespace]), equivalents: Some(&[]), params: &self.params, ..Request::default() };
+        let preflight = self.set.evaluate(&Request {
             kind: Kind { group, version: "v1", kind },
             resource: Resource { group, version: "v1", resource },
             operation,
@@ -98,11 +113,11 @@ impl Engine {
             options: &admitted.options,
             object: &object,
             old_object: &old_object,
-            namespace_object: Namespace::Known(&server.namespaces[namespace]),
-            equivalents: Some(&[]),
-            params: &self.params,
-            ..Request::default()
+            ..surroundings
         });
+        let Request { namespace_object, equivalents, params, .. } = surroundings;
+        let outcome = self.set.evaluate(&Request { namespace_object, equivalents, params, ..read.asked().request() });
+        assert_eq!(preflight, outcome, "preflight and admission disagree on {review}");
         let mut warnings = outcome.warnings.clone();
         warnings.sort_unstable();
         warnings.dedup();

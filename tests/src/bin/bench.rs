@@ -1,14 +1,20 @@
 //! Benchmarks that need the whole system: one sub-command each, figures to `target/bench/NAME.json`, never an assertion.
 #![expect(clippy::print_stdout, reason = "its output is the figures")]
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use assent_runtime::serving::{self, ServingArgs};
+use assent_runtime::{CancellationToken, Limits};
+use assent_tests::bench;
 use assent_tests::place::Place;
 use assent_tests::shop::{Fault, calm, cause, quiet};
 use assent_tests::story::{self, Timeline};
 use assent_tests::{images, install, privileges};
+use axum::routing::post;
+use axum::{Json, Router};
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
@@ -38,13 +44,54 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         runs: usize,
     },
+    /// Latency, memory and readiness of policy engines on the same requests, side by side; BENCH_PEERS=0 leaves those of
+    /// other projects out. To be built with `--release`.
+    Policy,
+    /// A webhook that always allows: what the call alone costs.
+    #[command(hide = true)]
+    Allow {
+        /// Where it listens.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// A folder with a serving CA.
+        #[arg(long)]
+        files: PathBuf,
+    },
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Loop { runs } => save("loop", &the_loop(runs).await?),
+        Command::Policy => policy().await,
+        Command::Allow { listen, files } => allow(listen, &files).await,
     }
+}
+
+async fn policy() -> anyhow::Result<()> {
+    let started = Instant::now();
+    let say = |line: &str| println!("{:>5.0} s  {line}", started.elapsed().as_secs_f64());
+    let rows = bench::policy::run(std::env::var("BENCH_PEERS").as_deref() != Ok("0"), &say).await?;
+    for row in &rows {
+        println!("{}", row.line());
+    }
+    write("policy", &rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?)
+}
+
+async fn allow(listen: SocketAddr, files: &Path) -> anyhow::Result<()> {
+    let arguments = ServingArgs {
+        listen,
+        serving_certificate_file: files.join("ca.crt"),
+        serving_key_file: files.join("ca.key"),
+        serving_mint: vec!["localhost".to_owned()],
+    };
+    let answer = async |Json(review): Json<Value>| {
+        Json(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {"uid": review["request"]["uid"], "allowed": true}}))
+    };
+    let (certificate, _upkeep) = serving::certificate(&arguments).await?;
+    let router = Router::new().route("/allow", post(answer));
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    Ok(serving::serve(listener, &certificate, Limits::default(), router, CancellationToken::new()).await?)
 }
 
 async fn the_loop(runs: usize) -> anyhow::Result<Vec<Value>> {
@@ -98,13 +145,17 @@ fn row(metric: &str, mut figures: Vec<f64>) -> Option<Value> {
 }
 
 fn save(name: &str, rows: &[Value]) -> anyhow::Result<()> {
+    for row in rows {
+        println!("{row}");
+    }
+    write(name, rows)
+}
+
+fn write(name: &str, rows: &[Value]) -> anyhow::Result<()> {
     let folder: PathBuf = images::root().join("target/bench");
     std::fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{name}.json"));
     std::fs::write(&path, serde_json::to_string_pretty(rows)?)?;
-    for row in rows {
-        println!("{row}");
-    }
     println!("written to {}", path.display());
     Ok(())
 }

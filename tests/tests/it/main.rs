@@ -4,12 +4,16 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod admit_writes;
+mod agree_costs;
 mod agree_policies;
+mod agree_types;
 mod demo_guest;
 mod house;
 mod refuse_authority;
 mod refuse_plans;
+mod refuse_types;
 mod refuse_votes;
+mod refuse_weakened;
 mod refuse_writes;
 mod survive_gate;
 mod survive_steps;

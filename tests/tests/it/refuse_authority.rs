@@ -72,7 +72,6 @@ async fn a_blueprint_that_makes_no_sense_is_refused_with_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guardrail_denies_with_its_own_words_and_pins_the_set() {
     let world = World::start("authority").await;
-    let it = planned(&world).await;
     let rule = |expression: &str| {
         json!({
             "apiVersion": "assent.dev/v1alpha1", "kind": "Guardrail", "metadata": {"name": "only-two"},
@@ -86,7 +85,12 @@ async fn a_guardrail_denies_with_its_own_words_and_pins_the_set() {
     };
     apply(&world.admin, &rule("size(object.spec.template.spec.containers) == 2")).await;
     apply(&world.admin, &binding("Deny")).await;
-    refused(world.apply_proposal(&it.incident, &it.proposal, Some(&it.good), false).await, "guardrail");
+    // What is in the same second as the vote is not before it.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let it = planned(&world).await;
+    let refusal = world.apply_proposal(&it.incident, &it.proposal, Some(&it.good), false).await;
+    assert!(refusal.as_ref().is_err_and(|words| words.contains("one container, always")), "{refusal:?}");
+    refused(refusal, "guardrail");
     // A set that would allow it is still not the set that the plan was made under.
     apply(&world.admin, &rule("size(object.spec.template.spec.containers) == 1")).await;
     refused(world.apply_proposal(&it.incident, &it.proposal, Some(&it.good), false).await, "authority");
@@ -103,9 +107,35 @@ async fn a_guardrail_denies_with_its_own_words_and_pins_the_set() {
         let lax = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "GuardrailBinding", "metadata": {"name": "lax"}, "spec": spec});
         refused(bindings.create(&PostParams::default(), &serde_json::from_value(lax).unwrap()).await, "guardrail");
     }
-    Api::<Guardrail>::all(world.admin.clone()).delete("only-two", &DeleteParams::default()).await.unwrap();
-    bindings.delete("only-two", &DeleteParams::default()).await.unwrap();
-    world.apply_proposal(&it.incident, &it.proposal, Some(&it.good), false).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guardrail_asks_the_servers_own_authorizer() {
+    let world = World::start("authorizer").await;
+    let check = |verb: &str| {
+        format!(
+            "authorizer.group('apps').resource('deployments').subresource('scale').namespace(request.namespace).name(request.name).check('{verb}').allowed()"
+        )
+    };
+    // The executor's user may update a scale and nothing else; the second is asked of a service account that may not.
+    let holds = format!("{} && !authorizer.serviceAccount('shop', 'default').path('/healthz').check('delete').allowed()", check("update"));
+    for (name, target, expression) in [("may", "web", holds), ("may-not", "cart", check("delete"))] {
+        let spec = json!({
+            "matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"], "resourceNames": [target]}]},
+            "validations": [{"expression": expression, "message": "the authorizer says no"}]
+        });
+        apply(&world.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Guardrail", "metadata": {"name": name}, "spec": spec})).await;
+        let binding = json!({"policyName": name, "validationActions": ["Deny"]});
+        apply(&world.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "GuardrailBinding", "metadata": {"name": name}, "spec": binding})).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let may = voted_scale(&world, "web", 3).await;
+    world.submit(&may.plan).await.unwrap();
+    world.apply_proposal(&may.incident, &may.proposal, None, false).await.unwrap();
+    let may_not = voted_scale(&world, "cart", 3).await;
+    world.submit(&may_not.plan).await.unwrap();
+    let refusal = world.apply_proposal(&may_not.incident, &may_not.proposal, None, false).await;
+    assert!(refusal.as_ref().is_err_and(|words| words.contains("the authorizer says no")), "{refusal:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,15 +5,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use assent_api::names::{SYSTEM_NAMESPACE, accounts};
 use assent_api::resources::{Ballot, Decision, Incident, Remediation};
 use assent_core::ballot::Principal;
 use assent_runtime::CancellationToken;
-use assent_tests::kubelet::run_pods;
 use assent_tests::processes::{Component, DirectorPorts, Setting};
 use assent_tests::scripted::{self, Says};
 use assent_tests::world::{SHOP, World, get};
@@ -65,7 +62,6 @@ async fn survives(world: &World, workload: &str, victims: &[&str], files: &Path)
         voters.push((name, says, world.account(&accounts::seat(name)).await));
     }
     let seats = scripted::start(&world.authority, &world.roster.digest().unwrap(), voters).await;
-    tokio::spawn(stop.clone().run_until_cancelled_owned(run_pods(world.admin.clone(), Arc::new(AtomicBool::new(true)))));
     let [director_files, executor_files] = ["director", "executor"].map(|name| files.join(name));
     for folder in [&director_files, &executor_files] {
         std::fs::create_dir_all(folder).unwrap();

@@ -125,7 +125,7 @@ async fn without_the_gate(place: &Place) {
     assert!(stats["window"]["failed"] == 0 && stats["window"]["ok"].as_u64().unwrap() > 0, "without the gate customers see {stats}");
     eprintln!("without the gate: executor refused ({}), customers {stats}", refusal.get(..60).unwrap_or(&refusal));
     place.kubectl(&["-n", install::SHOP, "scale", "deployment/storefront", "--replicas=1"]).await.unwrap();
-    gate("--replicas=1").await;
+    gate("--replicas=3").await;
 }
 
 async fn suffer(place: &Place, fault: Fault) -> story::Ending {

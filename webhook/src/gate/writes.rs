@@ -4,14 +4,15 @@ use assent_api::names;
 use assent_core::proof::{self, Admitted, WriteRequest};
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::{Target, is_system_namespace};
+use assent_live::{Change, Live, Subject};
 use serde_json::Value;
 
-use super::Passed;
-use super::live::Live;
+use super::{Gate, Passed};
 use crate::review::Request;
 
 /// Judges one write.
-pub(super) async fn judge(live: &Live, request: &Request) -> Result<Passed, Refusal> {
+pub(super) async fn judge(gate: &Gate, request: &Request) -> Result<Passed, Refusal> {
+    let live = &gate.live;
     if request.user_info.username != names::EXECUTOR_USER {
         return Err(Refusal::new(
             Rule::Account,
@@ -30,13 +31,26 @@ pub(super) async fn judge(live: &Live, request: &Request) -> Result<Passed, Refu
     }
     let target = target(live, request).await?;
     let wanted = Target::of(&target).ok();
-    let (facts, said) = live.facts(&incident, wanted.as_ref(), request, Some(target)).await?;
+    let mut authority = live.authority(&incident, wanted.as_ref(), Some(target.clone())).await?;
+    if let Some(wanted) = &wanted {
+        authority.facts.configurations = live.configurations(&authority.facts, wanted).await?;
+    }
+    let change = Change { old: request.old_object.clone(), new: request.object.clone() };
+    let concerned = proof::concerned(&authority.facts, &request.namespace, &request.name);
+    let subject = match &concerned {
+        Some((plan, proposal)) => Ok(Subject { incident: &incident, proposal, change: &change, workload: &target, plan }),
+        None => Err("neither a plan nor the ballots of the incident speak of this write"),
+    };
+    let said = live.said(&authority, &request.asked(), subject).await;
+    gate.metrics.judged(&said.outcome, said.took);
+    authority.facts.guardrail_denial = said.outcome.refusal();
+    let facts = authority.facts;
     let why = match proof::judge_write(&facts, &write)? {
         Admitted::Apply => "apply",
         Admitted::Revert => "revert",
         Admitted::DryRun => "dry-run",
     };
-    Ok(Passed::with(why, said))
+    Ok(Passed::with(why, said.outcome))
 }
 
 /// The workload that is written. For the object itself that is the old object, which the API server holds fixed while it
@@ -46,12 +60,19 @@ async fn target(live: &Live, request: &Request) -> Result<Value, Refusal> {
         // What the API server shows has no apiVersion and kind only for its built-in types' old form; it always has them here.
         return Ok(request.old_object.clone());
     }
-    let workload = live.workload(&request.resource, &request.namespace, &request.name).await?;
+    let crate::review::Resource { group, version, resource } = &request.resource;
+    let path = format!("/apis/{group}/{version}/namespaces/{}/{resource}/{}", request.namespace, request.name);
+    let workload = live.object(&path).await?.ok_or_else(|| missing(request))?;
     let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
     if version(&workload) != version(&request.old_object) {
         return Err(Refusal::new(Rule::Stale, "the workload changed while the gate looked at it", "the same write again"));
     }
     Ok(workload)
+}
+
+fn missing(request: &Request) -> Refusal {
+    let reason = format!("{} `{}/{}` does not exist", request.resource.resource, request.namespace, request.name);
+    Refusal::new(Rule::Stale, reason, "a target that exists")
 }
 
 fn write_request(request: &Request) -> WriteRequest {

@@ -222,6 +222,7 @@ impl Fixture {
             paused: None,
             blueprint: Some(blueprint()),
             guardrails: Digest::of_bytes(b"guardrails"),
+            rules_changed_at: None,
             guardrail_denial: None,
             target: Some(self.target.clone()),
             configurations: vec![("settings".into(), Digest::of_bytes(b"settings"))],

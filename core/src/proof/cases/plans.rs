@@ -73,6 +73,8 @@ fn authority_is_read_live() {
     refused(judge(limit(|b| b.min_replicas = Some(4))), Rule::Blueprint);
     refused(judge(limit(|b| b.changed_at = VOTED.plus(1))), Rule::Authority);
     assert_eq!(judge(limit(|b| b.changed_at = VOTED)), Ok(()));
+    refused(judge(|facts, _| facts.rules_changed_at = Some(VOTED.plus(1))), Rule::Authority);
+    assert_eq!(judge(|facts, _| facts.rules_changed_at = Some(VOTED)), Ok(()));
 }
 
 #[test]

@@ -121,6 +121,9 @@ fn the_inverse_passes_once_and_survives_what_stops_new_actions() {
             facts.now = PLANNED.plus(600_000);
             facts.own_clock = facts.now;
             facts.blueprint.iter_mut().for_each(|blueprint| blueprint.actions.clear());
+            // What was changed since takes the owed revert from nobody.
+            facts.blueprint.iter_mut().for_each(|blueprint| blueprint.changed_at = PLANNED);
+            facts.rules_changed_at = Some(PLANNED);
         };
         assert_eq!(revert(&fixture, &stopped), Ok(Admitted::Revert));
         refused(

@@ -39,7 +39,7 @@ impl<'p, 'a> Evaluation<'p, 'a, '_, '_> {
                 match self.node(condition)? {
                     Value::Bool(true) => self.resolve(then)?,
                     Value::Bool(false) => self.resolve(otherwise)?,
-                    _ => return Err(EvalError::no_overload("_?_:_")),
+                    _ => return Err(EvalError::no_such()),
                 }
             }
             Root::Variable(name) => match self.lazy(name, attribute.qualifiers.first())? {
@@ -162,11 +162,19 @@ fn index(key: &Value<'_>) -> Result<usize, EvalError> {
         Value::Double(number) if number.fract() == 0.0 && number.abs() < 1e15 => Some(*number as i128),
         _ => None,
     };
-    let index = index.ok_or_else(|| EvalError::invalid(format!("unsupported index type '{}' in list", key.type_name())))?;
+    let index = index.ok_or_else(|| EvalError::invalid(format!("unsupported index {} in list", unsupported(key))))?;
     Ok(usize::try_from(index).unwrap_or(usize::MAX))
 }
 
-fn shown(key: &Value<'_>) -> String {
+/// A number that is no index is told by its value, anything else by its type.
+fn unsupported(key: &Value<'_>) -> String {
+    match key {
+        Value::Double(number) => format!("value {number}"),
+        other => format!("type '{}'", other.type_name()),
+    }
+}
+
+pub(crate) fn shown(key: &Value<'_>) -> String {
     match key {
         Value::String(text) => text.to_string(),
         Value::Int(number) => number.to_string(),

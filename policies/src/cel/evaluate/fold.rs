@@ -5,6 +5,7 @@ use crate::cel::cost::SELECT;
 use crate::cel::error::EvalError;
 use crate::cel::library::two_variables;
 use crate::cel::plan::{FoldNode, Node};
+use crate::cel::unserved::go_type;
 use crate::cel::value::Value;
 
 impl<'p, 'a> Evaluation<'p, 'a, '_, '_> {
@@ -19,7 +20,8 @@ impl<'p, 'a> Evaluation<'p, 'a, '_, '_> {
             }
             (Value::Map(map), None) => self.over(fold, map.keys().map(|key| (key, None)))?,
             (Value::Map(map), Some(_)) => self.over(fold, map.iter().map(|(key, value)| (key, Some(value))))?,
-            (other, _) => return Err(EvalError::invalid(format!("got '{}', expected iterable type", other.type_name()))),
+            (other, None) => return Err(EvalError::invalid(format!("got '{}', expected iterable type", go_type(other)))),
+            (other, Some(_)) => return Err(EvalError::invalid(format!("unsupported comprehension range type: {}", go_type(other)))),
         }
         let result = self.node(&fold.result);
         for slot in [Some(fold.accumulator), Some(fold.variable), fold.second].into_iter().flatten() {

@@ -128,7 +128,7 @@ fn is_cidr<'a>(args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
 fn contains_ip<'a>(args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     let cidr: &Cidr = inner(args, 0, "containsIP")?;
     let contained = match args.get(1) {
-        Some(Value::String(text)) => cidr.contains_ip(&address::parse(text).map_err(|_| EvalError::no_overload("containsIP"))?),
+        Some(Value::String(text)) => cidr.contains_ip(&address::parse(text).map_err(|_| EvalError::no_such())?),
         _ => cidr.contains_ip(inner(args, 1, "containsIP")?),
     };
     Ok(Value::Bool(contained))

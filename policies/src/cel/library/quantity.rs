@@ -3,7 +3,8 @@
 mod amount;
 mod decimal;
 
-use self::amount::Quantity;
+pub(crate) use self::amount::Quantity;
+pub(crate) use self::decimal::TooLong;
 use super::args::{inner, int, text};
 use super::estimates::{TRAVERSE_ARGUMENT, UNIT_ESTIMATE};
 use super::{Call, Function, Overload};
@@ -105,7 +106,7 @@ fn is_integer<'a>(args: &[Value<'a>]) -> Result<Value<'a>, EvalError> {
     one(args, "isInteger").map(|q| Value::Bool(q.as_integer().is_some()))
 }
 
-fn computed<'a>(result: Result<Quantity, decimal::TooLong>) -> Result<Value<'a>, EvalError> {
+fn computed<'a>(result: Result<Quantity, TooLong>) -> Result<Value<'a>, EvalError> {
     let quantity = result.map_err(|e| EvalError::invalid(e.to_string()))?;
     Ok(Value::opaque(Amount { quantity, computed: true }))
 }

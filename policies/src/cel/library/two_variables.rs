@@ -2,6 +2,7 @@
 
 use super::{Call, Function, Overload};
 use crate::cel::error::EvalError;
+use crate::cel::evaluate::shown;
 use crate::cel::types::Type;
 use crate::cel::value::{Key, Map, Value};
 
@@ -20,9 +21,9 @@ pub(crate) fn functions() -> Vec<Function> {
 /// A map with more entries; in place if nobody else holds it.
 pub(crate) fn insert<'a>(mut map: Map<'a>, entries: impl Iterator<Item = (Value<'a>, Value<'a>)>) -> Result<Value<'a>, EvalError> {
     for (key, value) in entries {
-        let key = Key::of(&key).ok_or_else(|| EvalError::invalid(format!("unsupported key type: {}", key.type_name())))?;
-        if !map.insert(key, value) {
-            return Err(EvalError::invalid("insert failed: key already exists"));
+        let made = Key::of(&key).ok_or_else(|| EvalError::invalid(format!("unsupported key type: {}", key.type_name())))?;
+        if !map.insert(made, value) {
+            return Err(EvalError::invalid(format!("insert failed: key {} already exists", shown(&key))));
         }
     }
     Ok(Value::Map(map))

@@ -47,7 +47,7 @@ fn equal(a: &Value<'_>, b: &Value<'_>, fuel: &mut u32) -> Result<bool, EvalError
         // The server's values of this kind know their own type only; on the right of another value they are just unequal.
         (Value::Opaque(a), other) => {
             let known = if let Value::Opaque(b) = other { a.equals(b.as_ref()) } else { None };
-            return known.ok_or_else(|| EvalError::no_overload("_==_"));
+            return known.ok_or_else(EvalError::no_such);
         }
         _ => numeric(a, b) == Some(Ordering::Equal),
     })

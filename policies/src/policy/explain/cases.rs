@@ -96,3 +96,43 @@ fn sources_are_taken_apart_at_the_top_level() {
     let paths = |text| Source::read(text).unwrap().paths(["c"].into_iter());
     assert_eq!(paths("object.a.b + c.d.size() + x.object.c + object + c"), ["object.a.b", "c.d", "c"]);
 }
+
+/// What is shown of `object` for an expression that is not true.
+fn shown(expression: &str, object: &Json) -> String {
+    explained(expression, object).seen.iter().map(|one| format!("{}={}", one.what, one.value)).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn what_is_secret_is_never_shown() {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": "db", "annotations": {"a": "hunter2"}},
+        "data": {"password": "hunter2"}, "stringData": {"a": "hunter2"}, "spec": {"containers": []}});
+    for expression in [
+        "object.data.password == ''",
+        "object.data['password'] == ''",
+        "object.?data.?password.orValue('') == ''",
+        "object.stringData.size() == 0",
+        "object.metadata.annotations == {}",
+        "object.data.all(key, object.data[key] == '')",
+        "object.data.map(key, object.data[key]).all(value, value == '')",
+        "[object].all(whole, whole.data == {})",
+    ] {
+        let text = shown(expression, &secret);
+        assert!(text.contains("(masked)") && !text.contains("hunter2"), "{expression}: {text}");
+    }
+    assert_eq!(shown("object.type != 'Opaque' || object.metadata.name == 'x'", &secret), "object.type=\"Opaque\"; object.metadata.name=\"db\"");
+
+    let pod = json!({"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "hunter2", "a": "b"}}, "spec": {"containers": [
+        {"name": "app", "env": [{"name": "MODE", "value": "fast"}, {"name": "DB_PASSWORD", "value": "hunter2"}]}]}});
+    for expression in [
+        "variables.containers[0].env[1].value == ''",
+        "object.spec.containers[0].env.size() == 0",
+        "object.spec.containers.all(c, c.env.all(e, e.value == 'fast'))",
+        "object.spec.containers == []",
+        "object.metadata.annotations == {}",
+        "object.metadata.annotations['kubectl.kubernetes.io/last-applied-configuration'] == ''",
+    ] {
+        let text = shown(expression, &pod);
+        assert!(text.contains("(masked)") && !text.contains("hunter2"), "{expression}: {text}");
+    }
+    assert_eq!(shown("object.spec.containers[0].env[0].value == ''", &pod), "object.spec.containers[0].env[0].value=\"fast\"");
+}

@@ -1,6 +1,7 @@
 //! Values for people: JSON as far as it goes, cut short where it is long.
 
 use crate::cel::Value;
+use crate::policy::explain::{MASK, is_hidden_field, is_hidden_pair, is_secret};
 
 /// Deepest nesting that is shown.
 const MAX_DEPTH: usize = 8;
@@ -44,6 +45,7 @@ fn write(value: &Value<'_>, into: &mut String, most: usize, depth: usize) {
             into.push(']');
         }
         Value::Map(map) => {
+            let (secret, hidden) = (is_secret(map), is_hidden_pair(map));
             into.push('{');
             for (index, (key, value)) in map.iter().enumerate() {
                 if index > 0 {
@@ -55,7 +57,12 @@ fn write(value: &Value<'_>, into: &mut String, most: usize, depth: usize) {
                 }
                 write(&key, into, most, depth + 1);
                 into.push_str(": ");
-                write(&value, into, most, depth + 1);
+                let of = |names: &[&str]| key.as_str().is_some_and(|key| names.contains(&key));
+                if secret && of(&["data", "stringData"]) || hidden && of(&["value"]) || is_hidden_field(&key) {
+                    into.push_str(MASK);
+                } else {
+                    write(&value, into, most, depth + 1);
+                }
             }
             into.push('}');
         }

@@ -9,7 +9,8 @@ use crate::cel::{Environment, Type};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct VariableType(Type);
 
-const VARIABLES: &str = "kubernetes.variables";
+/// The type of `variables`.
+pub(crate) const VARIABLES: &str = "kubernetes.variables";
 
 // === impl VariableType ===
 
@@ -19,7 +20,8 @@ impl VariableType {
     }
 }
 
-fn kept(known: &Type) -> Type {
+/// What the API server keeps of the type of a variable.
+pub(crate) fn kept(known: &Type) -> Type {
     match known {
         Type::List(element) => Type::list(kept(element)),
         Type::Map(entry) => Type::map(kept(&entry.0), kept(&entry.1)),

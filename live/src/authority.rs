@@ -1,0 +1,203 @@
+//! What people and seats said: roster, ballots, plans, Pauses, Blueprint, guardrails.
+
+use std::sync::Arc;
+
+use assent_api::names;
+use assent_api::resources::{Ballot, Blueprint, Pause, Remediation, RemediationPhase, Roster as StoredRoster};
+use assent_api::{cast, facts, parse_plan};
+use assent_core::action::Action;
+use assent_core::ballot::{CastBallot, Opinion};
+use assent_core::canonical::Digest;
+use assent_core::consensus::Roster;
+use assent_core::ids::{IncidentUid, UnixMillis};
+use assent_core::ledger::Position;
+use assent_core::plan::{BlueprintFacts, Plan};
+use assent_core::proof::Facts;
+use assent_core::refusal::{Refusal, Rule};
+use assent_core::target::Target;
+use assent_policies::Set;
+use assent_policies::facts::StoredPlan;
+use kube::Resource as _;
+use kube::ResourceExt as _;
+use serde_json::Value;
+
+use crate::reader::{Dated, Live, own_clock, unavailable};
+
+/// Everything that a request about one incident is judged by, as it was read.
+#[derive(Debug)]
+pub struct Authority {
+    /// For the proof; what the guardrails say of the request is not in it yet.
+    pub facts: Facts,
+    /// The guardrails in force.
+    pub guardrails: Arc<Set>,
+    /// Every stored plan that can be read, of any incident.
+    pub(crate) plans: Vec<StoredPlan>,
+    /// How many stored plans cannot be read.
+    pub(crate) unreadable: usize,
+}
+
+fn dated_plan(stored: &Remediation) -> Result<(Plan, UnixMillis), Refusal> {
+    Ok((parse_plan(stored)?, facts::created_at(stored).ok_or_else(|| unavailable("a plan has no creation time"))?))
+}
+
+fn stored_plan(stored: &Remediation) -> Option<StoredPlan> {
+    use RemediationPhase as P;
+    let (plan, created_at) = dated_plan(stored).ok()?;
+    let phase = stored.status.as_ref().and_then(|status| status.phase);
+    Some(StoredPlan { name: stored.name_any(), created_at, plan, over: matches!(phase, Some(P::Verified | P::Reverted | P::Refused)) })
+}
+
+// === impl Authority ===
+
+impl Authority {
+    /// When the first ballot that counts was stored.
+    #[must_use]
+    pub fn first_vote(&self) -> Option<UnixMillis> {
+        self.facts.ballots.as_ref().ok()?.iter().map(|cast| cast.created_at).min()
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    /// The roster, or why there is none, with the API server's clock.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn roster(&self) -> Result<Dated<Result<Roster, Refusal>>, Refusal> {
+        let path = format!("{}/{}", StoredRoster::url_path(&(), None), names::ROSTER);
+        let read = self.get(&path).await?;
+        let none = |reason: String| Refusal::new(Rule::NoRoster, reason, "a Roster `default` written by a person");
+        let value = match read.value {
+            None => Err(none("there is no Roster `default`".into())),
+            Some(object) => serde_json::from_value::<StoredRoster>(object)
+                .map_err(|error| none(format!("the Roster is not readable: {error}")))
+                .and_then(|stored| Roster::try_from(&stored.spec).map_err(none)),
+        };
+        Ok(Dated { value, now: read.now })
+    }
+
+    /// Every ballot of the incident; one that does not verify refuses all.
+    ///
+    /// # Errors
+    /// If they cannot be read, or one is none.
+    pub async fn ballots(&self, incident: &IncidentUid, roster: &Roster) -> Result<Vec<CastBallot>, Refusal> {
+        self.list::<Ballot>(names::SYSTEM_NAMESPACE, Some(incident)).await?.iter().map(|stored| cast(stored, roster)).collect()
+    }
+
+    /// Ballots of every incident, as they are stored.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn stored_ballots(&self) -> Result<Vec<Ballot>, Refusal> {
+        self.list::<Ballot>(names::SYSTEM_NAMESPACE, None).await
+    }
+
+    /// Every plan of the incident with its creation time.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub async fn plans(&self, incident: &IncidentUid) -> Result<Vec<(Plan, UnixMillis)>, Refusal> {
+        self.list::<Remediation>(names::SYSTEM_NAMESPACE, Some(incident)).await?.iter().map(dated_plan).collect()
+    }
+
+    /// Where the ledger stood for the newest of all plans.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn newest_position(&self) -> Result<Position, Refusal> {
+        Ok(facts::newest_position(&self.list::<Remediation>(names::SYSTEM_NAMESPACE, None).await?))
+    }
+
+    /// Everything that a request about `wanted` is judged by. Without `wanted`, no Blueprint is read. `target` is the
+    /// workload as it is, which the caller has.
+    ///
+    /// # Errors
+    /// If something cannot be read.
+    pub async fn authority(&self, incident: &IncidentUid, wanted: Option<&Target>, target: Option<Value>) -> Result<Authority, Refusal> {
+        let Dated { value: roster, now } = self.roster().await?;
+        let own_clock = own_clock();
+        let blueprint = async {
+            match wanted {
+                Some(target) => self.blueprint(target).await,
+                None => Ok(None),
+            }
+        };
+        let (cluster, pauses, remediations, rules, blueprint) = tokio::try_join!(
+            self.cluster(),
+            self.list::<Pause>(names::SYSTEM_NAMESPACE, None),
+            self.list::<Remediation>(names::SYSTEM_NAMESPACE, None),
+            self.rules(),
+            blueprint,
+        )?;
+        let ballots = match &roster {
+            Ok(roster) => self.ballots(incident, roster).await,
+            Err(refusal) => Err(refusal.clone()),
+        };
+        let of_incident = remediations.iter().filter(|stored| stored.spec.incident == incident.as_str());
+        let plans = of_incident.map(dated_plan).collect::<Result<Vec<_>, Refusal>>()?;
+        let all: Vec<StoredPlan> = remediations.iter().filter_map(stored_plan).collect();
+        let facts = Facts {
+            cluster,
+            now,
+            own_clock,
+            roster: roster.map_err(|refusal| refusal.reason),
+            ballots,
+            plans,
+            ledger: facts::newest_position(&remediations),
+            paused: pauses.first().map(|pause| pause.spec.reason.clone()),
+            blueprint,
+            guardrails: rules.set.digest().clone(),
+            rules_changed_at: rules.changed_at,
+            guardrail_denial: None,
+            target,
+            configurations: Vec::new(),
+        };
+        Ok(Authority { facts, guardrails: rules.set, unreadable: remediations.len() - all.len(), plans: all })
+    }
+
+    /// The Blueprint that speaks of `target`. Two that do contradict each other whatever they say, so neither counts.
+    ///
+    /// # Errors
+    /// If there are two, or they cannot be read.
+    pub async fn blueprint(&self, target: &Target) -> Result<Option<BlueprintFacts>, Refusal> {
+        let all = self.list::<Blueprint>(&target.namespace, None).await?;
+        let mut about = all.iter().filter(|b| b.spec.target.kind == target.kind && b.spec.target.name == target.name);
+        match (about.next(), about.next()) {
+            (Some(one), None) => facts::blueprint(one).map(Some).ok_or_else(|| unavailable("the Blueprint has no uid or generation")),
+            (None, _) => Ok(None),
+            (Some(_), Some(_)) => Err(Refusal::new(Rule::Blueprint, format!("two Blueprints speak of {target}"), "one Blueprint for one workload")),
+        }
+    }
+
+    /// ConfigMaps that a rollback under judgement says were seen healthy, as they are now. Only the judgement of a write
+    /// compares them.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub async fn configurations(&self, facts: &Facts, target: &Target) -> Result<Vec<(String, Digest)>, Refusal> {
+        let planned = facts.plans.iter().map(|(plan, _)| &plan.proposal);
+        let ballots = facts.ballots.as_deref().unwrap_or_default();
+        let proposed = ballots.iter().flat_map(|cast| match &cast.ballot.opinion {
+            Opinion::Cause(vote) => vote.hypotheses.iter().flat_map(|h| h.remedies.iter()).collect(),
+            _ => Vec::new(),
+        });
+        let mut names: Vec<&str> = Vec::new();
+        for proposal in planned.chain(proposed).filter(|proposal| proposal.target.service() == target.service()) {
+            if let Action::RollbackWorkload(rollback) = &proposal.action {
+                names.extend(rollback.configurations.iter().map(|c| c.name.as_str()));
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        let mut configurations = Vec::new();
+        for name in names {
+            let path = format!("/api/v1/namespaces/{}/configmaps/{name}", target.namespace);
+            if let Some(object) = self.object(&path).await? {
+                let digest = facts::configuration_content(&object).map_err(|error| unavailable(format!("ConfigMap `{name}` has no digest: {error}")))?;
+                configurations.push((name.to_owned(), digest));
+            }
+        }
+        Ok(configurations)
+    }
+}

@@ -1,0 +1,79 @@
+//! The change that a voted action makes of the target as it is.
+
+use assent_core::action::{self, Action, Write};
+use assent_core::ballot::Proposal;
+use assent_core::canonical::Digest;
+use assent_core::refusal::{Refusal, Rule};
+use serde_json::{Value, json};
+
+use crate::reader::Live;
+
+/// A write: the object before and after.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Before.
+    pub old: Value,
+    /// After.
+    pub new: Value,
+}
+
+/// The voted change of `workload`, by the action's own function.
+///
+/// # Errors
+/// If it cannot be made, or would change nothing.
+pub async fn change(live: &Live, proposal: &Proposal, workload: &Value) -> Result<Change, Refusal> {
+    let material = material(live, proposal).await?;
+    let act = proposal.action.act();
+    let old = object_of(&act.write(), workload);
+    let new = act.expected(&old, material.as_ref()).map_err(|reason| Refusal::new(Rule::Difference, reason, "a target that the action can change"))?;
+    if new == old {
+        return Err(stale("the target already is as voted, so the write would change nothing"));
+    }
+    Ok(Change { old, new })
+}
+
+/// Content that the action names by digest only: the pod template, from whichever ReplicaSet still has it.
+async fn material(live: &Live, proposal: &Proposal) -> Result<Option<Value>, Refusal> {
+    let Action::RollbackWorkload(rollback) = &proposal.action else { return Ok(None) };
+    let path = format!("/apis/apps/v1/namespaces/{}/replicasets", proposal.target.namespace);
+    let sets = live.items(&path).await?.unwrap_or_default();
+    let templates = sets.iter().filter_map(|set| set.pointer("/spec/template"));
+    let found = templates.map(action::template_without_hash).find(|template| Digest::of(template).is_ok_and(|digest| digest == rollback.template));
+    found.map(Some).ok_or_else(|| stale("no ReplicaSet holds the pod template to roll back to"))
+}
+
+fn stale(reason: &str) -> Refusal {
+    Refusal::new(Rule::Stale, reason, "the object with the uid, generation and spec that the seats judged")
+}
+
+/// The object that an action's write replaces.
+#[must_use]
+pub fn object_of(write: &Write, workload: &Value) -> Value {
+    if write.subresource == "scale" { scale_of(workload) } else { workload.clone() }
+}
+
+/// The Scale of a Deployment as the API server derives it: all that its update looks at. Built rather than read, so that
+/// nobody needs a read verb on it.
+#[must_use]
+pub fn scale_of(workload: &Value) -> Value {
+    let field = |pointer: &str| workload.pointer(pointer).cloned().unwrap_or(Value::Null);
+    let mut metadata = json!({});
+    for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        metadata[key] = field(&format!("/metadata/{key}"));
+    }
+    json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": metadata, "spec": {"replicas": field("/spec/replicas")}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_carries_the_preconditions_of_its_workload() {
+        let workload = json!({"metadata": {"name": "orders", "namespace": "shop", "uid": "u", "resourceVersion": "7", "labels": {"a": "b"}}, "spec": {"replicas": 2, "template": {}}});
+        let scale = scale_of(&workload);
+        assert_eq!(scale.pointer("/metadata/resourceVersion"), Some(&json!("7")));
+        assert_eq!(scale.pointer("/metadata/uid"), Some(&json!("u")));
+        assert_eq!(scale.get("spec"), Some(&json!({"replicas": 2})));
+    }
+}

@@ -1,0 +1,226 @@
+//! Plain reads.
+
+use std::sync::Arc;
+
+use assent_api::names;
+use assent_core::ids::{IncidentUid, UnixMillis};
+use assent_core::refusal::{Refusal, Rule};
+use assent_core::target::Target;
+use http_body_util::{BodyExt as _, Limited};
+use kube::api::ListParams;
+use kube::{Api, Client};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::guardrails::Compiled;
+
+/// Largest answer of the API server that is read, in bytes.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// Objects of one page of a list.
+const PAGE: usize = 500;
+/// Most pages of a list; one that is longer cannot be judged.
+const MAX_PAGES: usize = 20;
+
+/// Reads from the API server. Cheap to clone.
+#[derive(Clone)]
+pub struct Live {
+    client: Client,
+    cluster: Arc<OnceCell<String>>,
+    pub(crate) compiled: Compiled,
+}
+
+/// Something read, with the API server's clock when it was.
+#[derive(Clone, Debug)]
+pub struct Dated<T> {
+    /// What was read.
+    pub value: T,
+    /// The `Date` of the answer.
+    pub now: UnixMillis,
+}
+
+/// Now, by our own clock.
+#[must_use]
+pub fn own_clock() -> UnixMillis {
+    UnixMillis(jiff::Timestamp::now().as_millisecond())
+}
+
+/// A refusal for want of something to judge by.
+#[must_use]
+pub fn unavailable(reason: impl Into<String>) -> Refusal {
+    Refusal::new(Rule::Unavailable, reason, "the same request once everything that it is judged by can be read")
+}
+
+/// Server-set creation time of any object.
+///
+/// # Errors
+/// If it has none.
+pub fn created_at(object: &Value) -> Result<UnixMillis, Refusal> {
+    let text = object.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default();
+    let time: jiff::Timestamp = text.parse().map_err(|_| unavailable(format!("creation time `{text:.40}` is not readable")))?;
+    Ok(UnixMillis(time.as_millisecond()))
+}
+
+/// Where the target is served. Only kinds of `apps/v1` are modelled; another kind's path does not exist and reads as absent.
+fn workload_path(target: &Target) -> String {
+    format!("/apis/{}/namespaces/{}/{}s/{}", target.api_version, target.namespace, target.kind.to_lowercase(), target.name)
+}
+
+/// Names go into paths, so they must be names and nothing else.
+///
+/// # Errors
+/// If the target is not one that is modelled.
+pub fn plain_names(target: &Target) -> Result<(), Refusal> {
+    let plain =
+        |name: &str| !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+    let modelled = (target.api_version.as_str(), target.kind.as_str()) == ("apps/v1", "Deployment");
+    if !modelled || !plain(&target.namespace) || !plain(&target.name) || target.name.starts_with('.') || target.namespace.starts_with('.') {
+        return Err(Refusal::new(Rule::ForbiddenTarget, format!("`{:.80}` is no target", target.to_string()), "a Deployment of apps/v1"));
+    }
+    Ok(())
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    /// Reads with this client's rights.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, cluster: Arc::new(OnceCell::new()), compiled: Compiled::default() }
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// UID of the `kube-system` namespace.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn cluster(&self) -> Result<String, Refusal> {
+        let read = || async {
+            let namespace = self.object("/api/v1/namespaces/kube-system").await?.ok_or_else(|| unavailable("namespace `kube-system` does not exist"))?;
+            let uid = namespace.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
+            uid.ok_or_else(|| unavailable("namespace `kube-system` has no uid"))
+        };
+        self.cluster.get_or_try_init(read).await.cloned()
+    }
+
+    /// The API server's clock.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn now(&self) -> Result<UnixMillis, Refusal> {
+        Ok(self.get("/version").await?.now)
+    }
+
+    /// The workload itself; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// If it is not modelled, or cannot be read.
+    pub async fn workload(&self, target: &Target) -> Result<Option<Value>, Refusal> {
+        plain_names(target)?;
+        self.object(&workload_path(target)).await
+    }
+
+    /// An object, whatever the clock; `None` when there is none.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn object(&self, path: &str) -> Result<Option<Value>, Refusal> {
+        Ok(self.get(path).await?.value)
+    }
+
+    /// An object with the server's clock; its value is `None` when there is none.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn get(&self, path: &str) -> Result<Dated<Option<Value>>, Refusal> {
+        let failed = |reason: String| unavailable(format!("cannot read {path}: {reason}"));
+        let request = http::Request::get(path).body(Vec::new()).map_err(|error| failed(error.to_string()))?;
+        let response = self.client.send(request.map(kube::client::Body::from)).await.map_err(|error| failed(error.to_string()))?;
+        let date = response.headers().get(http::header::DATE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let now = jiff::fmt::rfc2822::parse(&date).map_err(|_| failed(format!("its Date `{date:.40}` is not readable")))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| failed(error.to_string()))?.to_bytes();
+        let now = UnixMillis(now.timestamp().as_millisecond());
+        match status.as_u16() {
+            200 => Ok(Dated { value: Some(serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?), now }),
+            404 => Ok(Dated { value: None, now }),
+            other => Err(failed(format!("status {other}"))),
+        }
+    }
+
+    /// All items of the list at `path`, page by page; `None` when nothing is served there.
+    ///
+    /// # Errors
+    /// If a page cannot be read, or there are too many.
+    pub async fn items(&self, path: &str) -> Result<Option<Vec<Value>>, Refusal> {
+        let mut items = Vec::new();
+        let mut next = String::new();
+        for _ in 0..MAX_PAGES {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let page = format!("{path}{separator}limit={PAGE}{next}");
+            let Some(mut list) = self.object(&page).await? else { return Ok(None) };
+            if let Some(Value::Array(more)) = list.get_mut("items").map(Value::take) {
+                items.extend(more);
+            }
+            match list.pointer("/metadata/continue").and_then(Value::as_str) {
+                None | Some("") => return Ok(Some(items)),
+                // A token is base64 in the URL-safe alphabet.
+                Some(token) => next = format!("&continue={token}"),
+            }
+        }
+        Err(unavailable(format!("{path} has more than {} objects", PAGE * MAX_PAGES)))
+    }
+
+    /// Objects of a kind of ours.
+    pub(crate) async fn list<K>(&self, namespace: &str, incident: Option<&IncidentUid>) -> Result<Vec<K>, Refusal>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let params = match incident {
+            Some(incident) => ListParams::default().labels(&format!("{}={incident}", names::INCIDENT)),
+            None => ListParams::default(),
+        };
+        api.list(&params).await.map(|list| list.items).map_err(|error| unavailable(format!("cannot list {}: {error}", K::plural(&()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use assent_core::canonical::Digest;
+
+    use super::*;
+
+    #[test]
+    fn only_plain_names_of_deployments_go_into_paths() {
+        let judge = |kind: &str, namespace: &str, name: &str| {
+            let text = |text: &str| text.to_owned();
+            let spec = Digest::of_bytes(b"");
+            plain_names(&Target {
+                api_version: text("apps/v1"),
+                kind: text(kind),
+                namespace: text(namespace),
+                name: text(name),
+                uid: text("u"),
+                generation: 1,
+                spec,
+            })
+        };
+        assert_eq!(judge("Deployment", "shop", "orders.v2-a"), Ok(()));
+        assert!(judge("StatefulSet", "shop", "orders").is_err());
+        for bad in ["", "..", "a/b", "a?dryRun=All", "a%2fb", "Orders", "a b", &"a".repeat(254)] {
+            assert!(judge("Deployment", "shop", bad).is_err(), "{bad}");
+            assert!(judge("Deployment", bad, "orders").is_err(), "{bad}");
+        }
+    }
+}
