@@ -19,7 +19,7 @@ use crate::plan::{BlueprintFacts, LedgerPin, MAX_EXPIRY_MS, MAX_REVERT_MS, Plan}
 use crate::refusal::{Refusal, Rule};
 
 pub use authority::{allows, permits_deletion};
-pub use difference::{describe_difference, permitted};
+pub use difference::{describe_difference, permitted, without_server_fields};
 pub use quorum::prove;
 pub use write::{Admitted, as_left, concerned, judge_write};
 

@@ -11,10 +11,11 @@ use assent_core::plan::Plan;
 use assent_core::refusal::Refusal;
 use assent_core::verification::{Progress, Reading, judge};
 use assent_live::{Live, change, own_clock, unavailable};
+use assent_runtime::backoff::Backoff;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use crate::backoff::Backoff;
+use crate::backoff;
 use crate::gate;
 use crate::planning::{Times, inverse};
 use crate::record::{Entry, Ledger};
@@ -67,7 +68,7 @@ impl Carrier {
             readings: VecDeque::new(),
             watching_since: None,
             gate_seen,
-            backoff: Backoff::default(),
+            backoff: backoff(),
         };
         loop {
             if journey.round().await {
@@ -210,7 +211,7 @@ impl Journey<'_> {
             return;
         }
         tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, phase = ?phase, reason = message, "finished");
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         while let Err(refusal) = self.record(phase, message).await {
             tracing::warn!(plan.id = self.name, reason = refusal.reason, "the outcome waits for the ledger");
             backoff.wait().await;

@@ -6,9 +6,9 @@ use assent_api::names::{self, accounts};
 use assent_api::resources::Remediation;
 use assent_core::plan::Plan;
 use assent_core::refusal::{Refusal, Rule};
-use assent_live::{Asked, Authority, Change, Live, Subject};
+use assent_live::{Authority, Change, Live, Subject};
 use assent_policies::spec::Operation;
-use assent_policies::{Kind, Resource, User};
+use assent_policies::{Kind, Request, Resource, User};
 use serde_json::{Value, json};
 
 use crate::explaining;
@@ -44,9 +44,9 @@ pub(crate) struct Said {
 /// What the guardrails say of the plan's write, and of the plan.
 pub(crate) async fn said(live: &Live, authority: &Authority, plan: &Plan, change: &Change, workload: &Value) -> Result<Said, Refusal> {
     let [write, stored] = [write(plan, change), stored(plan)?];
-    let subject = Subject { incident: &plan.incident, proposal: &plan.proposal, change, workload, plan: &stored.name };
-    let write = live.said(authority, &write.asked(), Ok(subject)).await;
-    let plan = live.said(authority, &stored.asked(), Ok(subject)).await;
+    let subject = Subject::new(&plan.incident, &plan.proposal, change, workload, &stored.name);
+    let write = live.said(authority, &write.request(), Ok(&subject)).await;
+    let plan = live.said(authority, &stored.request(), Ok(&subject)).await;
     let record = explaining::record(&[("write", &write.outcome), ("plan", &plan.outcome)], write.facts.as_ref().or(plan.facts.as_ref()));
     Ok(Said { refusal: write.outcome.refusal().or_else(|| plan.outcome.refusal()), record })
 }
@@ -99,8 +99,8 @@ fn kind_of(object: &Value) -> (String, String, String) {
 // === impl Future ===
 
 impl Future {
-    fn asked(&self) -> Asked<'_> {
-        Asked {
+    fn request(&self) -> Request<'_> {
+        Request {
             kind: Kind { group: &self.kind.0, version: &self.kind.1, kind: &self.kind.2 },
             resource: Resource { group: &self.resource.0, version: &self.resource.1, resource: &self.resource.2 },
             subresource: &self.subresource,
@@ -111,7 +111,7 @@ impl Future {
             options: &self.options,
             object: &self.object,
             old_object: &self.old_object,
-            ..Asked::default()
+            ..Request::default()
         }
     }
 }

@@ -5,7 +5,6 @@
 //! Read in this order: [`watching`] finds work, [`planning`] makes a plan, [`gate`] looks whether the gate stands,
 //! [`carrying`] carries the plan out by asking [`step`] what comes next, [`signals`] says how the target is.
 
-mod backoff;
 mod carrying;
 mod explaining;
 mod gate;
@@ -20,11 +19,13 @@ mod watching;
 mod writes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::ensure;
 use assent_core::plan::{MAX_EXPIRY_MS, MAX_REVERT_MS};
 use assent_live::Live;
 use assent_runtime::admin::{Admin, AdminArgs, Readiness};
+use assent_runtime::backoff::Backoff;
 use assent_runtime::kube::KubeArgs;
 use assent_runtime::metrics::registry::Registry;
 use assent_runtime::shutdown::{self, Tasks};
@@ -37,6 +38,11 @@ use planning::{Planner, Times};
 use record::Ledger;
 use signals::Signals;
 use watching::Executor;
+
+/// Delays between attempts at anything: an incident waits for them.
+fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(200), Duration::from_secs(5), 0.25)
+}
 
 /// The executor's flags.
 #[derive(Clone, Debug, clap::Parser)]

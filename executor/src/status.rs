@@ -9,7 +9,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
-use crate::backoff::Backoff;
+use crate::backoff;
 
 /// Longest message; the definition allows more.
 const MAX_MESSAGE: usize = 1000;
@@ -38,7 +38,7 @@ impl Status {
 
     /// Reads it again; true if somebody changed it since.
     pub(crate) async fn refresh(&mut self) -> bool {
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         let stored = loop {
             match self.api.get_opt(&self.name).await {
                 Ok(stored) => break stored,
@@ -97,7 +97,7 @@ impl Status {
         }
         let patch = json!({"metadata": {"resourceVersion": self.version}, "status": wanted});
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PatchParams::default() };
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         // Without a stored status nobody knows where the plan stands, so there is nothing else to do meanwhile.
         loop {
             match self.api.patch_status(&self.name, &params, &Patch::Merge(&patch)).await {

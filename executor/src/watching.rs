@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::backoff::Backoff;
+use crate::backoff;
 use crate::carrying::Carrier;
 use crate::metrics::Metrics;
 use crate::planning::{Decided, NoPlan, Planner};
@@ -126,7 +126,7 @@ impl Work {
             Ok(decided) => decided,
             Err(reason) => return tracing::error!(decision = stored.name_any(), reason, "the decision is not readable"),
         };
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         let cluster = loop {
             match self.executor.planner.live.cluster().await {
                 Ok(cluster) => break cluster,
@@ -193,7 +193,7 @@ impl Executor {
     /// Tries until there is a verdict, or until the plan would be pointless.
     async fn plan(&self, decided: &Decided, name: &str) -> Result<Remediation, NoPlan> {
         let until = tokio::time::Instant::now() + Duration::from_millis(self.planner.times.apply_within_ms.into());
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         loop {
             let turn = self.planning.lock().await;
             let planned = self.planner.plan(decided).await;
@@ -228,7 +228,7 @@ impl Executor {
             body["guardrails"] = guardrails;
         }
         let entry = Entry { incident, kind: "refused", plan: name, body };
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         while let Err(unheard) = self.planner.ledger.append(&entry, 0).await {
             if tokio::time::Instant::now() > until {
                 return tracing::error!(incident.id = %decided.incident, plan.id = name, reason, unheard = unheard.reason, "a person must look: nobody could be told");

@@ -1,12 +1,13 @@
 //! What people and seats said: roster, ballots, plans, Pauses, Blueprint, guardrails.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use assent_api::names;
 use assent_api::resources::{Ballot, Blueprint, Pause, Remediation, RemediationPhase, Roster as StoredRoster};
 use assent_api::{cast, facts, parse_plan};
 use assent_core::action::Action;
-use assent_core::ballot::{CastBallot, Opinion};
+use assent_core::ballot::{CastBallot, Opinion, Proposal};
 use assent_core::canonical::Digest;
 use assent_core::consensus::Roster;
 use assent_core::ids::{IncidentUid, UnixMillis};
@@ -32,12 +33,23 @@ pub struct Authority {
     pub guardrails: Arc<Set>,
     /// Every stored plan that can be read, of any incident.
     pub(crate) plans: Vec<StoredPlan>,
+    /// Every freeze window, as it is stored.
+    pub(crate) freezes: Vec<Value>,
     /// How many stored plans cannot be read.
     pub(crate) unreadable: usize,
 }
 
 fn dated_plan(stored: &Remediation) -> Result<(Plan, UnixMillis), Refusal> {
     Ok((parse_plan(stored)?, facts::created_at(stored).ok_or_else(|| unavailable("a plan has no creation time"))?))
+}
+
+/// What the incident's ballots propose.
+pub(crate) fn proposed(facts: &Facts) -> impl Iterator<Item = &Proposal> {
+    let ballots = facts.ballots.as_deref().unwrap_or_default();
+    ballots.iter().flat_map(|cast| match &cast.ballot.opinion {
+        Opinion::Cause(vote) => vote.hypotheses.iter().flat_map(|hypothesis| hypothesis.remedies.iter()).collect(),
+        _ => Vec::new(),
+    })
 }
 
 fn stored_plan(stored: &Remediation) -> Option<StoredPlan> {
@@ -101,6 +113,15 @@ impl Live {
         self.list::<Remediation>(names::SYSTEM_NAMESPACE, Some(incident)).await?.iter().map(dated_plan).collect()
     }
 
+    /// Incidents that have a plan; one that is none counts as none.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn planned_incidents(&self) -> Result<BTreeSet<String>, Refusal> {
+        let stored = self.list::<Remediation>(names::SYSTEM_NAMESPACE, None).await?;
+        Ok(stored.iter().filter_map(|stored| parse_plan(stored).ok()).map(|plan| plan.incident.to_string()).collect())
+    }
+
     /// Where the ledger stood for the newest of all plans.
     ///
     /// # Errors
@@ -153,7 +174,7 @@ impl Live {
             target,
             configurations: Vec::new(),
         };
-        Ok(Authority { facts, guardrails: rules.set, unreadable: remediations.len() - all.len(), plans: all })
+        Ok(Authority { facts, guardrails: rules.set, freezes: rules.freezes, unreadable: remediations.len() - all.len(), plans: all })
     }
 
     /// The Blueprint that speaks of `target`. Two that do contradict each other whatever they say, so neither counts.
@@ -177,13 +198,8 @@ impl Live {
     /// If one cannot be read.
     pub async fn configurations(&self, facts: &Facts, target: &Target) -> Result<Vec<(String, Digest)>, Refusal> {
         let planned = facts.plans.iter().map(|(plan, _)| &plan.proposal);
-        let ballots = facts.ballots.as_deref().unwrap_or_default();
-        let proposed = ballots.iter().flat_map(|cast| match &cast.ballot.opinion {
-            Opinion::Cause(vote) => vote.hypotheses.iter().flat_map(|h| h.remedies.iter()).collect(),
-            _ => Vec::new(),
-        });
         let mut names: Vec<&str> = Vec::new();
-        for proposal in planned.chain(proposed).filter(|proposal| proposal.target.service() == target.service()) {
+        for proposal in planned.chain(proposed(facts)).filter(|proposal| proposal.target.service() == target.service()) {
             if let Action::RollbackWorkload(rollback) = &proposal.action {
                 names.extend(rollback.configurations.iter().map(|c| c.name.as_str()));
             }

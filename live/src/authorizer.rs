@@ -6,14 +6,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use assent_policies::Authorizer;
 use assent_policies::authorizer::{Check, Decision, Subject, Target};
+use assent_policies::{Authorizer, User};
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use crate::judging::Asked;
 use crate::reader::Live;
 
 /// Most questions of one request.
@@ -64,8 +63,8 @@ impl Answers {
 
 impl Live {
     /// Asks the API server's authorizer.
-    pub(crate) async fn review(&self, asked: &Asked<'_>, check: &Check) -> Decision {
-        let review: SubjectAccessReview = match serde_json::from_value(json!({"metadata": {}, "spec": spec(asked, check)})) {
+    pub(crate) async fn review(&self, user: &User<'_>, check: &Check) -> Decision {
+        let review: SubjectAccessReview = match serde_json::from_value(json!({"metadata": {}, "spec": spec(user, check)})) {
             Ok(review) => review,
             Err(error) => return failed(format!("the access review cannot be expressed: {error}")),
         };
@@ -83,9 +82,9 @@ impl Live {
     }
 }
 
-fn spec(asked: &Asked<'_>, check: &Check) -> Value {
+fn spec(user: &User<'_>, check: &Check) -> Value {
     let mut spec = match &check.subject {
-        Subject::Requester => json!({"user": asked.user.username, "uid": asked.user.uid, "groups": asked.user.groups, "extra": asked.user.extra}),
+        Subject::Requester => json!({"user": user.username, "uid": user.uid, "groups": user.groups, "extra": user.extra}),
         Subject::ServiceAccount { namespace, name } => json!({
             "user": format!("system:serviceaccount:{namespace}:{name}"),
             "groups": ["system:serviceaccounts", format!("system:serviceaccounts:{namespace}")],

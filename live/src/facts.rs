@@ -2,19 +2,17 @@
 
 use assent_api::resources::{FreezeWindow, GuardrailExemption};
 use assent_core::action::Action;
-use assent_core::ballot::Opinion;
-use assent_core::ids::UnixMillis;
 use assent_core::refusal::Refusal;
 use assent_policies::Facts;
 use assent_policies::facts::{BlueprintFact, Exemption, ExemptionSource, Freeze, Healthy, Sources, StoredPlan};
-use kube::{Resource, ResourceExt as _};
+use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, proposed};
 use crate::guardrails::changed_at;
 use crate::judging::Subject;
-use crate::reader::{Live, unavailable};
+use crate::reader::Live;
 
 /// GitOps objects by API group and plural. An API that is not installed has none.
 const APPLICATIONS: (&str, &str) = ("argoproj.io", "applications");
@@ -26,13 +24,13 @@ const HELM_RELEASES: (&str, &str) = ("helm.toolkit.fluxcd.io", "helmreleases");
 impl Live {
     /// The `Facts` of a request as `params`, or why there are none.
     pub(crate) async fn facts(&self, authority: &Authority, subject: &Subject<'_>) -> Result<Value, String> {
-        let facts = Box::pin(self.assembled(authority, subject)).await.map_err(|refusal| refusal.reason)??;
+        let facts = Box::pin(self.assembled(authority, subject)).await?;
         facts.params().map_err(|error| error.to_string())
     }
 
-    async fn assembled(&self, authority: &Authority, subject: &Subject<'_>) -> Result<Result<Facts, String>, Refusal> {
+    async fn assembled(&self, authority: &Authority, subject: &Subject<'_>) -> Result<Facts, String> {
         if authority.unreadable > 0 {
-            return Ok(Err(format!("{} stored plans cannot be read", authority.unreadable)));
+            return Err(format!("{} stored plans cannot be read", authority.unreadable));
         }
         let target = &subject.proposal.target;
         let of = |root: &str, plural: &str| format!("{root}/namespaces/{}/{plural}", target.namespace);
@@ -45,7 +43,7 @@ impl Live {
         ];
         let namespace = format!("/api/v1/namespaces/{}", target.namespace);
         let [budgets, autoscalers, services, quotas, replica_sets] = paths.each_ref().map(|path| self.served_items(path));
-        let (budgets, autoscalers, services, quotas, replica_sets, namespace, applications, kustomizations, helm_releases, freezes, exemptions) = tokio::try_join!(
+        let (budgets, autoscalers, services, quotas, replica_sets, namespace, applications, kustomizations, helm_releases, exemptions) = tokio::try_join!(
             budgets,
             autoscalers,
             services,
@@ -55,47 +53,40 @@ impl Live {
             self.gitops(APPLICATIONS),
             self.gitops(KUSTOMIZATIONS),
             self.gitops(HELM_RELEASES),
-            self.ours::<FreezeWindow>(),
-            self.ours::<GuardrailExemption>(),
-        )?;
+            self.stored::<GuardrailExemption>(),
+        )
+        .map_err(|refusal| refusal.reason)?;
         let now = authority.facts.now;
-        let freezes = freezes.into_iter().filter(|(window, _)| window.spec.concerns(&target.namespace, now)).map(|(window, _)| freeze(&window)).collect();
-        let exemptions = exemptions.into_iter().filter(|(_, changed)| precedes(*changed, authority)).map(|(exemption, _)| source(&exemption));
-        let exemptions = exemptions.collect::<Result<Vec<_>, String>>();
+        let freezes = authority.freezes.iter().map(typed::<FreezeWindow>).collect::<Result<Vec<_>, _>>()?;
+        let freezes = freezes.iter().filter(|window| window.spec.concerns(&target.namespace, now)).map(freeze).collect();
+        let exemptions = exemptions.iter().filter_map(|object| given(object, authority).transpose()).collect::<Result<Vec<_>, _>>()?;
         let plans: Vec<StoredPlan> = authority.plans.iter().filter(|stored| stored.name != subject.plan).cloned().collect();
-        let sources = exemptions.map(|exemptions| {
-            Facts::assemble(&Sources {
-                now,
-                incident: subject.incident.as_str(),
-                action: &subject.proposal.action,
-                target,
-                old: &subject.change.old,
-                new: &subject.change.new,
-                workload: subject.workload,
-                namespace: namespace.as_ref(),
-                budgets: &budgets,
-                autoscalers: &autoscalers,
-                services: &services,
-                quotas: &quotas,
-                replica_sets: &replica_sets,
-                healthy: &healthy(authority, subject),
-                applications: &applications,
-                kustomizations: &kustomizations,
-                helm_releases: &helm_releases,
-                plans: &plans,
-                freezes,
-                exemptions: &exemptions,
-                blueprint: blueprint(authority),
-                // Nobody can approve yet: what needs a person waits.
-                approvals: Vec::new(),
-            })
-        });
-        Ok(sources.and_then(|facts| facts.map_err(|error| error.to_string())))
-    }
-
-    /// All items of a list that every API server serves.
-    async fn served_items(&self, path: &str) -> Result<Vec<Value>, Refusal> {
-        self.items(path).await?.ok_or_else(|| unavailable(format!("{path} is not served")))
+        Facts::assemble(&Sources {
+            now,
+            incident: subject.incident.as_str(),
+            action: &subject.proposal.action,
+            target,
+            old: &subject.change.old,
+            new: &subject.change.new,
+            workload: subject.workload,
+            namespace: namespace.as_ref(),
+            budgets: &budgets,
+            autoscalers: &autoscalers,
+            services: &services,
+            quotas: &quotas,
+            replica_sets: &replica_sets,
+            healthy: &healthy(authority, subject),
+            applications: &applications,
+            kustomizations: &kustomizations,
+            helm_releases: &helm_releases,
+            plans: &plans,
+            freezes,
+            exemptions: &exemptions,
+            blueprint: blueprint(authority),
+            // Nobody can approve yet: what needs a person waits.
+            approvals: Vec::new(),
+        })
+        .map_err(|error| error.to_string())
     }
 
     /// Objects of a GitOps tool in all namespaces, in the version that the API server prefers.
@@ -104,38 +95,25 @@ impl Live {
         let Some(version) = served.pointer("/preferredVersion/version").and_then(Value::as_str) else { return Ok(Vec::new()) };
         Ok(self.items(&format!("/apis/{group}/{version}/{plural}")).await?.unwrap_or_default())
     }
-
-    /// Cluster-scoped objects of ours, each with the time of its last change.
-    async fn ours<K>(&self) -> Result<Vec<(K, UnixMillis)>, Refusal>
-    where
-        K: Resource<DynamicType = ()> + DeserializeOwned,
-    {
-        let path = K::url_path(&(), None);
-        let items = self.served_items(&path).await?;
-        let typed = items.into_iter().map(|object| {
-            let changed = changed_at(&object)?;
-            let typed = serde_json::from_value(object).map_err(|error| unavailable(format!("{path}: {error}")))?;
-            Ok((typed, changed))
-        });
-        typed.collect()
-    }
 }
 
-/// What was given after the seats began to vote holds for later incidents only.
-fn precedes(changed: UnixMillis, authority: &Authority) -> bool {
-    authority.first_vote().is_none_or(|first| changed <= first)
+fn typed<K: DeserializeOwned>(object: &Value) -> Result<K, String> {
+    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    K::deserialize(object).map_err(|error| format!("`{name}` cannot be read: {error}"))
+}
+
+/// An exemption. What was given after the seats began to vote holds for later incidents only.
+fn given(object: &Value, authority: &Authority) -> Result<Option<ExemptionSource>, String> {
+    let changed = changed_at(object).map_err(|refusal| refusal.reason)?;
+    let exemption = typed(object)?;
+    authority.first_vote().is_none_or(|first| changed <= first).then(|| source(&exemption)).transpose()
 }
 
 /// Templates that seats saw healthy: what they signed in the incident's ballots, and what earlier plans were admitted with.
 fn healthy(authority: &Authority, subject: &Subject<'_>) -> Vec<Healthy> {
-    let ballots = authority.facts.ballots.as_deref().unwrap_or_default();
-    let proposed = ballots.iter().flat_map(|cast| match &cast.ballot.opinion {
-        Opinion::Cause(vote) => vote.hypotheses.iter().flat_map(|hypothesis| hypothesis.remedies.iter()).collect(),
-        _ => Vec::new(),
-    });
     let planned = authority.plans.iter().map(|stored| &stored.plan.proposal);
     let mut healthy = Vec::new();
-    for proposal in proposed.chain(planned).filter(|proposal| proposal.target.uid == subject.proposal.target.uid) {
+    for proposal in proposed(&authority.facts).chain(planned).filter(|proposal| proposal.target.uid == subject.proposal.target.uid) {
         if let Action::RollbackWorkload(rollback) = &proposal.action {
             healthy.push(Healthy { revision: rollback.revision, template: rollback.template.clone(), healthy_at: rollback.healthy_at });
         }

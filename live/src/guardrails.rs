@@ -28,6 +28,8 @@ pub struct Rules {
     pub names: Vec<String>,
     /// Which guardrail each binding names.
     pub bound: Vec<String>,
+    /// Every freeze window, as it is stored.
+    pub(crate) freezes: Vec<Value>,
 }
 
 // === impl Live ===
@@ -45,13 +47,12 @@ impl Live {
         let policy = |spec: &Value| spec.get("policyName").and_then(Value::as_str).unwrap_or_default().to_owned();
         let names = policies.iter().map(|(name, _)| name.clone()).collect();
         let bound = bindings.iter().map(|(_, spec)| policy(spec)).collect();
-        Ok(Rules { set: self.compiled.current(policies, bindings), changed_at: changed.into_iter().max(), names, bound })
+        Ok(Rules { set: self.compiled.current(policies, bindings), changed_at: changed.into_iter().max(), names, bound, freezes })
     }
 
     /// Cluster-scoped objects as JSON: a typed reader would drop what it does not know, and with it the reason to refuse.
-    async fn stored<K: Resource<DynamicType = ()>>(&self) -> Result<Vec<Value>, Refusal> {
-        let path = K::url_path(&(), None);
-        self.items(&path).await?.ok_or_else(|| unavailable(format!("{path} is not served")))
+    pub(crate) async fn stored<K: Resource<DynamicType = ()>>(&self) -> Result<Vec<Value>, Refusal> {
+        self.served_items(&K::url_path(&(), None)).await
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use assent_core::ballot::Proposal;
 use assent_core::ids::IncidentUid;
-use assent_policies::spec::Operation;
-use assent_policies::{Authorizer, Kind, Namespace, NoParams, Outcome, ParamTable, Request, Resource, User};
+use assent_policies::{Authorizer, Namespace, Outcome, ParamTable, Request, Set};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use crate::authority::Authority;
 use crate::authorizer::Answers;
@@ -19,50 +19,21 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a request is judged again with access reviews that were asked for the time before.
 const MAX_ROUNDS: usize = 4;
 
-static NULL: Value = Value::Null;
-
-/// A request as guardrails see it. Other versions of a resource are not converted: a guardrail that names one refuses.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// Kind of the objects.
-    pub kind: Kind<'a>,
-    /// Resource that they are served as.
-    pub resource: Resource<'a>,
-    /// Sub-resource or empty.
-    pub subresource: &'a str,
-    /// Kind and resource that the client asked for, where they are not the above.
-    pub requested: Option<(Kind<'a>, Resource<'a>)>,
-    /// What is done.
-    pub operation: Operation,
-    /// Name; empty where the server is to make one.
-    pub name: &'a str,
-    /// Namespace or empty.
-    pub namespace: &'a str,
-    /// Who asks.
-    pub user: User<'a>,
-    /// Whether nothing will be stored.
-    pub dry_run: bool,
-    /// The operation's options.
-    pub options: &'a Value,
-    /// The object after; null for a deletion.
-    pub object: &'a Value,
-    /// The object before; null for a creation.
-    pub old_object: &'a Value,
-}
-
 /// What a request is about, for `Facts`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Subject<'a> {
     /// The incident.
-    pub incident: &'a IncidentUid,
+    pub(crate) incident: &'a IncidentUid,
     /// What is done to what.
-    pub proposal: &'a Proposal,
+    pub(crate) proposal: &'a Proposal,
     /// The objects of the very write.
-    pub change: &'a Change,
+    pub(crate) change: &'a Change,
     /// The target as it is now.
-    pub workload: &'a Value,
+    pub(crate) workload: &'a Value,
     /// Name of the plan under judgement, which is no other plan to itself.
-    pub plan: &'a str,
+    pub(crate) plan: &'a str,
+    /// Its `Facts`, or why there are none, once a guardrail has wanted them: all requests about it are judged by the same.
+    pub(crate) facts: OnceCell<Result<Value, String>>,
 }
 
 /// What was said of a request.
@@ -76,39 +47,13 @@ pub struct Said {
     pub facts: Option<Value>,
 }
 
-// === impl Asked ===
+// === impl Subject ===
 
-impl<'a> Asked<'a> {
-    /// The request with nothing beside it.
+impl<'a> Subject<'a> {
+    /// `change` of `workload`, as it is now, by `proposal` in `incident`, for the plan of this name.
     #[must_use]
-    pub fn request(&self) -> Request<'a> {
-        let Self { kind, resource, subresource, requested, operation, name, namespace, user, dry_run, options, object, old_object } = *self;
-        Request {
-            kind,
-            resource,
-            subresource,
-            requested,
-            operation,
-            name,
-            namespace,
-            user,
-            dry_run,
-            options,
-            object,
-            old_object,
-            namespace_object: Namespace::NotGiven,
-            equivalents: None,
-            params: &NoParams,
-            authorizer: None,
-            deadline: &|| false,
-        }
-    }
-}
-
-impl Default for Asked<'_> {
-    fn default() -> Self {
-        let Request { kind, resource, subresource, requested, operation, name, namespace, user, dry_run, .. } = Request::default();
-        Self { kind, resource, subresource, requested, operation, name, namespace, user, dry_run, options: &NULL, object: &NULL, old_object: &NULL }
+    pub fn new(incident: &'a IncidentUid, proposal: &'a Proposal, change: &'a Change, workload: &'a Value, plan: &'a str) -> Self {
+        Self { incident, proposal, change, workload, plan, facts: OnceCell::new() }
     }
 }
 
@@ -117,20 +62,20 @@ impl Default for Asked<'_> {
 impl Live {
     /// What the guardrails in force say of a request. `subject`: what it is about, or why that is not known; it is asked for
     /// only where a guardrail wants `Facts`.
-    pub async fn said(&self, authority: &Authority, asked: &Asked<'_>, subject: Result<Subject<'_>, &str>) -> Said {
+    pub async fn said(&self, authority: &Authority, request: &Request<'_>, subject: Result<&Subject<'_>, &str>) -> Said {
         let set = authority.guardrails.as_ref();
         let (reads_namespace, asks_authorizer, wanted) = {
-            let needs = set.needs(&asked.request());
+            let needs = set.needs(request);
             let wanted: Vec<_> = needs.params.iter().map(crate::params::Wanted::from).collect();
             (needs.namespace, needs.authorizer, wanted)
         };
         let namespace = async {
-            match asked.namespace {
+            match request.namespace {
                 name if !name.is_empty() && reads_namespace => Some(self.object(&format!("/api/v1/namespaces/{name}")).await),
                 _ => None,
             }
         };
-        let (namespace, (params, facts)) = tokio::join!(namespace, self.params(authority, asked, &wanted, subject));
+        let (namespace, (params, facts)) = tokio::join!(namespace, self.params(authority, request.namespace, &wanted, subject));
         let unreadable = namespace.as_ref().and_then(|read| read.as_ref().err()).map(|refusal| refusal.reason.clone());
         let namespace = match (&namespace, &unreadable) {
             (None, _) => Namespace::NotGiven,
@@ -142,14 +87,14 @@ impl Live {
         let mut took = Duration::ZERO;
         for round in 1.. {
             let started = Instant::now();
-            let outcome = in_place(|| evaluate(set, asked, namespace, &params, asks_authorizer.then(|| Arc::clone(&answers))));
+            let outcome = in_place(|| evaluate(set, request, namespace, &params, asks_authorizer.then(|| Arc::clone(&answers))));
             took += started.elapsed();
             let open = answers.open();
             if open.is_empty() || round >= MAX_ROUNDS {
                 return Said { outcome, took, facts };
             }
             for check in open {
-                let decision = self.review(asked, &check).await;
+                let decision = self.review(&request.user, &check).await;
                 answers.give(check, decision);
             }
         }
@@ -157,11 +102,11 @@ impl Live {
     }
 }
 
-fn evaluate(set: &assent_policies::Set, asked: &Asked<'_>, namespace: Namespace<'_>, params: &ParamTable, answers: Option<Arc<Answers>>) -> Outcome {
+fn evaluate(set: &Set, request: &Request<'_>, namespace: Namespace<'_>, params: &ParamTable, answers: Option<Arc<Answers>>) -> Outcome {
     let authorizer = answers.map(|answers| -> Arc<dyn Authorizer> { answers });
     let started = Instant::now();
     let late = || started.elapsed() > PATIENCE;
-    set.evaluate(&Request { namespace_object: namespace, params, authorizer: authorizer.as_ref(), deadline: &late, ..asked.request() })
+    set.evaluate(&Request { namespace_object: namespace, params, authorizer: authorizer.as_ref(), deadline: &late, ..*request })
 }
 
 /// Computes without keeping others waiting, where the runtime has other threads.

@@ -18,5 +18,5 @@ mod reader;
 pub use authority::Authority;
 pub use change::{Change, change, object_of, scale_of};
 pub use guardrails::Rules;
-pub use judging::{Asked, Said, Subject};
+pub use judging::{Said, Subject};
 pub use reader::{Dated, Live, created_at, own_clock, plain_names, unavailable};

@@ -7,7 +7,7 @@ use assent_policies::{ParamScope, ParamTable, WantedParams, facts as shape};
 use serde_json::Value;
 
 use crate::authority::Authority;
-use crate::judging::{Asked, Subject};
+use crate::judging::Subject;
 use crate::reader::Live;
 
 /// What a binding wants, owned, so that it can be read while nothing of the set is borrowed.
@@ -48,16 +48,16 @@ impl Live {
     pub(crate) async fn params(
         &self,
         authority: &Authority,
-        asked: &Asked<'_>,
+        request_namespace: &str,
         wanted: &[Wanted],
-        subject: Result<Subject<'_>, &str>,
+        subject: Result<&Subject<'_>, &str>,
     ) -> (ParamTable, Option<Value>) {
         let mut table = ParamTable::default();
         let mut told = None;
         for Wanted { kind, namespace, name } in wanted {
             if is_facts(kind) {
                 let facts = match subject {
-                    Ok(subject) => self.facts(authority, &subject).await,
+                    Ok(subject) => subject.facts.get_or_init(|| self.facts(authority, subject)).await.clone(),
                     Err(reason) => Err(reason.to_owned()),
                 };
                 told = facts.as_ref().ok().cloned();
@@ -75,7 +75,7 @@ impl Live {
             };
             let namespace = match served.scope {
                 ParamScope::Cluster => None,
-                ParamScope::Namespaced => Some(namespace.as_deref().unwrap_or(asked.namespace)),
+                ParamScope::Namespaced => Some(namespace.as_deref().unwrap_or(request_namespace)),
             };
             let read = self.read(&served, namespace, name.as_deref()).await.map_err(|refusal| refusal.reason);
             put(&mut table, kind, served.scope, read);

@@ -181,6 +181,11 @@ impl Live {
         Err(unavailable(format!("{path} has more than {} objects", PAGE * MAX_PAGES)))
     }
 
+    /// All items of a list that every API server with Assent serves.
+    pub(crate) async fn served_items(&self, path: &str) -> Result<Vec<Value>, Refusal> {
+        self.items(path).await?.ok_or_else(|| unavailable(format!("{path} is not served")))
+    }
+
     /// Objects of a kind of ours.
     pub(crate) async fn list<K>(&self, namespace: &str, incident: Option<&IncidentUid>) -> Result<Vec<K>, Refusal>
     where

@@ -4,7 +4,7 @@
 //! its size: depth, number of types and chains of references are bounded, and what lies beyond is left to the evaluation.
 
 mod declare;
-mod escape;
+pub(crate) mod escape;
 mod lean;
 
 use std::collections::BTreeMap;
@@ -12,6 +12,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
+
+pub use lean::KEYS;
 
 pub(crate) use declare::{Catalogue, PARAMS, View, shown};
 
@@ -117,8 +119,10 @@ impl Schemas {
         if text.len() > MAX_DOCUMENT {
             return Err(SchemaError::TooLong { group_version, length: text.len() });
         }
-        match serde_json::from_slice::<Value>(text) {
-            Ok(document) => self.add(&group_version, document),
+        let mut reader = serde_json::Deserializer::from_slice(text);
+        match lean::lean(&mut reader).and_then(|document| reader.end().map(|()| document)) {
+            Ok(document) => self.keep(&group_version, document),
+            Err(error) if error.is_data() => Err(SchemaError::NotOpenApi { group_version }),
             Err(source) => Err(SchemaError::NotJson { group_version, source }),
         }
     }
@@ -128,7 +132,14 @@ impl Schemas {
     /// # Errors
     /// If it is no OpenAPI v3 document, or there are too many.
     pub fn add(&mut self, group_version: &str, document: Value) -> Result<Arc<Value>, SchemaError> {
-        let document = Arc::new(lean::lean(document));
+        match lean::lean(document) {
+            Ok(document) => self.keep(group_version, document),
+            Err(_) => Err(SchemaError::NotOpenApi { group_version: group_version.to_owned() }),
+        }
+    }
+
+    fn keep(&mut self, group_version: &str, document: Value) -> Result<Arc<Value>, SchemaError> {
+        let document = Arc::new(document);
         self.add_lean(group_version, Arc::clone(&document))?;
         Ok(document)
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`telemetry`] | log set-up, one place that prints an error with its causes |
 //! | [`admin`] | `/livez`, `/readyz`, `/metrics` |
+//! | [`backoff`] | delays between attempts |
 //! | [`kube`] | a Kubernetes client from explicit configuration |
 //! | [`openapi`] | what an API server says of its kinds |
 //! | [`shutdown`] | signals as a token, tasks that end the process when they end |
@@ -16,6 +17,7 @@
 
 mod accept;
 pub mod admin;
+pub mod backoff;
 pub mod kube;
 pub mod mtls;
 pub mod openapi;

@@ -81,7 +81,7 @@ impl About {
 /// What the guardrails of `set` say of an object: one row per guardrail, and every binding that spoke. `late` says when there
 /// is no more time for it.
 #[must_use]
-pub fn judge(set: &Set, about: &BTreeMap<String, About>, existing: Existing<'_>, late: &dyn Fn() -> bool) -> (Vec<Row>, Vec<Spoken>) {
+pub fn judge(set: &Set, about: &BTreeMap<String, About>, existing: Existing<'_>, late: &(dyn Fn() -> bool + Sync)) -> (Vec<Row>, Vec<Spoken>) {
     let subject = Subject::of(existing.kind, existing.object);
     let background = |name: &str| about.get(name).is_none_or(|about| about.background);
     let created = set.each(&request(existing, &subject, Operation::Create, late), &background);
@@ -111,7 +111,7 @@ fn speaks(said: &Said) -> bool {
     !said.outcome.asked.is_empty() || !said.outcome.decisions.is_empty()
 }
 
-fn request<'a>(existing: Existing<'a>, subject: &'a Subject, operation: Operation, deadline: &'a dyn Fn() -> bool) -> Request<'a> {
+fn request<'a>(existing: Existing<'a>, subject: &'a Subject, operation: Operation, deadline: &'a (dyn Fn() -> bool + Sync)) -> Request<'a> {
     static CREATE: LazyLock<Value> = LazyLock::new(|| json!({"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"}));
     static UPDATE: LazyLock<Value> = LazyLock::new(|| json!({"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1"}));
     static NULL: Value = Value::Null;

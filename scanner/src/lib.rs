@@ -4,7 +4,6 @@
 //! [`judge`] is what is said of one object and [`report`] what becomes of it, both pure; `watching`, `stating`, `scan` and
 //! `publish` are the reading and writing around them.
 
-mod backoff;
 pub mod bundle;
 pub mod judge;
 pub mod kinds;
@@ -25,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use assent_runtime::admin::{Admin, AdminArgs, Readiness};
+use assent_runtime::backoff::{Backoff, jittered};
 use assent_runtime::kube::KubeArgs;
 use assent_runtime::metrics::registry::Registry;
 use assent_runtime::shutdown::{self, Tasks};
@@ -33,7 +33,6 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::backoff::{Backoff, jittered};
 use crate::known::Rules;
 use crate::metrics::Metrics;
 use crate::pages::Reader;
@@ -46,6 +45,14 @@ use crate::status::Reporting;
 
 /// Guardrails are often changed several at a time; a scan waits for the last.
 const SETTLE: Duration = Duration::from_secs(1);
+
+/// Part of a wait that is left to chance.
+const SPREAD: f64 = 0.1;
+
+/// Delays between attempts at anything: nobody waits for them.
+fn backoff() -> Backoff {
+    Backoff::new(Duration::from_secs(1), Duration::from_secs(60), SPREAD)
+}
 
 /// What the scanner is told at its start.
 #[derive(clap::Parser, Clone, Debug)]
@@ -110,7 +117,7 @@ async fn scan_for_ever(args: Args, client: Client, mut rules: watch::Receiver<Op
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reader = Reader::new(client.clone(), pace);
     let mut publisher = Publisher::new(client, args.reports);
-    let mut backoff = Backoff::default();
+    let mut backoff = backoff();
     let usual = Duration::from_secs(args.interval_seconds);
     loop {
         let current = rules.borrow_and_update().clone();
@@ -120,7 +127,7 @@ async fn scan_for_ever(args: Args, client: Client, mut rules: watch::Receiver<Op
                 Some(done) if done.scanned.reporting != Reporting::Failed => {
                     backoff.reset();
                     scans.send_replace(Some((current.version, done.scanned)));
-                    jittered(usual)
+                    jittered(usual, SPREAD)
                 }
                 Some(done) => {
                     scans.send_replace(Some((current.version, done.scanned)));

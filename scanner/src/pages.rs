@@ -8,7 +8,7 @@ use kube::core::Status;
 use serde_json::Value;
 use tokio::time::{Interval, sleep};
 
-use crate::backoff::Backoff;
+use crate::backoff;
 use crate::kinds::Kind;
 
 /// Most objects of one page.
@@ -140,7 +140,7 @@ impl Cursor {
 
     /// The next object, left in its place; `None` after the last.
     pub(crate) async fn peek(&mut self, reader: &mut Reader) -> Result<Option<&Value>, ReadError> {
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         let mut attempts = 0;
         while self.page.is_empty() && self.next != Next::Nothing {
             match self.read(reader).await {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::backoff::Backoff;
+use crate::backoff;
 use crate::known::{Known, Rules};
 use crate::metrics::Metrics;
 use crate::publish::MANAGER;
@@ -37,7 +37,7 @@ impl Stating {
     /// Runs until the process ends. `unready` is dropped with the first rules.
     pub(crate) async fn run(mut self, unready: Unready) {
         let mut unready = Some(unready);
-        let mut backoff = Backoff::default();
+        let mut backoff = backoff();
         let mut types = Types::default();
         loop {
             let known = self.latest.borrow_and_update().clone();

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use assent_policies::schema::KEYS;
 use serde_json::{Map, Value, json};
 
 /// Groups and versions that are kept beside those of the cases: what the library and the examples speak of.
@@ -34,18 +35,6 @@ const RESOURCES: [&str; 24] = [
     "widgets",
     "limits",
 ];
-/// What a checker reads of a schema, beside the schemas within it.
-const KEYS: [&str; 8] = [
-    "type",
-    "format",
-    "nullable",
-    "$ref",
-    "x-kubernetes-int-or-string",
-    "x-kubernetes-preserve-unknown-fields",
-    "x-kubernetes-embedded-resource",
-    "x-kubernetes-group-version-kind",
-];
-
 /// What is kept.
 #[derive(Debug)]
 pub struct Kept {

@@ -4,7 +4,6 @@
 mod body;
 mod wire;
 
-use assent_live::Asked;
 use assent_policies::spec::Operation;
 use assent_policies::{self as policies, User};
 
@@ -14,10 +13,10 @@ pub use wire::{Details, Kind, Request, Resource, Response, Review, Status, UserI
 // === impl Request ===
 
 impl Request {
-    /// It as guardrails see it.
+    /// It as guardrails see it. Other versions of a resource are not converted: a guardrail that names one refuses.
     #[must_use]
-    pub fn asked(&self) -> Asked<'_> {
-        Asked {
+    pub fn asked(&self) -> policies::Request<'_> {
+        policies::Request {
             kind: self.kind.asked(),
             resource: self.resource.asked(),
             subresource: &self.sub_resource,
@@ -31,6 +30,7 @@ impl Request {
             options: &self.options,
             object: &self.object,
             old_object: &self.old_object,
+            ..policies::Request::default()
         }
     }
 

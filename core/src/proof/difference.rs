@@ -9,6 +9,8 @@ use crate::refusal::{Refusal, Rule};
 
 /// Most differing paths that are named.
 const MAX_NAMED: usize = 8;
+/// As deep as JSON is read; what is built deeper is left as it is.
+const MAX_DEPTH: usize = 128;
 
 /// Whether `new` is `expected` but for what the API server itself sets, and foreign `managedFields` only lose paths below
 /// `roots` (JSON pointers).
@@ -64,7 +66,8 @@ fn differ(left: &Value, right: &Value, at: &mut String, paths: &mut Vec<String>)
 }
 
 /// The object without what the API server sets by itself on every write. A null field and an absent one are the same to it.
-fn without_server_fields(object: &Value) -> Value {
+#[must_use]
+pub fn without_server_fields(object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");
@@ -74,17 +77,20 @@ fn without_server_fields(object: &Value) -> Value {
             }
         }
     }
-    without_nulls(&mut object);
+    without_nulls(&mut object, 0);
     object
 }
 
-fn without_nulls(value: &mut Value) {
+fn without_nulls(value: &mut Value, depth: usize) {
+    if depth > MAX_DEPTH {
+        return;
+    }
     match value {
         Value::Object(fields) => {
             fields.retain(|_, inner| !inner.is_null());
-            fields.values_mut().for_each(without_nulls);
+            fields.values_mut().for_each(|inner| without_nulls(inner, depth + 1));
         }
-        Value::Array(items) => items.iter_mut().for_each(without_nulls),
+        Value::Array(items) => items.iter_mut().for_each(|item| without_nulls(item, depth + 1)),
         _ => {}
     }
 }

@@ -20,7 +20,7 @@ pub enum ParamScope {
 }
 
 /// Where params come from.
-pub trait Params {
+pub trait Params: Sync {
     /// The scope of a kind, or why it is not known.
     fn scope(&self, kind: &ParamKind) -> Result<ParamScope, String>;
     /// The object of this name; `None` when there is none.

@@ -121,7 +121,7 @@ pub struct Request<'a> {
     /// Answers `authorizer`; without one, expressions that ask it are errors.
     pub authorizer: Option<&'a Arc<dyn Authorizer>>,
     /// Whether time is up.
-    pub deadline: &'a dyn Fn() -> bool,
+    pub deadline: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// One of the forms that a request has.

@@ -1,7 +1,7 @@
 //! Names of fields as identifiers of the language, by apiserver's `pkg/cel/escaping.go`.
 
 /// Words that are no identifiers.
-pub(super) const RESERVED: [&str; 21] = [
+pub(crate) const RESERVED: [&str; 21] = [
     "true",
     "false",
     "null",

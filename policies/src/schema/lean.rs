@@ -1,9 +1,13 @@
 //! A document without what nothing here reads: a tenth of its length, so that many can be kept.
 
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// What is read of a schema, beside the schemas within it.
-const KEYS: [&str; 8] = [
+pub const KEYS: [&str; 8] = [
     "type",
     "format",
     "nullable",
@@ -16,18 +20,61 @@ const KEYS: [&str; 8] = [
 /// Deepest schema within a schema that is kept; below it, nothing is known.
 const MAX_DEPTH: usize = 64;
 
-/// Drops it.
-pub(super) fn lean(document: Value) -> Value {
-    let Value::Object(mut document) = document else { return document };
-    let mut kept = Map::new();
-    if let Some(Value::Object(paths)) = document.remove("paths") {
-        kept.insert("paths".into(), Value::Object(paths.into_iter().filter_map(|(path, operations)| Some((path, collection(operations)?))).collect()));
+/// A document as far as it is kept. Each path and each schema is cut down as soon as it is read: the whole of the largest takes
+/// ten times its length, and every process that reads one would keep that.
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default, deserialize_with = "paths")]
+    paths: Option<Map<String, Value>>,
+    #[serde(default)]
+    components: Option<Components>,
+}
+
+#[derive(Deserialize)]
+struct Components {
+    #[serde(default, deserialize_with = "schemas")]
+    schemas: Option<Map<String, Value>>,
+}
+
+/// What is kept of an entry.
+type Keep = fn(Value) -> Option<Value>;
+
+/// Reads an object entry by entry.
+struct Entries(Keep);
+
+/// What is kept of a document.
+pub(super) fn lean<'de, D: Deserializer<'de>>(document: D) -> Result<Value, D::Error> {
+    let Document { paths, components } = Document::deserialize(document)?;
+    let schemas = components.and_then(|components| components.schemas);
+    let schemas = schemas.map(|schemas| Value::Object(Map::from_iter([("schemas".to_owned(), Value::Object(schemas))])));
+    let parts = [("paths", paths.map(Value::Object)), ("components", schemas)];
+    Ok(Value::Object(parts.into_iter().filter_map(|(name, part)| Some((name.to_owned(), part?))).collect()))
+}
+
+fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Map<String, Value>>, D::Error> {
+    deserializer.deserialize_map(Entries(collection)).map(Some)
+}
+
+fn schemas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Map<String, Value>>, D::Error> {
+    deserializer.deserialize_map(Entries(|whole| Some(schema(whole, 0)))).map(Some)
+}
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
     }
-    if let Some(Value::Object(schemas)) = document.get_mut("components").and_then(|components| components.get_mut("schemas")).map(Value::take) {
-        let schemas: Map<String, Value> = schemas.into_iter().map(|(name, inner)| (name, schema(inner, 0))).collect();
-        kept.insert("components".into(), Value::Object(Map::from_iter([("schemas".to_owned(), Value::Object(schemas))])));
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut kept = Map::new();
+        while let Some((name, whole)) = entries.next_entry::<String, Value>()? {
+            if let Some(part) = (self.0)(whole) {
+                kept.insert(name, part);
+            }
+        }
+        Ok(kept)
     }
-    Value::Object(kept)
 }
 
 /// The kind that is made or listed at a path.

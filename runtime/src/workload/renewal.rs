@@ -15,6 +15,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::sync::watch;
 
 use super::{Certified, Error, Name, Usage, Workload, WorkloadArgs, certified};
+use crate::backoff::fraction;
 use crate::{mtls, reload, telemetry};
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -199,14 +200,4 @@ impl Certifier {
 fn left(certified: &Certified) -> Duration {
     let left = certified.not_after().duration_since(SystemTime::now());
     Duration::from_secs(left.unwrap_or_default().as_secs())
-}
-
-/// Uniform in 0..1; jitter needs no better.
-fn fraction() -> f64 {
-    let mut bytes = [0; 2];
-    // Without randomness there is no jitter, and a fixed half is still a valid choice.
-    match rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut bytes) {
-        Ok(()) => f64::from(u16::from_le_bytes(bytes)) / 65536.0,
-        Err(_) => 0.5,
-    }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::kinds::KINDS;
 
-const NOW: &dyn Fn() -> bool = &|| false;
+const NOW: &(dyn Fn() -> bool + Sync) = &|| false;
 
 fn pod() -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop", "uid": "u1", "labels": {"app": "web"}},

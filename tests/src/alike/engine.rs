@@ -116,7 +116,7 @@ impl Engine {
             ..surroundings
         });
         let Request { namespace_object, equivalents, params, .. } = surroundings;
-        let outcome = self.set.evaluate(&Request { namespace_object, equivalents, params, ..read.asked().request() });
+        let outcome = self.set.evaluate(&Request { namespace_object, equivalents, params, ..read.asked() });
         assert_eq!(preflight, outcome, "preflight and admission disagree on {review}");
         let mut warnings = outcome.warnings.clone();
         warnings.sort_unstable();

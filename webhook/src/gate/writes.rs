@@ -38,10 +38,10 @@ pub(super) async fn judge(gate: &Gate, request: &Request) -> Result<Passed, Refu
     let change = Change { old: request.old_object.clone(), new: request.object.clone() };
     let concerned = proof::concerned(&authority.facts, &request.namespace, &request.name);
     let subject = match &concerned {
-        Some((plan, proposal)) => Ok(Subject { incident: &incident, proposal, change: &change, workload: &target, plan }),
+        Some((plan, proposal)) => Ok(Subject::new(&incident, proposal, &change, &target, plan)),
         None => Err("neither a plan nor the ballots of the incident speak of this write"),
     };
-    let said = live.said(&authority, &request.asked(), subject).await;
+    let said = live.said(&authority, &request.asked(), subject.as_ref().map_err(|reason| *reason)).await;
     gate.metrics.judged(&said.outcome, said.took);
     authority.facts.guardrail_denial = said.outcome.refusal();
     let facts = authority.facts;

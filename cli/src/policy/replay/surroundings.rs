@@ -1,9 +1,9 @@
 //! What a policy may ask for beside the request: params and Namespaces, from files that the user gave and, as far as it shows
 //! them, from the log up to the request. What is not known is never taken for absent.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use assent_policies::spec::ParamKind;
@@ -35,7 +35,7 @@ pub(super) struct Surroundings {
     namespaces: Known,
     wanted: BTreeSet<ParamKind>,
     bytes: usize,
-    missed: Cell<bool>,
+    missed: AtomicBool,
 }
 
 // === impl Surroundings ===
@@ -106,7 +106,7 @@ impl Surroundings {
 
     /// Whether a param was asked for since the last time that may exist and is not known.
     pub(super) fn missed(&self) -> bool {
-        self.missed.replace(false)
+        self.missed.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -120,14 +120,14 @@ impl Params for Surroundings {
     fn get(&self, kind: &ParamKind, namespace: Option<&str>, name: &str) -> Result<Option<&Value>, String> {
         let Some(known) = self.kinds.get(kind) else { return Ok(None) };
         let found = known.objects.get(&(namespace.unwrap_or_default().to_owned(), name.to_owned()));
-        self.missed.set(self.missed.get() || (found.is_none() && !known.given));
+        self.missed.fetch_or(found.is_none() && !known.given, Ordering::Relaxed);
         Ok(found)
     }
 
     fn list(&self, kind: &ParamKind, namespace: Option<&str>) -> Result<Vec<&Value>, String> {
         let Some(known) = self.kinds.get(kind) else { return Ok(Vec::new()) };
         // A log shows what changed, never that this is all.
-        self.missed.set(self.missed.get() || !known.given);
+        self.missed.fetch_or(!known.given, Ordering::Relaxed);
         Ok(known.objects.iter().filter(|((place, _), _)| namespace.is_none_or(|namespace| place == namespace)).map(|(_, object)| object).collect())
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use assent_core::proof::without_server_fields;
 use serde_json::{Map, Value};
 
 use crate::facts::{FactsError, MAX_CHANGES};
@@ -86,33 +87,5 @@ fn fields<'v>(value: &'v Value, nothing: &'v Map<String, Value>) -> Option<&'v M
         Value::Object(fields) => Some(fields),
         Value::Null => Some(nothing),
         _ => None,
-    }
-}
-
-fn without_server_fields(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("status");
-        if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
-            for field in ["managedFields", "resourceVersion", "generation"] {
-                metadata.remove(field);
-            }
-        }
-    }
-    without_nulls(&mut object, 0);
-    object
-}
-
-fn without_nulls(value: &mut Value, depth: usize) {
-    if depth > MAX_DEPTH {
-        return;
-    }
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|_, inner| !inner.is_null());
-            fields.values_mut().for_each(|inner| without_nulls(inner, depth + 1));
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| without_nulls(item, depth + 1)),
-        _ => {}
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::{BindingSpec, LabelSelector, MatchResources, ParamKind, ParamRef, PolicySpec, ResourceRule, Validation, ValidationAction};
 use crate::policy::selector::{Selector, is_qualified_name};
+use crate::schema::escape::RESERVED;
 
 /// Most match conditions of one policy.
 const MAX_MATCH_CONDITIONS: usize = 64;
@@ -193,29 +194,6 @@ fn unique<'a>(place: &str, part: &str, items: impl Iterator<Item = &'a str>, fou
 }
 
 fn is_cel_identifier(name: &str) -> bool {
-    const RESERVED: [&str; 21] = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
     let mut letters = name.bytes();
     letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && letters.all(|b| b.is_ascii_alphanumeric() || b == b'_')

@@ -1,7 +1,7 @@
 //! One request judged by a set, within a time. Judging is pure and cannot be suspended, so it has two paces: quick, on the
 //! thread that serves, and given up after a moment; or patient, on a thread of its own that lets others go first.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use assent_policies::{self as policies, Namespace, Outcome, Set};
@@ -38,7 +38,7 @@ pub(super) enum Found {
 
 /// Whether a guardrail could ask for the Namespace of the request.
 pub(super) fn needs_namespace(set: &Set, request: &Request) -> bool {
-    set.needs(&request.asked().request()).namespace
+    set.needs(&request.asked()).namespace
 }
 
 /// What the set says; `None` if it was not done at a quick pace.
@@ -50,10 +50,10 @@ pub(super) fn evaluate(set: &Set, request: &Request, namespace: &Found, pace: Pa
         Found::Unreadable(reason) => Namespace::Unreadable(reason),
     };
     let started = Instant::now();
-    let gave_up = Cell::new(false);
+    let gave_up = AtomicBool::new(false);
     let quick = || {
         let late = started.elapsed() > QUICK;
-        gave_up.set(gave_up.get() || late);
+        gave_up.fetch_or(late, Ordering::Relaxed);
         late
     };
     let patient = || {
@@ -61,7 +61,7 @@ pub(super) fn evaluate(set: &Set, request: &Request, namespace: &Found, pace: Pa
         std::thread::yield_now();
         started.elapsed() > PATIENCE
     };
-    let deadline: &dyn Fn() -> bool = if pace == Pace::Quick { &quick } else { &patient };
-    let outcome = set.evaluate(&policies::Request { deadline, namespace_object: namespace, ..request.asked().request() });
-    (!gave_up.get()).then_some(outcome)
+    let deadline: &(dyn Fn() -> bool + Sync) = if pace == Pace::Quick { &quick } else { &patient };
+    let outcome = set.evaluate(&policies::Request { deadline, namespace_object: namespace, ..request.asked() });
+    (!gave_up.into_inner()).then_some(outcome)
 }

@@ -128,10 +128,10 @@ pub(super) async fn remediation(gate: &Gate, request: &Request) -> Result<Passed
     // Where there is no such change, the proof says why; guardrails that ask for `Facts` cannot judge it either.
     let change = change(live, &plan.proposal, &workload).await;
     let subject = match &change {
-        Ok(change) => Ok(Subject { incident: &plan.incident, proposal: &plan.proposal, change, workload: &workload, plan: &request.name }),
+        Ok(change) => Ok(Subject::new(&plan.incident, &plan.proposal, change, &workload, &request.name)),
         Err(refusal) => Err(refusal.reason.as_str()),
     };
-    let said = live.said(&authority, &request.asked(), subject).await;
+    let said = live.said(&authority, &request.asked(), subject.as_ref().map_err(|reason| *reason)).await;
     gate.metrics.judged(&said.outcome, said.took);
     authority.facts.guardrail_denial = said.outcome.refusal();
     proof::judge_plan(&authority.facts, &plan)?;

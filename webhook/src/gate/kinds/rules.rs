@@ -1,9 +1,9 @@
 //! Rules that people give: guardrails, what binds them, exemptions, freeze windows.
 
 use assent_api::facts;
-use assent_api::resources::{FreezeWindow, GuardrailExemption};
+use assent_api::resources::{Ballot, FreezeWindow, GuardrailExemption};
 use assent_core::ballot::{MAX_LIFE_MS, Statement};
-use assent_core::ids::{IncidentUid, UnixMillis};
+use assent_core::ids::UnixMillis;
 use assent_core::refusal::{Refusal, Rule};
 use assent_live::Live;
 use assent_policies::Set;
@@ -96,18 +96,13 @@ fn dated(request: &Request) -> Result<(), Refusal> {
 /// deleted that they may have been cast under; a stored plan pins the whole set by its digest.
 async fn nobody_votes(live: &Live) -> Result<(), Refusal> {
     let now = live.now().await?;
-    let mut until: Option<(UnixMillis, String)> = None;
-    let ballots = live.stored_ballots().await?;
-    for ballot in ballots {
-        let statement = Statement::parse(&ballot.spec.signed.payload).ok();
-        let life = statement.map_or(MAX_LIFE_MS, |statement| statement.predicate.expires_after_ms.min(MAX_LIFE_MS));
-        let created = facts::created_at(&ballot).unwrap_or(now);
-        let ends = created.plus(i64::from(life));
-        if ends > now && until.as_ref().is_none_or(|(latest, _)| ends > *latest) && !planned(live, &ballot.spec.incident).await? {
-            until = Some((ends, ballot.spec.incident));
-        }
+    let mut live_votes: Vec<(UnixMillis, String)> = live.stored_ballots().await?.into_iter().map(|ballot| (ends(&ballot, now), ballot.spec.incident)).collect();
+    live_votes.retain(|(ends, _)| *ends > now);
+    if live_votes.is_empty() {
+        return Ok(());
     }
-    match until {
+    let planned = live.planned_incidents().await?;
+    match live_votes.into_iter().filter(|(_, incident)| !planned.contains(incident)).max() {
         None => Ok(()),
         Some((ends, incident)) => Err(Refusal::new(
             Rule::Authority,
@@ -117,11 +112,11 @@ async fn nobody_votes(live: &Live) -> Result<(), Refusal> {
     }
 }
 
-async fn planned(live: &Live, incident: &str) -> Result<bool, Refusal> {
-    match IncidentUid::try_from(incident.to_owned()) {
-        Ok(incident) => Ok(!live.plans(&incident).await?.is_empty()),
-        Err(_) => Ok(false),
-    }
+/// When a ballot's life ends. One that cannot be read lives as long as any may.
+fn ends(ballot: &Ballot, now: UnixMillis) -> UnixMillis {
+    let statement = Statement::parse(&ballot.spec.signed.payload).ok();
+    let life = statement.map_or(MAX_LIFE_MS, |statement| statement.predicate.expires_after_ms.min(MAX_LIFE_MS));
+    facts::created_at(ballot).unwrap_or(now).plus(i64::from(life))
 }
 
 fn sound(set: &Set) -> Result<(), Refusal> {
