@@ -12,6 +12,8 @@ use super::{Draft, Error, Store, canonical, commit, doing, ledger, now, read};
 
 /// Alerts that the seats are shown of one incident.
 const SHOWN: i64 = 16;
+/// Incidents that routing looks at, of the service and of its namespace.
+const ROUTED: i64 = 16;
 /// Notices that are kept.
 const NOTICES: i64 = 1000;
 
@@ -196,14 +198,20 @@ async fn assign(transaction: &mut Transaction<'static, Sqlite>, alert: &Alert, u
 }
 
 async fn known(transaction: &mut Transaction<'static, Sqlite>, service: &Service) -> Result<Vec<Known>, Error> {
-    let service = service.to_string();
-    // Open ones and the newest of the others are all that routing looks at.
-    let rows: Vec<(String, i64, Option<String>)> =
-        sqlx::query_as("SELECT state, changed_at, outcome FROM incidents WHERE service = ?1 OR target = ?1 ORDER BY over, changed_at DESC LIMIT 16")
-            .bind(service)
-            .fetch_all(&mut **transaction)
-            .await
-            .map_err(doing("list incidents of a service"))?;
+    // Those about the service itself, and those of its namespace: what is open, and the newest of the rest.
+    let rows: Vec<(String, i64, Option<String>)> = sqlx::query_as(
+        "SELECT * FROM (SELECT state, changed_at, outcome FROM incidents WHERE service = ?1 OR target = ?1 ORDER BY over, changed_at DESC LIMIT ?4)
+         UNION
+         SELECT * FROM (SELECT state, changed_at, outcome FROM incidents WHERE service >= ?2 AND service < ?3 ORDER BY over, changed_at DESC LIMIT ?4)",
+    )
+    .bind(service.to_string())
+    .bind(format!("{}/", service.namespace))
+    // `0` is the character after `/`, so the range is the namespace and nothing else.
+    .bind(format!("{}0", service.namespace))
+    .bind(ROUTED)
+    .fetch_all(&mut **transaction)
+    .await
+    .map_err(doing("list incidents near a service"))?;
     rows.into_iter()
         .map(|(state, changed_at, outcome)| {
             let incident: Incident = read("incident", &state)?;

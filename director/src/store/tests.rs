@@ -16,7 +16,11 @@ use super::*;
 const US: &str = "director";
 
 fn arrival(key: &str, name: &str) -> Arrival {
-    let service = Some(Service { namespace: "shop".into(), name: name.into() });
+    elsewhere("shop", key, name)
+}
+
+fn elsewhere(namespace: &str, key: &str, name: &str) -> Arrival {
+    let service = Some(Service { namespace: namespace.into(), name: name.into() });
     let alert =
         Alert { source: AlertSource::Seat, key: key.into(), service, symptom: Symptom::Errors, resolved: false, since: UnixMillis(1), summary: "s".into() };
     Arrival { alert, subject: String::new() }
@@ -27,7 +31,11 @@ async fn open(directory: &TempDir) -> Store {
 }
 
 async fn opened(store: &Store, key: &str, name: &str) -> IncidentUid {
-    match store.receive(US, &[arrival(key, name)], &[]).await.unwrap().as_slice() {
+    opened_by(store, arrival(key, name)).await
+}
+
+async fn opened_by(store: &Store, arrival: Arrival) -> IncidentUid {
+    match store.receive(US, &[arrival], &[]).await.unwrap().as_slice() {
         [Received::Opened(uid)] => uid.clone(),
         other => panic!("{other:?}"),
     }
@@ -72,16 +80,18 @@ async fn what_waits_is_carried_on_by_the_next_start() {
 }
 
 #[tokio::test]
-async fn alerts_of_one_service_are_one_incident_and_of_two_services_two() {
+async fn alerts_of_one_namespace_are_one_incident_and_of_two_namespaces_two() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     let orders = opened(&store, "a", "orders").await;
-    let received = store.receive(US, &[arrival("a", "orders"), arrival("b", "orders"), arrival("c", "stock")], &[]).await.unwrap();
-    assert!(
-        matches!(received.as_slice(), [Received::Known(Some(known)), Received::Joined(joined), Received::Opened(_)] if *known == orders && *joined == orders),
-        "{received:?}"
-    );
-    assert_eq!(store.alerts(&orders).await.unwrap().len(), 2);
+    let told = [arrival("a", "orders"), arrival("b", "orders"), arrival("c", "storefront"), elsewhere("shop0", "d", "orders"), elsewhere("sho", "e", "orders")];
+    let received = store.receive(US, &told, &[]).await.unwrap();
+    let [Received::Known(Some(known)), Received::Joined(again), Received::Joined(caller), Received::Opened(_), Received::Opened(_)] = received.as_slice()
+    else {
+        panic!("{received:?}")
+    };
+    assert_eq!([known, again, caller], [&orders; 3]);
+    assert_eq!(store.alerts(&orders).await.unwrap().len(), 3);
 }
 
 /// A tally that decides to restart `name`.
@@ -107,7 +117,7 @@ async fn one_fault_seen_from_two_services_is_acted_on_once_and_ends_once() {
         let store = open(&directory).await;
         let mut uids = Vec::new();
         for (name, acts_on) in [("orders", "orders"), ("web", "orders"), ("stock", "stock")] {
-            let uid = opened(&store, name, name).await;
+            let uid = opened_by(&store, elsewhere(name, name, name)).await;
             store.advance(&uid, US, Advance::by(Event::Gathered("{}".into()))).await.unwrap();
             store.advance(&uid, US, Advance::by(act(acts_on))).await.unwrap();
             uids.push(uid);
@@ -180,7 +190,7 @@ async fn any_edit_of_the_ledger_is_found_and_ends_all_deciding() {
         assert!(matches!(&effect, Effect::Escalate(reason) if reason.contains("the ledger does not hold")), "{edit}: {effect:?}");
         assert!(matches!(store.append(draft(&uid, "l"), 0).await, Err(Error::Broken(_))), "{edit}");
         // New alerts are still kept, and go to a person at once.
-        let other = opened(&store, "b", "stock").await;
+        let other = opened_by(&store, elsewhere("stock", "b", "stock")).await;
         assert_eq!(store.incident(&other).await.unwrap().incident.phase, Phase::Escalated, "{edit}");
         assert!(matches!(store.next_effect(&other).await.unwrap().unwrap().effect, Effect::Escalate(_)), "{edit}");
     }
