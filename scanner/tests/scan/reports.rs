@@ -63,6 +63,7 @@ async fn what_breaks_a_guardrail_is_reported_until_it_is_mended_and_reports_go_w
     until("a mended report", &shop, name, |report| report["summary"] == json!({"pass": 2, "fail": 0, "warn": 0, "error": 0, "skip": 0})).await;
     until("a mended count", &guardrails, "no-latest-image", |guardrail| guardrail["status"]["failing"] == 1 && guardrail["status"]["matched"] == 3).await;
     let resident = it.resident();
+    eprintln!("resident when idle: {resident} kB");
     assert!(resident < IDLE, "{resident} kB are resident");
 
     guardrails.delete("no-latest-image", &DeleteParams::default()).await.unwrap();
