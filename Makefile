@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
 
 .DEFAULT_GOAL := help
 # Figures go to target/bench/NAME.json.
-.PHONY: bench bench-loop bench-policy help demo demo-down cluster cluster-down test fuzz lint fmt setup crds install-plugin
+.PHONY: bench bench-loop bench-policy bench-sidecar help demo demo-down cluster cluster-down test fuzz lint fmt setup crds install-plugin
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ fuzz: setup ## Feed the readers strange input, FUZZ_SECONDS for each target, fro
 			-dict=fuzz/$$target.dict -artifact_prefix=$(FUZZ_DIR)/found/$$target- $(FUZZ_DIR)/corpus/$$target fuzz/corpus/$$target || exit 1; \
 	done
 
-bench: bench-loop bench-policy ## Run every benchmark (many minutes; figures in target/bench)
+bench: bench-loop bench-policy bench-sidecar ## Run every benchmark (many minutes; figures in target/bench)
 
 bench-loop: setup ## Measure seconds from a fault to its verified repair on a real node (root, Linux)
 	cargo build --workspace --all-targets
@@ -51,6 +51,11 @@ bench-loop: setup ## Measure seconds from a fault to its verified repair on a re
 bench-policy: setup ## Measure guardrails beside native policies, Gatekeeper and Kyverno (BENCH_PEERS=0: without the last two)
 	cargo build --release --package assent-webhook --package assent-tests --bins
 	$(CARGO_TARGET_DIR)/release/bench policy
+
+bench-sidecar: setup ## Measure a pair of sidecars beside a plain relay: latency, processor, memory, throughput (root, two cores)
+	cargo build --profile pod --package assent-sidecar
+	cargo build --release --package assent-tests --bins
+	$(CARGO_TARGET_DIR)/release/bench sidecar
 
 lint: ## Check formatting, and lints as errors
 	cargo fmt --all --check

@@ -6,6 +6,7 @@
 mod certified;
 mod name;
 mod renewal;
+pub mod resuming;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 mod tls;
@@ -199,7 +200,7 @@ impl Workload {
     /// # Errors
     /// [`Error::Tls`].
     pub fn server_config(&self, auth: ClientAuth, alpn: &[&[u8]]) -> Result<Arc<rustls::ServerConfig>, Error> {
-        tls::server_config(self, auth, alpn)
+        tls::server(self, auth, alpn).map(Arc::new)
     }
 
     /// TLS 1.3 client configuration that presents the current certificate and accepts only
@@ -208,7 +209,7 @@ impl Workload {
     /// # Errors
     /// [`Error::Tls`].
     pub fn client_config(&self, expected: &Name, alpn: &[&[u8]]) -> Result<Arc<rustls::ClientConfig>, Error> {
-        tls::client_config(&self.trust, Some(self), expected, alpn)
+        tls::client(&self.trust, Some(self), expected, alpn).map(Arc::new)
     }
 
     /// As [`Self::client_config`], but shows no certificate.
@@ -216,6 +217,6 @@ impl Workload {
     /// # Errors
     /// [`Error::Tls`].
     pub fn anonymous_client_config(&self, expected: &Name, alpn: &[&[u8]]) -> Result<Arc<rustls::ClientConfig>, Error> {
-        tls::client_config(&self.trust, None, expected, alpn)
+        tls::client(&self.trust, None, expected, alpn).map(Arc::new)
     }
 }

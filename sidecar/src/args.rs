@@ -36,6 +36,10 @@ pub struct Args {
     /// How long the first connection to a destination waits for discovery, in milliseconds.
     #[arg(long, env = "ASSENT_DISCOVERY_WAIT_MS", default_value_t = 50)]
     pub discovery_wait_ms: u64,
+    /// After a restart, destinations that the state directory still knows are used until discovery answers, but not those
+    /// for which it was last there longer than this many seconds ago.
+    #[arg(long, env = "ASSENT_DISCOVERY_STALE_LIMIT_SECONDS", default_value_t = 3600)]
+    pub discovery_stale_limit_seconds: u64,
     /// Network seat, `host:port`; without it, it is sent nothing. So for the other seats.
     #[arg(long, env = "ASSENT_NETWORK_SEAT")]
     pub network_seat: Option<String>,
@@ -70,6 +74,10 @@ pub struct Args {
 impl Args {
     pub(crate) fn window(&self) -> Duration {
         Duration::from_millis(self.window_ms)
+    }
+
+    pub(crate) fn discovery_stale_limit(&self) -> Duration {
+        Duration::from_secs(self.discovery_stale_limit_seconds)
     }
 
     pub(crate) fn drain(&self) -> Duration {

@@ -1,37 +1,42 @@
 //! Who is behind an address: discovery over `linkerd2-proxy-api`, learned per destination and kept.
 //!
 //! Each destination that the application dials is watched from then on; the first connection waits briefly for the answer
-//! and goes the plain way when there is none. Answers outlive the control plane: a broken stream is retried while the last
-//! answer stays. The number of destinations is bounded. This module connects to nothing but discovery.
+//! and goes the plain way when there is none. Answers outlive the control plane, and on a memory-backed volume this process
+//! too: the last one stays until there is a newer one, and how old it is can be seen. The number of destinations is
+//! bounded. This module connects to nothing but discovery.
 
+mod kept;
+mod metrics;
 pub(crate) mod pool;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod watch;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use assent_runtime::workload::Name;
 use linkerd2_proxy_api::destination::destination_client::DestinationClient;
-use linkerd2_proxy_api::destination::{DestinationProfile, GetDestination, Update, WeightedAddr, tls_identity, update};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::watch as channel;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::Streaming;
 use tonic::transport::Channel;
 
-use pool::{Endpoint, Peer, Pool};
+use metrics::Counts;
+use pool::{Cause, Endpoint, Pool};
+use snapshot::{Kind, Saved};
+use watch::{Patience, Watch};
+
+pub(crate) use kept::keep;
 
 /// Destinations watched at once; the least recently used leaves first.
 const MAX_DESTINATIONS: usize = 512;
 const IDLE: Duration = Duration::from_secs(600);
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(30);
 /// Where sidecars take mTLS connections unless discovery says otherwise.
 pub(crate) const INBOUND_PORT: u16 = 4143;
-/// Before asking again about an address that discovery does not know.
-const UNKNOWN_RETRY: Duration = Duration::from_secs(60);
 
 /// Where connections to one address go.
 #[derive(Clone, Debug)]
@@ -49,16 +54,47 @@ pub(crate) struct Directory {
     client: DestinationClient<Channel>,
     context: String,
     wait: Duration,
+    patience: Patience,
     control: Handle,
     entries: Mutex<HashMap<SocketAddr, Entry>>,
+    /// Grows with every answer; what is kept on the volume follows it.
+    version: Arc<channel::Sender<u64>>,
+    counts: Counts,
 }
 
 #[derive(Debug)]
 struct Entry {
-    route: watch::Receiver<Option<Route>>,
+    destination: Arc<Destination>,
     created: Instant,
     used: Instant,
     _watching: AbortOnDropHandle<()>,
+}
+
+/// What is known of one destination.
+#[derive(Debug)]
+struct Destination {
+    route: channel::Sender<Option<Route>>,
+    news: Mutex<News>,
+}
+
+/// How fresh that is.
+#[derive(Clone, Copy, Debug)]
+struct News {
+    /// Discovery is there: it has answered on the stream that is open now.
+    live: bool,
+    /// It comes from the volume, and discovery has not confirmed it since.
+    restored: bool,
+    /// Since discovery was last there.
+    heard: Age,
+    /// Since it last said something.
+    told: Age,
+}
+
+/// Time since a moment that may have been before this process began.
+#[derive(Clone, Copy, Debug)]
+struct Age {
+    since: Instant,
+    before: Duration,
 }
 
 // === impl Directory ===
@@ -67,7 +103,16 @@ impl Directory {
     /// A directory that asks over `channel` in the name of the pod that `context` describes, from tasks on `control`. A
     /// first connection waits at most `wait`.
     pub(crate) fn new(channel: Channel, context: String, wait: Duration, control: Handle) -> Self {
-        Self { client: DestinationClient::new(channel), context, wait, control, entries: Mutex::default() }
+        Self {
+            client: DestinationClient::new(channel),
+            context,
+            wait,
+            patience: Patience::default(),
+            control,
+            entries: Mutex::default(),
+            version: Arc::default(),
+            counts: Counts::default(),
+        }
     }
 
     /// The route to `address`, or none when it is not known in time.
@@ -80,12 +125,17 @@ impl Directory {
         known.ok()?.ok()?.clone()
     }
 
-    fn entry(&self, address: SocketAddr) -> (watch::Receiver<Option<Route>>, Instant) {
+    /// An endpoint could not be reached; `opened` if it is left alone from now on.
+    pub(crate) fn failed(&self, cause: Cause, opened: bool) {
+        self.counts.failed(cause, opened);
+    }
+
+    fn entry(&self, address: SocketAddr) -> (channel::Receiver<Option<Route>>, Instant) {
         let now = Instant::now();
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries();
         if let Some(entry) = entries.get_mut(&address) {
             entry.used = now;
-            return (entry.route.clone(), entry.created);
+            return (entry.destination.route.subscribe(), entry.created);
         }
         entries.retain(|_, entry| now.duration_since(entry.used) < IDLE);
         if entries.len() >= MAX_DESTINATIONS
@@ -93,186 +143,117 @@ impl Directory {
         {
             entries.remove(&oldest);
         }
-        let (sender, route) = watch::channel(None);
-        let watching = self.control.spawn(follow(self.client.clone(), self.context.clone(), address, sender));
-        let entry = Entry { route: route.clone(), created: now, used: now, _watching: AbortOnDropHandle::new(watching) };
-        entries.insert(address, entry);
+        let destination = Destination::new(None, Age::new(now, Duration::ZERO));
+        let route = destination.route.subscribe();
+        entries.insert(address, self.watched(address, destination, now));
         (route, now)
     }
-}
 
-/// Keeps the route to `address` up to date for ever.
-async fn follow(mut client: DestinationClient<Channel>, context: String, address: SocketAddr, route: watch::Sender<Option<Route>>) {
-    let request = |path: String| GetDestination { scheme: "k8s".to_owned(), path, context_token: context.clone() };
-    let mut retry = FIRST_RETRY;
-    loop {
-        let ended = match client.get_profile(request(address.to_string())).await {
-            Ok(profiles) => {
-                retry = FIRST_RETRY;
-                profiles_of(&mut client, &request, address, profiles.into_inner(), &route).await
-            }
-            Err(status) => Some(status),
+    fn watched(&self, address: SocketAddr, destination: Destination, now: Instant) -> Entry {
+        let destination = Arc::new(destination);
+        let watch = Watch {
+            client: self.client.clone(),
+            context: self.context.clone(),
+            address,
+            destination: destination.clone(),
+            version: self.version.clone(),
+            patience: self.patience,
         };
-        let unknown = ended.is_some_and(|status| {
-            use tonic::Code;
-            tracing::debug!(destination = %address, code = ?status.code(), "discovery ended");
-            matches!(status.code(), Code::NotFound | Code::InvalidArgument | Code::Unimplemented)
-        });
-        if unknown {
-            route.send_replace(Some(Route::Plain));
-            tokio::time::sleep(UNKNOWN_RETRY).await;
-            continue;
-        }
-        // Spread over half the time, so that a returning control plane is not met by everybody at once.
-        tokio::time::sleep(retry.mul_f64(0.5 + 0.5 * (random() as f64 / u64::MAX as f64))).await;
-        retry = (retry * 2).min(LAST_RETRY);
+        let watching = self.control.spawn(watch.follow());
+        Entry { destination, created: now, used: now, _watching: AbortOnDropHandle::new(watching) }
     }
-}
 
-/// Follows one profile stream, and under it the endpoints of the service that it names. Returns how it ended.
-async fn profiles_of(
-    client: &mut DestinationClient<Channel>,
-    request: &impl Fn(String) -> GetDestination,
-    address: SocketAddr,
-    mut profiles: Streaming<DestinationProfile>,
-    route: &watch::Sender<Option<Route>>,
-) -> Option<tonic::Status> {
-    let mut service: Option<(String, Streaming<Update>, Arc<Pool>, bool)> = None;
-    loop {
-        let update = async {
-            match &mut service {
-                Some((_, updates, _, _)) => updates.message().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            profile = profiles.message() => {
-                let profile = match profile {
-                    Ok(Some(profile)) => profile,
-                    Ok(None) => return None,
-                    Err(status) => return Some(status),
-                };
-                if let Some(endpoint) = profile.endpoint.as_ref().and_then(endpoint) {
-                    service = None;
-                    // The same endpoint again keeps its connection count.
-                    route.send_if_modified(|route| match route {
-                        Some(Route::Endpoint(known)) if known.address == endpoint.0 && known.peer == endpoint.1 => false,
-                        _ => { *route = Some(Route::Endpoint(Endpoint::new(endpoint.0, endpoint.1))); true }
-                    });
-                } else if profile.fully_qualified_name.is_empty() {
-                    service = None;
-                    route.send_replace(Some(Route::Plain));
-                } else if service.as_ref().is_none_or(|(name, ..)| *name != profile.fully_qualified_name) {
-                    let name = profile.fully_qualified_name;
-                    let updates = match client.get(request(format!("{name}:{}", address.port()))).await {
-                        Ok(updates) => updates.into_inner(),
-                        Err(status) => return Some(status),
-                    };
-                    // What an earlier stream said stays until this one speaks.
-                    let pool = match &*route.borrow() {
-                        Some(Route::Service(pool)) => pool.clone(),
-                        _ => Arc::default(),
-                    };
-                    service = Some((name, updates, pool, false));
+    /// Takes up what an earlier process knew `age` ago each. It is used until discovery answers.
+    fn restore(&self, saved: Vec<(Saved, Duration)>) {
+        let now = Instant::now();
+        let mut entries = self.entries();
+        for (saved, age) in saved.into_iter().take(MAX_DESTINATIONS) {
+            let route = match saved.kind {
+                Kind::Pod => saved.endpoints.into_iter().next().map(|(address, peer)| Route::Endpoint(Endpoint::new(address, peer))),
+                Kind::Service => {
+                    let pool = Pool::default();
+                    pool.add(saved.endpoints);
+                    Some(Route::Service(Arc::new(pool)))
                 }
-            }
-            update = update => {
-                let update = match update {
-                    Ok(Some(update)) => update,
-                    Ok(None) => return None,
-                    Err(status) => return Some(status),
-                };
-                let Some((_, _, pool, spoken)) = &mut service else { continue };
-                apply(pool, update, !std::mem::replace(spoken, true));
-                route.send_if_modified(|route| match route {
-                    Some(Route::Service(known)) if Arc::ptr_eq(known, pool) => false,
-                    _ => { *route = Some(Route::Service(pool.clone())); true }
-                });
-            }
+            };
+            let destination = Destination::new(route, Age::new(now, age));
+            entries.insert(saved.address, self.watched(saved.address, destination, now));
+        }
+    }
+
+    /// What a later process could use, most recently used first, each with the time since discovery was last there.
+    fn known(&self) -> Vec<(Saved, Duration)> {
+        let now = Instant::now();
+        let mut known: Vec<_> = self.entries().iter().map(|(address, entry)| (entry.used, *address, entry.destination.clone())).collect();
+        known.sort_by_key(|(used, ..)| std::cmp::Reverse(*used));
+        let saved = |(_, address, destination): (Instant, SocketAddr, Arc<Destination>)| {
+            let described = |endpoint: &Arc<Endpoint>| (endpoint.address, endpoint.peer.clone());
+            let (kind, endpoints) = match &*destination.route.borrow() {
+                None | Some(Route::Plain) => return None,
+                Some(Route::Endpoint(endpoint)) => (Kind::Pod, vec![described(endpoint)]),
+                Some(Route::Service(pool)) => (Kind::Service, pool.endpoints().iter().map(described).collect()),
+            };
+            Some((Saved { address, kind, endpoints }, destination.news().stale(now)))
+        };
+        known.into_iter().filter_map(saved).filter(|(saved, _)| !saved.endpoints.is_empty()).collect()
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<SocketAddr, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Destination ===
+
+impl Destination {
+    fn new(route: Option<Route>, age: Age) -> Self {
+        let restored = route.is_some();
+        Self { route: channel::Sender::new(route), news: Mutex::new(News { live: false, restored, heard: age, told: age }) }
+    }
+
+    fn news(&self) -> News {
+        *self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Discovery said something about it.
+    fn heard(&self) {
+        let age = Age::new(Instant::now(), Duration::ZERO);
+        *self.news.lock().unwrap_or_else(PoisonError::into_inner) = News { live: true, restored: false, heard: age, told: age };
+    }
+
+    /// Discovery is not there any more.
+    fn lost(&self) {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut news.live, false) {
+            news.heard = Age::new(Instant::now(), Duration::ZERO);
         }
     }
 }
 
-fn apply(pool: &Pool, update: Update, first: bool) {
-    match update.update {
-        Some(update::Update::Add(set)) => {
-            let added: Vec<_> = set.addrs.iter().filter_map(endpoint).collect();
-            if first { pool.replace(added) } else { pool.add(added) }
-        }
-        Some(update::Update::Remove(set)) => {
-            let removed: Vec<_> = set.addrs.into_iter().filter_map(|address| SocketAddr::try_from(address).ok()).collect();
-            pool.remove(&removed);
-        }
-        Some(update::Update::NoEndpoints(_)) => pool.clear(),
-        None => {}
+// === impl News ===
+
+impl News {
+    /// Time for which discovery has not been there. A stream that is open and silent is no sign of age: were its transport
+    /// dead, the channel's keepalive would have ended it.
+    fn stale(&self, now: Instant) -> Duration {
+        if self.live { Duration::ZERO } else { self.heard.at(now) }
     }
 }
 
-/// An endpoint as discovery describes it. Only names of our own form can be verified; any other identity counts as none.
-fn endpoint(weighted: &WeightedAddr) -> Option<(SocketAddr, Option<Peer>)> {
-    let address = SocketAddr::try_from(weighted.addr?).ok()?;
-    let identity = weighted.tls_identity.as_ref().and_then(|identity| match identity.strategy.as_ref()? {
-        tls_identity::Strategy::DnsLikeIdentity(name) => name.name.parse::<Name>().ok(),
-        tls_identity::Strategy::UriLikeIdentity(_) => None,
-    });
-    let inbound = weighted.protocol_hint.as_ref().and_then(|hint| hint.opaque_transport.as_ref());
-    // A peer with an identity is never talked to in plain because its port was left out.
-    let inbound_port = inbound.and_then(|transport| u16::try_from(transport.inbound_port).ok()).filter(|port| *port != 0);
-    let peer = identity.map(|identity| Peer { identity, inbound_port: inbound_port.unwrap_or(INBOUND_PORT) });
-    Some((address, peer))
+// === impl Age ===
+
+impl Age {
+    fn new(since: Instant, before: Duration) -> Self {
+        Self { since, before }
+    }
+
+    fn at(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since) + self.before
+    }
 }
 
 /// Uniform enough for balancing and jitter, and nothing else.
 pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use linkerd2_proxy_api::destination::{ProtocolHint, TlsIdentity, protocol_hint::OpaqueTransport};
-    use linkerd2_proxy_api::net::TcpAddress;
-
-    use super::*;
-
-    const NAME: &str = "cart.shop.serviceaccount.identity.assent-system.cluster.local";
-
-    fn weighted(name: Option<&str>, inbound: Option<u32>) -> WeightedAddr {
-        let strategy = |name: &str| tls_identity::Strategy::DnsLikeIdentity(tls_identity::DnsLikeIdentity { name: name.into() });
-        WeightedAddr {
-            addr: Some(TcpAddress::from(SocketAddr::from(([10, 0, 0, 1], 8080)))),
-            tls_identity: name.map(|name| TlsIdentity { strategy: Some(strategy(name)), server_name: None }),
-            protocol_hint: inbound.map(|inbound_port| ProtocolHint { opaque_transport: Some(OpaqueTransport { inbound_port }), ..Default::default() }),
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn an_endpoint_with_an_identity_is_meshed() {
-        let peer = |weighted| endpoint(&weighted).unwrap().1;
-        let expected = |inbound_port| Some(Peer { identity: NAME.parse().unwrap(), inbound_port });
-        assert_eq!(peer(weighted(Some(NAME), Some(4000))), expected(4000));
-        for port in [None, Some(0), Some(70_000)] {
-            assert_eq!(peer(weighted(Some(NAME), port)), expected(INBOUND_PORT));
-        }
-        assert_eq!(peer(weighted(None, Some(4143))), None);
-        assert_eq!(peer(weighted(Some("x"), Some(4143))), None);
-        assert!(endpoint(&WeightedAddr::default()).is_none());
-    }
-
-    #[tokio::test]
-    async fn without_an_answer_the_first_connection_waits_once_and_destinations_are_bounded() {
-        // Port 9 of the discard prefix: the channel never connects.
-        let channel = tonic::transport::Endpoint::from_static("http://[100::1]:9").connect_lazy();
-        let directory = Directory::new(channel, String::new(), Duration::from_millis(5), Handle::current());
-        for n in 0..2000u16 {
-            drop(directory.entry(SocketAddr::from(([10, 1, (n >> 8) as u8, n as u8], 80))));
-        }
-        assert_eq!(directory.entries.lock().unwrap().len(), MAX_DESTINATIONS);
-        let address = SocketAddr::from(([10, 9, 9, 9], 80));
-        assert!(directory.route(address).await.is_none());
-        let again = Instant::now();
-        assert!(directory.route(address).await.is_none());
-        assert!(again.elapsed() < Duration::from_millis(4), "later connections do not wait");
-    }
 }

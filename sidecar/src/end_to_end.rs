@@ -2,6 +2,7 @@
 //! application sees, what the peers prove, and what is reported. The redirect itself is tested with root elsewhere.
 
 mod control;
+mod partition;
 mod world;
 
 use std::time::Duration;
@@ -219,4 +220,22 @@ async fn a_meshed_service_that_cannot_be_reached_is_not_reached_in_plain() {
     let read = stream.read(&mut [0; 16]).await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     client.stop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_who_it_should_be_costs_a_service_no_connection() {
+    let world = World::start().await;
+    let (first, second) = (answer("HTTP/1.1 200 OK\r\n\r\nstolen").await, answer("HTTP/1.1 200 OK\r\n\r\nhello").await);
+    let (impostor, server) = (world.sidecar("thief", None).await, world.sidecar("cart", None).await);
+    world.control.service(&[(first, Some(impostor.running.inbound.port())), (second, Some(server.running.inbound.port()))]);
+    let client = world.sidecar("web", Some("10.96.0.77:80".parse().unwrap())).await;
+    for _ in 0..30 {
+        assert!(get(client.running.outbound).await.ends_with("hello"));
+    }
+    let metrics = get(client.running.admin).await;
+    assert!(!metrics.contains("assent_outbound_endpoint_failures_total{cause=\"closed\"} 0"), "the impostor was never tried:\n{metrics}");
+    assert_eq!(client.running.counters.failures(Failure::Handshake), 0, "no connection failed");
+    client.stop().await;
+    server.stop().await;
+    impostor.stop().await;
 }

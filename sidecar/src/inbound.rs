@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assent_runtime::workload;
-use rustls::ServerConfig;
+use assent_runtime::workload::resuming::{self, ResumingServer};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -34,7 +34,7 @@ pub(crate) struct Inbound {
     pub(crate) proxy: Proxy,
     pub(crate) origin: Origin,
     /// Offers our certificate and the transport header.
-    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) tls: Arc<ResumingServer>,
     /// This listener's port.
     pub(crate) port: u16,
     /// Ports of the sidecar, which nobody reaches through it.
@@ -126,10 +126,12 @@ impl Inbound {
     /// Ends mTLS and relays to the application: `server` when it is connected already, else where the header says.
     async fn terminate(&self, client: Prefixed<TcpStream>, socket: Socket, address: SocketAddr, server: Option<TcpStream>) -> Result<(), Refusal> {
         let handshake = |error| Refusal(Failure::Handshake, error);
-        let handshaking = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(self.tls.clone()).accept(client));
+        let config = self.tls.config().map_err(|error| handshake(io::Error::other(error)))?;
+        let handshaking = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(client));
         let mut client = handshaking.await.map_err(|_| handshake(io::ErrorKind::TimedOut.into()))?.map_err(handshake)?;
         let session = client.get_ref().1;
-        // The handshake has verified the chain; a client without a certificate has no name.
+        resuming::unexpired(session).map_err(|error| handshake(io::Error::other(error)))?;
+        // The handshake, or the one that it resumes, has verified the chain; a client without a certificate has no name.
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         let peer = leaf.map(workload::name).transpose().map_err(|error| handshake(io::Error::other(error)))?;
         let peer = peer.as_ref().map_or("", workload::Name::as_str).to_owned();

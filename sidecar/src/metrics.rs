@@ -3,6 +3,8 @@
 //! Flow counts are summed from the windows the seats get, so that the byte path keeps one set of books. Flows are bounded
 //! here as there. Latencies are those of whole exchanges, in Linkerd's buckets.
 
+mod database;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +38,7 @@ pub(crate) struct Counters {
     unmeshed_start: AtomicU64,
     lost_windows: [AtomicU64; 3],
     flows: Mutex<BTreeMap<Key, Flow>>,
+    databases: Mutex<database::Databases>,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +109,8 @@ impl Counters {
             flow.sent += tcp.bytes_sent;
             flow.received += tcp.bytes_received;
         }
+        let mut databases = self.databases();
+        window.database.iter().for_each(|flow| databases.add(flow));
         for (key, requests) in &window.requests {
             let flow = place(&mut flows, key.clone());
             flow.requests.begun += requests.begun;
@@ -114,6 +119,10 @@ impl Counters {
                 *flow.requests.statuses.entry(*status).or_default() += count;
             }
         }
+    }
+
+    fn databases(&self) -> MutexGuard<'_, database::Databases> {
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn flows(&self) -> MutexGuard<'_, BTreeMap<Key, Flow>> {
@@ -154,6 +163,7 @@ impl Collector for Counters {
             }
         }
         drop(flows);
+        self.databases().encode(&mut encoder)?;
         let mut family = encoder.encode_descriptor("assent_sidecar_failures", "Connections not served, or broken", None, MetricType::Counter)?;
         for (failure, counter) in Failure::ALL.iter().zip(&self.failures) {
             count(&mut family, &vec![("reason", failure.as_str().to_owned())], counter.load(Ordering::Relaxed))?;

@@ -8,6 +8,14 @@ pub(crate) mod exchange;
 pub(crate) mod flows;
 pub(crate) mod histogram;
 pub(crate) mod http1;
+pub(crate) mod mysql;
+pub(crate) mod postgres;
+pub(crate) mod redis;
+pub(crate) mod sql;
+pub(crate) mod statement;
+mod transaction;
+#[cfg(test)]
+mod watched;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +23,7 @@ use std::time::Instant;
 use exchange::Exchanges;
 use flows::{Connection, Flows};
 use http1::Http1;
+use statement::Decoder;
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +50,34 @@ pub(crate) struct Tap {
 #[derive(Debug)]
 enum Protocol {
     Http(Http1),
-    Database(Exchanges),
+    Database(Exchanges, Box<dyn Decoder>),
+    #[cfg(test)]
+    Watched(watched::Watched),
+}
+
+/// A database system that is decoded.
+struct System {
+    /// Its well-known port.
+    port: u16,
+    /// `db.system.name`.
+    name: &'static str,
+    decoder: fn() -> Box<dyn Decoder>,
+}
+
+/// The systems that are decoded. MariaDB speaks MySQL's protocol on its port.
+const SYSTEMS: [System; 3] = [
+    System { port: 5432, name: "postgresql", decoder: || Box::<postgres::Postgres>::default() },
+    System { port: 6379, name: "redis", decoder: || Box::<redis::Redis>::default() },
+    System { port: 3306, name: "mysql", decoder: || Box::<mysql::Mysql>::default() },
+];
+
+fn system(port: u16) -> Option<&'static System> {
+    SYSTEMS.iter().find(|system| system.port == port)
 }
 
 /// The database system spoken on a well-known port.
 pub(crate) fn database(port: u16) -> Option<&'static str> {
-    match port {
-        5432 => Some("postgresql"),
-        6379 => Some("redis"),
-        3306 => Some("mysql"),
-        _ => None,
-    }
+    system(port).map(|system| system.name)
 }
 
 // === impl Tap ===
@@ -59,8 +85,8 @@ pub(crate) fn database(port: u16) -> Option<&'static str> {
 impl Tap {
     /// An observer chosen by the application's `port`.
     pub(crate) fn new(flows: Arc<Flows>, connection: Connection, port: u16) -> Self {
-        let protocol = match database(port) {
-            Some(_) => Protocol::Database(Exchanges::default()),
+        let protocol = match system(port) {
+            Some(system) => Protocol::Database(Exchanges::default(), (system.decoder)()),
             None => Protocol::Http(Http1::default()),
         };
         Self { flows, connection, protocol }
@@ -72,11 +98,14 @@ impl Tap {
         let (flows, connection) = (&self.flows, &self.connection);
         match &mut self.protocol {
             Protocol::Http(http) => http.bytes(from, bytes, at, &mut |event| flows.http(connection, event)),
-            Protocol::Database(exchanges) => {
+            Protocol::Database(exchanges, decoder) => {
                 if let Some(event) = exchanges.bytes(from, at) {
                     flows.database(connection, event);
                 }
+                decoder.bytes(from, bytes, at, &mut |event| flows.session(connection, event));
             }
+            #[cfg(test)]
+            Protocol::Watched(watched) => watched.bytes(from, bytes, at),
         }
     }
 
@@ -85,7 +114,8 @@ impl Tap {
         let (flows, connection) = (&self.flows, &self.connection);
         match &mut self.protocol {
             Protocol::Http(http) => http.end(at, &mut |event| flows.http(connection, event)),
-            Protocol::Database(exchanges) => {
+            Protocol::Database(exchanges, decoder) => {
+                decoder.end(end, at, &mut |event| flows.session(connection, event));
                 if let Some(event) = exchanges.end() {
                     flows.database(connection, event);
                 }
@@ -93,6 +123,8 @@ impl Tap {
                     flows.database(connection, exchange::Event::Reset);
                 }
             }
+            #[cfg(test)]
+            Protocol::Watched(watched) => watched.end(end, at),
         }
     }
 }

@@ -1,20 +1,21 @@
 //! Connections that the application opens: find out who is there, and speak mTLS to those who can.
 //!
 //! A peer that discovery knows as meshed is reached by mTLS as exactly that identity or not at all; everybody else, and
-//! everybody while discovery is silent, is reached as the application meant it. Requests are not routed or retried.
+//! everybody while discovery is silent, is reached as the application meant it. Of a service, other endpoints are tried
+//! before a connection fails; requests are not routed or retried.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use assent_runtime::workload::Name;
+use assent_runtime::workload::{Name, resuming};
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::directory::pool::{Lease, Peer};
+use crate::directory::pool::{Cause, Endpoint, Lease, Peer, Pool};
 use crate::directory::{Route, random};
 use crate::metrics::Failure;
 use crate::observe::flows::{Direction, Key};
@@ -34,6 +35,12 @@ const ATTEMPTS: usize = 3;
 enum Upstream {
     Plain(TcpStream),
     Meshed(Box<TlsStream<TcpStream>>, Name),
+}
+
+/// Why an endpoint was not reached.
+struct Failed {
+    cause: Cause,
+    error: io::Error,
 }
 
 /// Serves one connection that the application opened; `own` is this listener's port.
@@ -92,35 +99,33 @@ impl Proxy {
                 self.plain(address).await
             }
             Some(Route::Plain) => self.plain(address).await,
-            Some(Route::Endpoint(endpoint)) => {
-                let lease = endpoint.lease();
-                let dialled = self.dial(&lease).await?;
-                Ok((dialled, Some(lease)))
+            Some(Route::Endpoint(endpoint)) => self.dial(endpoint.lease(Instant::now())).await.map_err(|failed| (failed.failure(), failed.error)),
+            Some(Route::Service(pool)) => self.balance(&pool, address).await,
+        }
+    }
+
+    /// Tries endpoints of a service until one is reached, none twice.
+    async fn balance(&self, pool: &Pool, address: SocketAddr) -> Result<(Upstream, Option<Lease>), (Failure, io::Error)> {
+        let mut tried = Vec::with_capacity(ATTEMPTS);
+        let mut last: Option<Failed> = None;
+        while tried.len() < ATTEMPTS {
+            // Who breaks the handshakes of meshed endpoints must not gain what then goes to others in plain.
+            let only_meshed = last.as_ref().is_some_and(|last| last.failure() == Failure::Handshake);
+            let wanted = |endpoint: &Endpoint| !tried.contains(&endpoint.address) && (endpoint.peer.is_some() || !only_meshed);
+            let Some(lease) = pool.pick(random(), Instant::now(), wanted) else { break };
+            tried.push(lease.endpoint().address);
+            match self.dial(lease).await {
+                Ok(reached) => return Ok(reached),
+                // A broken handshake says more than the failures to connect after it.
+                Err(failed) if only_meshed && failed.failure() != Failure::Handshake => {}
+                Err(failed) => last = Some(failed),
             }
-            Some(Route::Service(pool)) => {
-                let mut last = None;
-                for _ in 0..ATTEMPTS {
-                    let Some(lease) = pool.pick(random(), Instant::now()) else { break };
-                    match self.dial(&lease).await {
-                        Ok(dialled) => return Ok((dialled, Some(lease))),
-                        Err((Failure::Handshake, error)) => {
-                            lease.failed(Instant::now());
-                            return Err((Failure::Handshake, error));
-                        }
-                        Err((failure, error)) => {
-                            self.count(failure, &error, lease.endpoint().address);
-                            lease.failed(Instant::now());
-                            last = Some((failure, error));
-                        }
-                    }
-                }
-                match last {
-                    // Whoever can keep us from a meshed peer must not gain plain traffic by it.
-                    Some(failed) if pool.meshed() => Err(failed),
-                    // Nobody to choose from, or nobody meshed: let the cluster's own load balancing try.
-                    _ => self.plain(address).await,
-                }
-            }
+        }
+        match last {
+            // Whoever can keep us from a meshed peer must not gain plain traffic by it.
+            Some(failed) if pool.meshed() || failed.failure() == Failure::Handshake => Err((failed.failure(), failed.error)),
+            // Nobody to choose from, or nobody meshed: let the cluster's own load balancing try.
+            _ => self.plain(address).await,
         }
     }
 
@@ -129,31 +134,64 @@ impl Proxy {
         Ok((Upstream::Plain(stream), None))
     }
 
-    async fn dial(&self, lease: &Lease) -> Result<Upstream, (Failure, io::Error)> {
-        let endpoint = lease.endpoint();
+    /// Reaches the endpoint of `lease`, or notes that and why it could not be reached.
+    async fn dial(&self, mut lease: Lease) -> Result<(Upstream, Option<Lease>), Failed> {
+        match self.reach(lease.endpoint()).await {
+            Ok(upstream) => {
+                lease.connected(Instant::now());
+                Ok((upstream, Some(lease)))
+            }
+            Err(failed) => {
+                let (address, cause) = (lease.endpoint().address, failed.cause.as_str());
+                let opened = lease.failed(Instant::now());
+                self.directory.failed(failed.cause, opened);
+                tracing::debug!(endpoint = %address, cause, opened, error = %failed.error, "an endpoint was not reached");
+                Err(failed)
+            }
+        }
+    }
+
+    async fn reach(&self, endpoint: &Endpoint) -> Result<Upstream, Failed> {
         let Some(peer) = &endpoint.peer else {
-            let stream = self.connect(endpoint.address, CONNECT).await.map_err(|error| (Failure::Connect, error))?;
-            return Ok(Upstream::Plain(stream));
+            return Ok(Upstream::Plain(self.connect(endpoint.address, CONNECT).await.map_err(Failed::connect)?));
         };
         let inbound = SocketAddr::new(endpoint.address.ip(), peer.inbound_port);
-        let stream = self.connect(inbound, CONNECT).await.map_err(|error| (Failure::Connect, error))?;
+        let stream = self.connect(inbound, CONNECT).await.map_err(Failed::connect)?;
         let secured = tokio::time::timeout(HANDSHAKE, self.secure(stream, peer, endpoint.address.port())).await;
-        match secured.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(stream) => Ok(Upstream::Meshed(Box::new(stream), peer.identity.clone())),
-            Err(error) => Err((Failure::Handshake, error)),
-        }
+        let stream = secured.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failed::handshake)?;
+        Ok(Upstream::Meshed(Box::new(stream), peer.identity.clone()))
     }
 
     /// Handshake and transport header; the peer is `peer` afterwards or there is an error.
     async fn secure(&self, stream: TcpStream, peer: &Peer, port: u16) -> io::Result<TlsStream<TcpStream>> {
-        let config = self.workload.client_config(&peer.identity, &[transport::ALPN]).map_err(io::Error::other)?;
+        let config = self.clients.config(&peer.identity).map_err(io::Error::other)?;
         let name = ServerName::try_from(peer.identity.to_string()).map_err(io::Error::other)?;
         let mut stream = TlsConnector::from(config).connect(name, stream).await?;
+        if let Err(error) = resuming::unexpired(stream.get_ref().1) {
+            self.clients.forget(&peer.identity);
+            return Err(io::Error::other(error));
+        }
         if stream.get_ref().1.alpn_protocol() != Some(transport::ALPN) {
             return Err(io::Error::other("the peer does not take transport headers"));
         }
         stream.write_all(&Header::opaque(port).encode()).await?;
         stream.flush().await?;
         Ok(stream)
+    }
+}
+
+// === impl Failed ===
+
+impl Failed {
+    fn connect(error: io::Error) -> Self {
+        Self { cause: Cause::of_connect(&error), error }
+    }
+
+    fn handshake(error: io::Error) -> Self {
+        Self { cause: Cause::of_handshake(&error), error }
+    }
+
+    fn failure(&self) -> Failure {
+        if self.cause.after_connect() { Failure::Handshake } else { Failure::Connect }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use assent_runtime::CancellationToken;
 use assent_runtime::workload::Workload;
+use assent_runtime::workload::resuming::ResumingClients;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -28,6 +29,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
     pub(crate) workload: Workload,
+    pub(crate) clients: Arc<ResumingClients>,
     pub(crate) flows: Arc<Flows>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) directory: Arc<directory::Directory>,

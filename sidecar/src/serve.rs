@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use assent_runtime::admin::{Admin, AdminArgs, Readiness};
 use assent_runtime::metrics::registry::Registry;
 use assent_runtime::shutdown::{self, Tasks};
+use assent_runtime::workload::resuming::{ResumingClients, ResumingServer};
 use assent_runtime::workload::{ClientAuth, Workload};
 use assent_runtime::{mtls, telemetry as log};
 use tokio::net::TcpListener;
@@ -15,7 +16,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::TaskTracker;
 
 use crate::Args;
-use crate::directory::Directory;
+use crate::directory::{self, Directory};
 use crate::inbound::Inbound;
 use crate::metrics::Counters;
 use crate::observe::flows::Flows;
@@ -62,9 +63,14 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let account = |account: &str| workload.own_name().sibling(&args.workload.control_namespace, account);
     let discovery = mtls::channel(&workload, &args.discovery_service, &account(&args.discovery_account)?)?;
     let context = serde_json::json!({ "ns": args.workload.workload_namespace, "pod": args.pod_name }).to_string();
-    let directory = Directory::new(discovery, context, Duration::from_millis(args.discovery_wait_ms), control);
+    let directory = Arc::new(Directory::new(discovery, context, Duration::from_millis(args.discovery_wait_ms), control));
+    if let Some(state) = &args.workload.identity_state_dir {
+        directory.restore_from(state, args.discovery_stale_limit());
+        tasks.spawn_forever("kept destinations", directory::keep(directory.clone(), state.clone()));
+    }
 
-    let proxy = Proxy { workload: workload.clone(), flows: flows.clone(), counters: counters.clone(), directory: Arc::new(directory) };
+    let clients = Arc::new(ResumingClients::new(workload.clone(), &[transport::ALPN]));
+    let proxy = Proxy { workload: workload.clone(), clients, flows: flows.clone(), counters: counters.clone(), directory: directory.clone() };
     let data = Data::new(usize::try_from(args.workers).unwrap_or(1)).context("start worker threads")?;
     let connections = TaskTracker::new();
 
@@ -75,7 +81,7 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let inbound = Inbound {
         proxy: proxy.clone(),
         origin: Origin::Kernel,
-        tls: workload.server_config(ClientAuth::Optional, &[transport::ALPN])?,
+        tls: Arc::new(ResumingServer::new(workload.clone(), ClientAuth::Optional, &[transport::ALPN])?),
         port: inbound_port,
         forbidden: [inbound_port, outbound_port, args.admin_address.port()],
     };
@@ -100,6 +106,7 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let identity = readiness.guard("identity");
     let mut registry = Registry::default();
     registry.register_collector(Box::new(counters.clone()));
+    registry.register_collector(Box::new(directory));
     let ready = readiness.clone();
     let probes = axum::Router::new().route("/live", axum::routing::get(async || "ok\n")).route(
         "/ready",

@@ -9,6 +9,7 @@ pub mod policies;
 pub mod policy;
 pub mod process;
 pub mod rows;
+pub mod sidecar;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! TLS 1.3 configurations over a workload's identity: our certificate is looked up at every
 //! handshake and the peer's chain is checked against the roots of that moment, so neither renewal
 //! nor root rotation needs a restart. Session resumption is off: a resumed session would skip both
-//! checks. It opens no sockets.
+//! checks; `resuming` is where it is on, and what holds it in bounds. It opens no sockets.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub fn name(leaf: &CertificateDer<'_>) -> Result<Name, Error> {
     name.parse().map_err(Error::Name)
 }
 
-pub(super) fn server_config(workload: &Workload, auth: ClientAuth, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, Error> {
+pub(super) fn server(workload: &Workload, auth: ClientAuth, alpn: &[&[u8]]) -> Result<ServerConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Arc::new(Verifier::new(workload.trust().clone(), None, auth, &provider));
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -49,11 +49,11 @@ pub(super) fn server_config(workload: &Workload, auth: ClientAuth, alpn: &[&[u8]
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// `ours` is the identity to present; `None` stays anonymous.
-pub(super) fn client_config(trust: &TrustBundle, ours: Option<&Workload>, expected: &Name, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, Error> {
+pub(super) fn client(trust: &TrustBundle, ours: Option<&Workload>, expected: &Name, alpn: &[&[u8]]) -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Arc::new(Verifier::new(trust.clone(), Some(expected.clone()), ClientAuth::Required, &provider));
     let builder = ClientConfig::builder_with_provider(provider)
@@ -67,7 +67,7 @@ pub(super) fn client_config(trust: &TrustBundle, ours: Option<&Workload>, expect
     };
     config.resumption = Resumption::disabled();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// Presents whatever certificate the workload has at the time of the handshake.

@@ -1,7 +1,14 @@
 //! The endpoints of one service and the choice among them.
 //!
-//! A connection goes to the less loaded of two random endpoints; randomness is an argument. An endpoint that could not be
-//! reached is left alone for a while, whatever discovery says of it. The pool opens no connections.
+//! A connection goes to the cheaper of two random endpoints: cost is how long connecting takes there lately, times the
+//! connections that are open. An endpoint that cannot be reached is left alone for a while, whatever discovery says of it,
+//! but never more than half of them at once. Time and randomness are arguments. The pool opens no connections.
+
+mod breaker;
+mod cause;
+mod latency;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +17,18 @@ use std::time::{Duration, Instant};
 
 use assent_runtime::workload::Name;
 
-/// How long an endpoint that failed is avoided.
-const AVOIDED: Duration = Duration::from_secs(5);
+use breaker::Breaker;
+use latency::PeakEwma;
+
+pub(crate) use breaker::State;
+pub(crate) use cause::Cause;
+
 /// Endpoints kept of one service; the rest of a larger one is served by other clients' choices.
-const MAX_ENDPOINTS: usize = 1024;
+pub(crate) const MAX_ENDPOINTS: usize = 1024;
+/// Differences below this are the scheduler's, not the endpoint's.
+const FLOOR_SECONDS: f64 = 0.001;
+/// What a failure counts for at least: a refusal is quick, and must not look attractive for it.
+const FAILURE: Duration = Duration::from_millis(100);
 
 /// One place to connect to.
 #[derive(Debug)]
@@ -23,7 +38,7 @@ pub(crate) struct Endpoint {
     /// How to reach it over mTLS, or none for a pod without a sidecar.
     pub(crate) peer: Option<Peer>,
     connections: AtomicUsize,
-    failed: Mutex<Option<Instant>>,
+    health: Mutex<Health>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +47,24 @@ pub(crate) struct Peer {
     pub(crate) inbound_port: u16,
 }
 
+/// What dialling an endpoint has taught.
+#[derive(Debug)]
+struct Health {
+    breaker: Breaker,
+    latency: PeakEwma,
+    dialling: usize,
+    /// When the dials now under way began, roughly; none when there is none.
+    waiting_since: Option<Instant>,
+}
+
 /// Counts as a connection of its endpoint until dropped.
 #[derive(Debug)]
-pub(crate) struct Lease(Arc<Endpoint>);
+pub(crate) struct Lease {
+    endpoint: Arc<Endpoint>,
+    began: Instant,
+    probe: bool,
+    settled: bool,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Pool(Mutex<Vec<Arc<Endpoint>>>);
@@ -43,16 +73,48 @@ pub(crate) struct Pool(Mutex<Vec<Arc<Endpoint>>>);
 
 impl Endpoint {
     pub(crate) fn new(address: SocketAddr, peer: Option<Peer>) -> Arc<Self> {
-        Arc::new(Self { address, peer, connections: AtomicUsize::new(0), failed: Mutex::new(None) })
+        let health = Health { breaker: Breaker::new(), latency: PeakEwma::default(), dialling: 0, waiting_since: None };
+        Arc::new(Self { address, peer, connections: AtomicUsize::new(0), health: Mutex::new(health) })
     }
 
-    pub(crate) fn lease(self: Arc<Self>) -> Lease {
+    /// Begins to dial it at `now`.
+    pub(crate) fn lease(self: Arc<Self>, now: Instant) -> Lease {
         self.connections.fetch_add(1, Ordering::Relaxed);
-        Lease(self)
+        let probe = {
+            let mut health = lock(&self.health);
+            health.dialling += 1;
+            health.waiting_since.get_or_insert(now);
+            health.breaker.begin(now)
+        };
+        Lease { endpoint: self, began: now, probe, settled: false }
     }
 
-    fn usable(&self, now: Instant) -> bool {
-        lock(&self.failed).is_none_or(|failed| now.saturating_duration_since(failed) >= AVOIDED)
+    pub(crate) fn state(&self, now: Instant) -> State {
+        lock(&self.health).breaker.state(now)
+    }
+}
+
+// === impl Health ===
+
+impl Health {
+    /// Seconds that a connection takes, as far as known. A dial that hangs counts before it has ended.
+    fn seconds(&self, now: Instant) -> Option<f64> {
+        let waiting = self.waiting_since.map(|since| now.saturating_duration_since(since).as_secs_f64());
+        let waiting = waiting.filter(|seconds| *seconds > FLOOR_SECONDS);
+        match (self.latency.seconds(now), waiting) {
+            (Some(measured), Some(waiting)) => Some(measured.max(waiting)),
+            (measured, waiting) => measured.or(waiting),
+        }
+    }
+
+    fn settle(&mut self, now: Option<Instant>) {
+        self.dialling = self.dialling.saturating_sub(1);
+        if self.dialling == 0 {
+            self.waiting_since = None;
+        } else if let Some(now) = now {
+            // An outcome shows that others need not hang.
+            self.waiting_since = Some(now);
+        }
     }
 }
 
@@ -60,18 +122,37 @@ impl Endpoint {
 
 impl Lease {
     pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.0
+        &self.endpoint
     }
 
-    /// The endpoint could not be reached at `now`.
-    pub(crate) fn failed(self, now: Instant) {
-        *lock(&self.0.failed) = Some(now);
+    /// The endpoint was reached at `now`.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.settled, true) {
+            let mut health = lock(&self.endpoint.health);
+            health.settle(Some(now));
+            health.latency.observe(now.saturating_duration_since(self.began), now);
+            health.breaker.succeeded();
+        }
+    }
+
+    /// The endpoint could not be reached, as was clear at `now`. Returns whether it is left alone from now on.
+    pub(crate) fn failed(mut self, now: Instant) -> bool {
+        self.settled = true;
+        let mut health = lock(&self.endpoint.health);
+        health.settle(Some(now));
+        health.latency.observe(now.saturating_duration_since(self.began).max(FAILURE), now);
+        health.breaker.failed(now, self.probe)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        if !self.settled {
+            let mut health = lock(&self.endpoint.health);
+            health.settle(None);
+            health.breaker.abandoned(self.probe);
+        }
+        self.endpoint.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -80,16 +161,7 @@ impl Drop for Lease {
 impl Pool {
     /// Adds endpoints; one that is there already keeps its load and its failures unless its peer changed.
     pub(crate) fn add(&self, added: impl IntoIterator<Item = (SocketAddr, Option<Peer>)>) {
-        let mut endpoints = lock(&self.0);
-        for (address, peer) in added {
-            let full = endpoints.len() >= MAX_ENDPOINTS;
-            match endpoints.iter_mut().find(|endpoint| endpoint.address == address) {
-                Some(known) if known.peer == peer => {}
-                Some(known) => *known = Endpoint::new(address, peer),
-                None if full => {}
-                None => endpoints.push(Endpoint::new(address, peer)),
-            }
-        }
+        add(&mut lock(&self.0), added);
     }
 
     pub(crate) fn remove(&self, removed: &[SocketAddr]) {
@@ -100,11 +172,20 @@ impl Pool {
         lock(&self.0).clear();
     }
 
-    /// Replaces everything, as the first update of a new stream does.
+    /// Replaces everything in one step, as the first update of a new stream does.
     pub(crate) fn replace(&self, added: Vec<(SocketAddr, Option<Peer>)>) {
-        let kept: Vec<SocketAddr> = added.iter().map(|(address, _)| *address).collect();
-        lock(&self.0).retain(|endpoint| kept.contains(&endpoint.address));
-        self.add(added);
+        let kept: std::collections::HashSet<SocketAddr> = added.iter().map(|(address, _)| *address).collect();
+        let mut endpoints = lock(&self.0);
+        endpoints.retain(|endpoint| kept.contains(&endpoint.address));
+        add(&mut endpoints, added);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        lock(&self.0).clone()
     }
 
     /// Some endpoint is reached over mTLS, so that the service as a whole must not be reached in plain.
@@ -112,95 +193,86 @@ impl Pool {
         lock(&self.0).iter().any(|endpoint| endpoint.peer.is_some())
     }
 
-    /// The less loaded of two endpoints drawn by `random`; none when there is no endpoint. When all have failed lately, all
-    /// are as good as each other.
-    pub(crate) fn pick(&self, random: u64, now: Instant) -> Option<Lease> {
+    /// The cheaper of two endpoints drawn by `random` from those that are `wanted` and not left alone; none when none is
+    /// wanted. Where every wanted one is left alone, all of them are tried.
+    pub(crate) fn pick(&self, random: u64, now: Instant, wanted: impl Fn(&Endpoint) -> bool) -> Option<Lease> {
         let endpoints = lock(&self.0);
-        let mut usable: Vec<&Arc<Endpoint>> = endpoints.iter().filter(|endpoint| endpoint.usable(now)).collect();
-        if usable.is_empty() {
-            usable = endpoints.iter().collect();
-        }
-        let count = u64::try_from(usable.len()).ok().filter(|count| *count > 0)?;
-        let at = |n: u64| usable.get(usize::try_from(n % count).unwrap_or(0));
-        let first = at(random)?;
-        // A distance of at least one, so that two are compared whenever there are two.
-        let second = at(random % count + 1 + (random >> 32) % (count - 1).max(1))?;
-        let load = |endpoint: &Endpoint| endpoint.connections.load(Ordering::Relaxed);
-        let chosen = if load(second) < load(first) { second } else { first };
-        Some(Arc::clone(chosen).lease())
+        let chosen = match draw(&endpoints, random)? {
+            // The rule, and it looks at two endpoints only.
+            (first, second) if [first, second].into_iter().all(|endpoint| wanted(endpoint) && endpoint.state(now) == State::Closed) => {
+                better(first, second, now)
+            }
+            _ => {
+                let mut candidates: Vec<_> = admitted(&endpoints, now).into_iter().filter(|endpoint| wanted(endpoint)).collect();
+                if candidates.is_empty() {
+                    candidates = endpoints.iter().filter(|endpoint| wanted(endpoint)).collect();
+                }
+                let (first, second) = draw(&candidates, random)?;
+                better(first, second, now)
+            }
+        };
+        Some(Arc::clone(chosen).lease(now))
     }
+}
+
+fn add(endpoints: &mut Vec<Arc<Endpoint>>, added: impl IntoIterator<Item = (SocketAddr, Option<Peer>)>) {
+    let mut places: std::collections::HashMap<_, _> = endpoints.iter().enumerate().map(|(place, endpoint)| (endpoint.address, place)).collect();
+    for (address, peer) in added {
+        let full = endpoints.len() >= MAX_ENDPOINTS;
+        match places.get(&address).and_then(|place| endpoints.get_mut(*place)) {
+            Some(known) if known.peer == peer => {}
+            Some(known) => *known = Endpoint::new(address, peer),
+            None if full => {}
+            None => {
+                places.insert(address, endpoints.len());
+                endpoints.push(Endpoint::new(address, peer));
+            }
+        }
+    }
+}
+
+/// Two of `all`, different ones unless there is but one.
+fn draw<T>(all: &[T], random: u64) -> Option<(&T, &T)> {
+    let count = u64::try_from(all.len()).ok().filter(|count| *count > 0)?;
+    let at = |n: u64| all.get(usize::try_from(n % count).unwrap_or(0));
+    // A distance of at least one, so that two are compared whenever there are two.
+    Some((at(random)?, at(random % count + 1 + (random >> 32) % (count - 1).max(1))?))
+}
+
+/// Those whose breaker lets a connection through. If that leaves out more than half, those that would be tried soonest
+/// come back: when many fail at once, the fault is likelier to be on this side.
+fn admitted(endpoints: &[Arc<Endpoint>], now: Instant) -> Vec<&Arc<Endpoint>> {
+    let (mut admitted, mut out) = (Vec::with_capacity(endpoints.len()), Vec::new());
+    for endpoint in endpoints {
+        let health = lock(&endpoint.health);
+        if health.breaker.admits(now) { admitted.push(endpoint) } else { out.push((health.breaker.open_until(), endpoint)) }
+    }
+    if out.len() == endpoints.len() {
+        return endpoints.iter().collect();
+    }
+    out.sort_by_key(|(until, _)| *until);
+    let back = out.len().saturating_sub(endpoints.len() / 2);
+    admitted.extend(out.into_iter().take(back).map(|(_, endpoint)| endpoint));
+    admitted
+}
+
+/// An endpoint whose probe is due, else the cheaper. Where one was never measured, only the connections count.
+fn better<'a>(first: &'a Arc<Endpoint>, second: &'a Arc<Endpoint>, now: Instant) -> &'a Arc<Endpoint> {
+    let look = |endpoint: &Endpoint| {
+        let health = lock(&endpoint.health);
+        let due = health.breaker.state(now) == State::HalfOpen && health.breaker.admits(now);
+        let connections = u32::try_from(endpoint.connections.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        (due, health.seconds(now), f64::from(connections) + 1.0)
+    };
+    let ((first_due, first_seconds, first_load), (second_due, second_seconds, second_load)) = (look(first), look(second));
+    let second_wins = match (first_seconds, second_seconds) {
+        _ if first_due != second_due => second_due,
+        (Some(one), Some(other)) => second_load * other.max(FLOOR_SECONDS) < first_load * one.max(FLOOR_SECONDS),
+        _ => second_load < first_load,
+    };
+    if second_wins { second } else { first }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn address(n: u8) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, n], 80))
-    }
-
-    fn pool(count: u8) -> Pool {
-        let pool = Pool::default();
-        pool.add((0..count).map(|n| (address(n), None)));
-        pool
-    }
-
-    #[test]
-    fn an_empty_pool_gives_nothing() {
-        assert!(pool(0).pick(7, Instant::now()).is_none());
-    }
-
-    #[test]
-    fn a_failed_endpoint_is_avoided_for_a_while() {
-        let (pool, now) = (pool(2), Instant::now());
-        let lease = pool.pick(0, now).unwrap();
-        let bad = lease.endpoint().address;
-        lease.failed(now);
-        for random in 0..50 {
-            assert_ne!(pool.pick(random, now).unwrap().endpoint().address, bad);
-        }
-        for _ in 0..2 {
-            pool.pick(0, now).unwrap().failed(now);
-        }
-        assert!(pool.pick(0, now).is_some(), "with nobody left, everybody is tried again");
-        let seen: Vec<_> = (0..50).map(|random| pool.pick(random, now + AVOIDED).unwrap().endpoint().address).collect();
-        assert!(seen.contains(&bad));
-    }
-
-    #[test]
-    fn updates_keep_the_load_of_those_that_stay() {
-        let (pool, now) = (pool(2), Instant::now());
-        let held = pool.pick(0, now).unwrap();
-        let busy = held.endpoint().address;
-        pool.replace(vec![(address(0), None), (address(1), None), (address(2), None)]);
-        let second = (0..).find_map(|random| pool.pick(random, now).filter(|lease| lease.endpoint().address != busy)).unwrap();
-        assert_ne!(second.endpoint().address, busy);
-        pool.remove(&[address(0), address(1)]);
-        assert_eq!(pool.pick(9, now).unwrap().endpoint().address, address(2));
-        pool.clear();
-        assert!(pool.pick(9, now).is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn spreads_within_reason(count in 1u8..6, seed in any::<u64>()) {
-            let (pool, now) = (pool(count), Instant::now());
-            let mut random = seed;
-            let held: Vec<Lease> = (0..u64::from(count) * 20).map(|_| {
-                // Numerical Recipes' generator; any spread of numbers will do.
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                pool.pick(random.rotate_left(29), now).unwrap()
-            }).collect();
-            for n in 0..count {
-                let load = held.iter().filter(|lease| lease.endpoint().address == address(n)).count();
-                prop_assert!((10..=30).contains(&load), "endpoint {} has {} of {}", n, load, held.len());
-            }
-        }
-    }
 }

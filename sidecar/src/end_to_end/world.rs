@@ -1,6 +1,7 @@
 //! Sidecars in this process under the tests' control plane, and the servers and clients around them.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use assent_runtime::CancellationToken;
@@ -14,7 +15,8 @@ use crate::serve::{Running, start};
 
 pub(super) struct World {
     pub(super) control: Control,
-    addresses: [SocketAddr; 4],
+    /// Of the identity service and the seats, the first of which is also discovery.
+    pub(super) addresses: [SocketAddr; 4],
 }
 
 pub(super) struct Sidecar {
@@ -44,6 +46,15 @@ impl World {
 
     /// As [`Self::sidecar`], reporting to `seats` only.
     pub(super) async fn sidecar_with(&self, account: &str, target: Option<SocketAddr>, seats: &[&str]) -> Sidecar {
+        self.launch(account, target, seats, &[]).await
+    }
+
+    /// As [`Self::sidecar`], with a directory that outlives it.
+    pub(super) async fn sidecar_keeping(&self, account: &str, target: SocketAddr, state: &Path) -> Sidecar {
+        self.launch(account, Some(target), &["network"], &[format!("--identity-state-dir={}", state.display())]).await
+    }
+
+    async fn launch(&self, account: &str, target: Option<SocketAddr>, seats: &[&str], more: &[String]) -> Sidecar {
         let [_, network, database, compute] = self.addresses;
         let mut flags = vec![
             "sidecar",
@@ -65,6 +76,7 @@ impl World {
         flags.extend(seats.iter().map(String::as_str));
         let target = target.map(|target| format!("--outbound-target={target}"));
         flags.extend(target.as_deref());
+        flags.extend(more.iter().map(String::as_str));
         let args = Command::try_parse_from(flags).unwrap().args;
         let stop = CancellationToken::new();
         let running = start(args, self.control.authority().workload("shop", account), Tasks::new(stop.clone())).await.unwrap();
@@ -139,8 +151,13 @@ pub(super) async fn get(address: SocketAddr) -> String {
 
 /// Polls, because counters have no event to wait for.
 pub(super) async fn eventually(holds: impl Fn() -> bool) {
+    comes_true(async || holds()).await;
+}
+
+/// As [`eventually`], for what takes a request to see.
+pub(super) async fn comes_true(holds: impl AsyncFn() -> bool) {
     let polling = async {
-        while !holds() {
+        while !holds().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

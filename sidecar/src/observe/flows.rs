@@ -4,6 +4,7 @@
 //! that memory and messages are bounded whatever the traffic. It holds sums, never samples, and decides nothing.
 
 mod drain;
+mod sessions;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use super::histogram::{Histogram, Milliseconds};
 use super::http1::{self, Route};
-use super::{Side, exchange};
+use super::{Side, exchange, statement};
+use sessions::Sessions;
 
 pub(crate) use drain::{Requests, Sample, Window};
 
@@ -87,6 +89,7 @@ struct DatabaseFlow {
     resets: u64,
     pending: Pending,
     turnaround: Histogram,
+    sessions: Sessions,
 }
 
 /// When the requests not yet answered began.
@@ -198,6 +201,13 @@ impl Flows {
             exchange::Event::Unanswered(asked) => flow.pending.remove(asked),
             exchange::Event::Reset => flow.resets += 1,
         }
+    }
+
+    /// A decoder understood something on a database `connection`.
+    pub(crate) fn session(&self, connection: &Connection, event: statement::Event) {
+        let mut tables = lock(&self.tables);
+        let other = Key::other(connection.key.direction);
+        entry(&mut tables.database, connection.key.clone(), other, |_| false).sessions.tell(event);
     }
 
     fn counters(&self, key: Key) -> (Key, Arc<Counters>) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use assent_api::proto;
 
-const BUCKETS: usize = 32;
+/// Powers of two that are told apart.
+pub(crate) const BUCKETS: usize = 32;
 /// Upper bounds of Linkerd's `response_latency_ms`.
 pub(crate) const MILLISECONDS: [u32; 25] =
     [1, 2, 3, 4, 5, 10, 20, 30, 40, 50, 100, 200, 300, 400, 500, 1000, 2000, 3000, 4000, 5000, 10_000, 20_000, 30_000, 40_000, 50_000];

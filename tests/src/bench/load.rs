@@ -211,7 +211,7 @@ impl Default for Seen {
 }
 
 impl Seen {
-    fn took(&mut self, time: Duration) {
+    pub(super) fn took(&mut self, time: Duration) {
         self.latencies.saturating_record(u64::try_from(time.as_micros()).unwrap_or(LONGEST));
     }
 
@@ -220,7 +220,7 @@ impl Seen {
         self.error.get_or_insert(why);
     }
 
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.latencies.add(&other.latencies).unwrap();
         self.errors += other.errors;
         self.error = self.error.take().or(other.error);

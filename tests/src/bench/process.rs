@@ -49,6 +49,31 @@ pub fn pin_process(pid: u32, core: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Lets the calling thread run on any core.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn unpin_thread() -> anyhow::Result<()> {
+    unpin(Pid::from_raw(0))
+}
+
+fn unpin(thread: Pid) -> anyhow::Result<()> {
+    let mut cores = CpuSet::new();
+    (0..CpuSet::count()).try_for_each(|core| cores.set(core))?;
+    sched_setaffinity(thread, &cores).context("run on any core")
+}
+
+/// Lets this process, and what it starts from now on, have so many files open.
+///
+/// # Errors
+/// If it may not.
+pub fn allow_files(number: u64) -> anyhow::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let context = || format!("open {number} files: the limit is {hard}, and only root raises it");
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(number), hard.max(number)).with_context(context)
+}
+
 fn pin(thread: Pid, core: usize) -> anyhow::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core)?;
@@ -136,6 +161,32 @@ impl Server {
             Ok(kib * 1024.0 / 1e6)
         };
         Ok((field("VmRSS:")?, field("VmHWM:")?))
+    }
+
+    /// Lets its threads run on any core.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn unpin(&self) -> anyhow::Result<()> {
+        self.threads()?.into_iter().try_for_each(|thread| unpin(Pid::from_raw(thread)))
+    }
+
+    /// Processor seconds that its threads have used.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn processor(&self) -> anyhow::Result<f64> {
+        let mut nanoseconds = 0;
+        for thread in self.threads()? {
+            let text = std::fs::read_to_string(format!("/proc/{}/task/{thread}/schedstat", self.child.id()))?;
+            let ran: u64 = text.split_whitespace().next().context("an empty schedstat")?.parse()?;
+            nanoseconds += ran;
+        }
+        Ok(Duration::from_nanos(nanoseconds).as_secs_f64())
+    }
+
+    fn threads(&self) -> anyhow::Result<Vec<i32>> {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id()))?.map(|entry| Ok(entry?.file_name().to_string_lossy().parse()?)).collect()
     }
 
     /// The last lines that it wrote.

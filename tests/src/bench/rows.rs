@@ -29,6 +29,9 @@ pub struct Row {
     pub peer_spread: Option<f64>,
     /// What ours should be at most.
     pub bar: Option<f64>,
+    /// What ours should be at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
     /// Anything that must be known to read the row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -51,6 +54,14 @@ impl Figures {
         let largest = self.0.iter().copied().max_by(f64::total_cmp)?;
         let smallest = self.0.iter().copied().min_by(f64::total_cmp)?;
         Some(largest - smallest)
+    }
+}
+
+impl Figures {
+    /// Run by run, divided by those of another thing measured in turn with it.
+    #[must_use]
+    pub fn over(&self, other: &Self) -> Self {
+        self.0.iter().zip(&other.0).filter(|(_, other)| **other > 0.0).map(|(ours, other)| ours / other).collect()
     }
 }
 
@@ -77,6 +88,7 @@ impl Row {
             spread: ours.spread().map(rounded),
             peer_spread: None,
             bar: None,
+            floor: None,
             note: None,
         }
     }
@@ -98,6 +110,13 @@ impl Row {
         self
     }
 
+    /// With a bar that it should reach.
+    #[must_use]
+    pub fn at_least(mut self, floor: f64) -> Self {
+        self.floor = Some(floor);
+        self
+    }
+
     /// With a note.
     #[must_use]
     pub fn noting(mut self, note: impl Into<String>) -> Self {
@@ -109,8 +128,10 @@ impl Row {
     #[must_use]
     pub fn line(&self) -> String {
         let number = |figure: Option<f64>| figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.3}"));
-        let bar = match (self.bar, self.ours) {
-            (Some(bar), Some(ours)) => format!("≤ {bar} {}", if ours <= bar { "holds" } else { "MISSED" }),
+        let word = |holds: bool| if holds { "holds" } else { "MISSED" };
+        let bar = match (self.bar, self.floor, self.ours) {
+            (Some(bar), _, Some(ours)) => format!("≤ {bar} {}", word(ours <= bar)),
+            (None, Some(floor), Some(ours)) => format!("≥ {floor} {}", word(ours >= floor)),
             _ => String::new(),
         };
         let peer = self.peer_name.as_deref().map_or_else(String::new, |name| format!("{:>10} ±{} {name}", number(self.peer), number(self.peer_spread)));

@@ -47,6 +47,19 @@ enum Command {
     /// Latency, memory and readiness of policy engines on the same requests, side by side; BENCH_PEERS=0 leaves those of
     /// other projects out. To be built with `--release`.
     Policy,
+    /// What a pair of sidecars adds to a request, costs and carries, beside a plain relay. Needs the sidecar as it ships
+    /// (`--profile pod`).
+    Sidecar,
+    /// Passes bytes on: what sidecars are measured beside.
+    #[command(hide = true)]
+    Relay {
+        /// Where it listens.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Where it connects to.
+        #[arg(long)]
+        target: SocketAddr,
+    },
     /// A webhook that always allows: what the call alone costs.
     #[command(hide = true)]
     Allow {
@@ -64,6 +77,8 @@ async fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Loop { runs } => save("loop", &the_loop(runs).await?),
         Command::Policy => policy().await,
+        Command::Sidecar => sidecar().await,
+        Command::Relay { listen, target } => bench::sidecar::traffic::relay(listen, target).await,
         Command::Allow { listen, files } => allow(listen, &files).await,
     }
 }
@@ -76,6 +91,18 @@ async fn policy() -> anyhow::Result<()> {
         println!("{}", row.line());
     }
     write("policy", &rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?)
+}
+
+async fn sidecar() -> anyhow::Result<()> {
+    let started = Instant::now();
+    let say = |line: &str| println!("{:>5.0} s  {line}", started.elapsed().as_secs_f64());
+    let myself = std::env::current_exe()?;
+    let target = myself.ancestors().nth(2).context("this program lies in no target folder")?;
+    let rows = bench::sidecar::run(&target.join("pod/assent-sidecar"), &myself, &say).await?;
+    for row in &rows {
+        println!("{}", row.line());
+    }
+    write("sidecar", &rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?)
 }
 
 async fn allow(listen: SocketAddr, files: &Path) -> anyhow::Result<()> {

@@ -119,7 +119,7 @@ impl Flows {
             };
             if let Some(system) = key.port().and_then(database) {
                 let seen = seen_databases.remove(key).unwrap_or_default();
-                window.database.push(proto::DatabaseFlow {
+                let mut database = proto::DatabaseFlow {
                     direction: flow.direction,
                     system: system.to_owned(),
                     peer: flow.peer.clone(),
@@ -133,7 +133,10 @@ impl Flows {
                     bytes_sent: flow.bytes_sent,
                     bytes_received: flow.bytes_received,
                     resets: seen.resets,
-                });
+                    ..Default::default()
+                };
+                seen.sessions.write(&mut database);
+                window.database.push(database);
                 if !seen.pending.is_empty() {
                     let kept = super::DatabaseFlow { pending: seen.pending, ..Default::default() };
                     databases.insert(key.clone(), kept);
