@@ -63,15 +63,15 @@ fn unpin(thread: Pid) -> anyhow::Result<()> {
     sched_setaffinity(thread, &cores).context("run on any core")
 }
 
-/// Lets this process, and what it starts from now on, have so many files open.
+/// Lets this process, and what it starts from now on, have as many files open as it may; how many.
 ///
 /// # Errors
-/// If it may not.
-pub fn allow_files(number: u64) -> anyhow::Result<()> {
+/// If the kernel refuses.
+pub fn allow_files() -> anyhow::Result<u64> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let context = || format!("open {number} files: the limit is {hard}, and only root raises it");
-    setrlimit(Resource::RLIMIT_NOFILE, soft.max(number), hard.max(number)).with_context(context)
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("raise the limit of open files")?;
+    Ok(hard)
 }
 
 fn pin(thread: Pid, core: usize) -> anyhow::Result<()> {

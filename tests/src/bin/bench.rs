@@ -60,6 +60,13 @@ enum Command {
         #[arg(long)]
         target: SocketAddr,
     },
+    /// Keeps connections open: what idle ones are held with.
+    #[command(hide = true)]
+    Keep {
+        /// Where it listens.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
     /// A webhook that always allows: what the call alone costs.
     #[command(hide = true)]
     Allow {
@@ -79,6 +86,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Policy => policy().await,
         Command::Sidecar => sidecar().await,
         Command::Relay { listen, target } => bench::sidecar::traffic::relay(listen, target).await,
+        Command::Keep { listen } => bench::sidecar::traffic::keep(listen).await,
         Command::Allow { listen, files } => allow(listen, &files).await,
     }
 }

@@ -33,8 +33,6 @@ pub enum Manner {
     Answer(Exchange),
     /// Reads, and counts what came.
     Swallow(Arc<AtomicU64>),
-    /// Keeps it open.
-    Hold,
 }
 
 // === impl Exchange ===
@@ -74,11 +72,9 @@ impl Exchange {
 pub fn serve(address: SocketAddr, manner: Manner) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(address).with_context(|| format!("serve on {address}"))?;
     let address = listener.local_addr()?;
-    let held = std::sync::Mutex::new(Vec::new());
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             match &manner {
-                Manner::Hold => held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(stream),
                 Manner::Answer(exchange) => {
                     let exchange = exchange.clone();
                     // An error is the end of the connection, which the client sees too.
@@ -179,19 +175,37 @@ pub fn stream(address: SocketAddr, count: &AtomicU64, time: Duration) -> anyhow:
     Ok(Duration::from_nanos(bytes).as_secs_f64() * 8.0 / seconds)
 }
 
-/// Opens `number` connections to `address` and sees that each is held.
+/// Opens `number` connections to `address`, where [`keep`] serves, and sees each through to its other end.
 ///
 /// # Errors
 /// If one cannot be opened, or was closed.
 pub fn hold(address: SocketAddr, number: usize) -> anyhow::Result<Vec<TcpStream>> {
     let mut held = Vec::with_capacity(number);
-    for _ in 0..number {
-        let mut stream = TcpStream::connect(address)?;
-        // A byte each way would do as well; a server that holds says nothing.
+    for opened in 0..number {
+        let mut stream = TcpStream::connect(address).with_context(|| format!("open connection {opened}"))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(b"~")?;
+        stream.read_exact(&mut [0]).with_context(|| format!("the byte back from connection {opened}"))?;
         held.push(stream);
     }
     Ok(held)
+}
+
+/// Sends the first byte of each connection back and keeps it open, for ever. A process of its own: its files count too.
+///
+/// # Errors
+/// If the address is taken.
+pub async fn keep(listen: SocketAddr) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    loop {
+        let (mut client, _) = listener.accept().await?;
+        drop(tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let byte = client.read_u8().await?;
+            client.write_u8(byte).await?;
+            client.read_u8().await
+        }));
+    }
 }
 
 /// How many of `held` are still open.
