@@ -53,7 +53,7 @@ bench-policy: setup ## Measure guardrails beside native policies, Gatekeeper and
 	$(CARGO_TARGET_DIR)/release/bench policy
 
 bench-sidecar: setup ## Measure a pair of sidecars beside a plain relay: latency, processor, memory, throughput (root, two cores)
-	cargo build --profile pod --package assent-sidecar
+	cargo build-pod
 	cargo build --release --package assent-tests --bins
 	$(CARGO_TARGET_DIR)/release/bench sidecar
 

@@ -35,6 +35,7 @@ pub struct Certify {
     issuer: Arc<Issuer>,
     own: Name,
     metrics: Metrics,
+    life: Duration,
     slots: Semaphore,
 }
 
@@ -75,9 +76,10 @@ impl std::fmt::Debug for Certify {
 }
 
 impl Certify {
-    /// A service that signs with `issuer`; `own` gives the authority of every name.
-    pub fn new(client: Client, issuer: Arc<Issuer>, own: Name, metrics: Metrics) -> Self {
-        Self { client, issuer, own, metrics, slots: Semaphore::new(CONCURRENT) }
+    /// A service that signs with `issuer`; `own` gives the authority of every name, and
+    /// leafs live for `life`.
+    pub fn new(client: Client, issuer: Arc<Issuer>, own: Name, life: Duration, metrics: Metrics) -> Self {
+        Self { client, issuer, own, life, metrics, slots: Semaphore::new(CONCURRENT) }
     }
 
     async fn answer(&self, request: CertifyRequest) -> Result<(Name, CertifyResponse), Status> {
@@ -92,7 +94,7 @@ impl Certify {
             return Err(refused(Refusal::Denied(text)));
         }
         self.check_pod(&bound).await?;
-        let validity = ca::validity(&proven, SystemTime::now());
+        let validity = ca::validity(&proven, self.life, SystemTime::now());
         let serial = serial().map_err(|error| Status::internal(error.to_string()))?;
         let leaf = self.issuer.sign(&examined, &proven, validity, serial).map_err(|error| match error {
             ca::Error::Refused(refusal) => refused(refusal),

@@ -50,6 +50,9 @@ pub struct Args {
     /// Trust domain; part of every workload name.
     #[arg(long, env = "ASSENT_TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: String,
+    /// Life of a sidecar's certificate in seconds; a seat's is an hour at most.
+    #[arg(long, env = "ASSENT_LEAF_SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(120..=604_800))]
+    pub leaf_seconds: u64,
     /// API server.
     #[command(flatten)]
     pub kube: KubeArgs,
@@ -85,17 +88,18 @@ pub async fn serve(args: Args, listener: TcpListener, mut tasks: Tasks) -> anyho
     let admin = Admin::bind(&args.admin, readiness, registry).await.context("bind the admin port")?;
     tasks.spawn("admin", admin.serve(tasks.token()));
 
+    let life = Duration::from_secs(args.leaf_seconds);
     let own = Name::new(&args.control_namespace, IDENTITY_ACCOUNT, &args.control_namespace, &args.trust_domain).context("derive the own name")?;
     let issuer = Arc::new(issuer::load_or_create(&client, &args.control_namespace, own.authority()).await?);
     metrics.issuer_expiry(issuer.not_after());
     let roots = Roots::parse(issuer.bundle().as_bytes()).context("read the own trust bundle")?;
     let (trust, _roots) = TrustBundle::supplied(roots);
     let (workload, certificates) = Workload::supplied(own.clone(), trust);
-    publish_own(&issuer, &own, &certificates)?;
-    tasks.spawn("own certificate", renew_own(issuer.clone(), own.clone(), certificates));
+    publish_own(&issuer, &own, life, &certificates)?;
+    tasks.spawn("own certificate", renew_own(issuer.clone(), own.clone(), life, certificates));
     tasks.spawn_forever("bundle", bundle::publish(client.clone(), args.control_namespace, issuer.bundle().to_owned()));
 
-    let service = IdentityServer::new(Certify::new(client, issuer, own, metrics)).max_decoding_message_size(certify::MAX_MESSAGE);
+    let service = IdentityServer::new(Certify::new(client, issuer, own, life, metrics)).max_decoding_message_size(certify::MAX_MESSAGE);
     let token = tasks.token();
     let limits = Limits { connections: 4096, ..Limits::default() };
     tasks.spawn("identity", async move {
@@ -108,23 +112,23 @@ pub async fn serve(args: Args, listener: TcpListener, mut tasks: Tasks) -> anyho
 }
 
 /// Certifies ourselves under our own workload name and says when to do it again.
-fn publish_own(issuer: &Issuer, own: &Name, sender: &watch::Sender<Option<Arc<Certified>>>) -> anyhow::Result<SystemTime> {
+fn publish_own(issuer: &Issuer, own: &Name, life: Duration, sender: &watch::Sender<Option<Arc<Certified>>>) -> anyhow::Result<SystemTime> {
     let now = SystemTime::now();
     let (key, csr) = request(own)?;
     let examined = ca::examine(own.as_str(), b"own", &csr)?;
-    let leaf = issuer.sign(&examined, own, ca::validity(own, now), certify::serial()?)?;
+    let leaf = issuer.sign(&examined, own, ca::validity(own, life, now), certify::serial()?)?;
     let certified = Certified::new(key, vec![leaf, issuer.certificate().clone()])?;
     let due = renew_at(now, certified.not_after(), 0.5);
     sender.send_replace(Some(Arc::new(certified)));
     Ok(due)
 }
 
-async fn renew_own(issuer: Arc<Issuer>, own: Name, sender: watch::Sender<Option<Arc<Certified>>>) -> anyhow::Result<()> {
+async fn renew_own(issuer: Arc<Issuer>, own: Name, life: Duration, sender: watch::Sender<Option<Arc<Certified>>>) -> anyhow::Result<()> {
     let mut due = SystemTime::now();
     loop {
         let left = due.duration_since(SystemTime::now()).unwrap_or_default();
         if left.is_zero() {
-            due = publish_own(&issuer, &own, &sender)?;
+            due = publish_own(&issuer, &own, life, &sender)?;
         }
         // Timers stand still on a suspended machine; look at the clock again every minute.
         let pause = tokio::time::sleep(left.min(Duration::from_secs(60)));

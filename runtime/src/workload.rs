@@ -11,6 +11,7 @@ pub mod resuming;
 pub mod testing;
 mod tls;
 mod trust;
+mod verified;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 //! Both directions run in one task without locks. A chunk is observed after the first attempt to write it and before
 //! anything else runs, so observing neither delays a byte nor sees an answer before its question. Nothing is altered.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -13,8 +14,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::observe::{End, Side, Tap};
 
-/// Buffers grow with the traffic of a connection: idle ones stay small, bulk ones spare system calls.
-const SIZES: [(u64, usize); 3] = [(0, 2 * 1024), (64 * 1024, 16 * 1024), (4 * 1024 * 1024, 64 * 1024)];
+/// Bytes read at once: four full TLS records, and one until so many bytes came: what a slow reader leaves us with stays
+/// small where connections are many.
+const CHUNK: usize = 64 * 1024;
+const FIRST_CHUNKS: (usize, u64) = (16 * 1024, 1024 * 1024);
+
+thread_local! {
+    /// What this thread's connections read into in turn. One of them keeps only what its other side did not take at once,
+    /// so an idle connection has no buffer at all.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into());
+}
 
 /// Bytes copied from the client and from the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,11 +35,9 @@ pub(crate) struct Copied {
 #[derive(Debug)]
 struct Direction {
     from: Side,
-    buffer: Vec<u8>,
+    /// Read, and not taken by the writer yet, from `start` on.
+    rest: Vec<u8>,
     start: usize,
-    end: usize,
-    read_at: Instant,
-    observed: bool,
     unflushed: bool,
     state: State,
     total: u64,
@@ -67,8 +74,7 @@ pub(crate) async fn relay(
 
 impl Direction {
     fn new(from: Side) -> Self {
-        let buffer = vec![0; SIZES[0].1];
-        Self { from, buffer, start: 0, end: 0, read_at: Instant::now(), observed: true, unflushed: false, state: State::Open, total: 0 }
+        Self { from, rest: Vec::new(), start: 0, unflushed: false, state: State::Open, total: 0 }
     }
 
     fn poll(
@@ -79,18 +85,12 @@ impl Direction {
         tap: &mut Tap,
     ) -> Poll<io::Result<()>> {
         loop {
-            if self.start < self.end {
-                let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
-                let written = Pin::new(&mut *writer).poll_write(cx, rest);
-                if !std::mem::replace(&mut self.observed, true) {
-                    tap.bytes(self.from, rest, self.read_at);
-                }
-                match ready!(written)? {
-                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    count => self.start += count,
-                }
-                self.unflushed = true;
+            if let Some(rest) = self.rest.get(self.start..).filter(|rest| !rest.is_empty()) {
+                self.start += ready!(write(cx, writer, rest))?;
                 continue;
+            }
+            if !self.rest.is_empty() {
+                (self.rest, self.start) = (Vec::new(), 0);
             }
             match self.state {
                 State::Done => return Poll::Ready(Ok(())),
@@ -103,38 +103,56 @@ impl Direction {
                     }
                     self.state = State::Done;
                 }
-                State::Open => {
-                    self.grow();
-                    let mut buffer = ReadBuf::new(&mut self.buffer);
-                    match Pin::new(&mut *reader).poll_read(cx, &mut buffer) {
-                        Poll::Pending => {
-                            if self.unflushed {
-                                ready!(Pin::new(&mut *writer).poll_flush(cx))?;
-                                self.unflushed = false;
-                            }
-                            return Poll::Pending;
+                State::Open => match SCRATCH.with_borrow_mut(|scratch| self.pass(cx, scratch, reader, writer, tap)) {
+                    Poll::Pending => {
+                        if self.unflushed {
+                            ready!(Pin::new(&mut *writer).poll_flush(cx))?;
+                            self.unflushed = false;
                         }
-                        // Also a TLS stream that was cut off: passing that on as an orderly end would hide it.
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                        Poll::Ready(Ok(())) if buffer.filled().is_empty() => self.state = State::Ending,
-                        Poll::Ready(Ok(())) => {
-                            self.end = buffer.filled().len();
-                            self.start = 0;
-                            self.total += self.end as u64;
-                            self.read_at = Instant::now();
-                            self.observed = false;
-                        }
+                        return Poll::Pending;
                     }
-                }
+                    // Also a TLS stream that was cut off: passing that on as an orderly end would hide it.
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(0)) => self.state = State::Ending,
+                    Poll::Ready(Ok(count)) => self.total += count as u64,
+                },
             }
         }
     }
 
-    fn grow(&mut self) {
-        let wanted = SIZES.iter().rev().find(|(total, _)| self.total >= *total).map_or(SIZES[0].1, |(_, size)| *size);
-        if self.buffer.len() < wanted {
-            self.buffer = vec![0; wanted];
+    /// Reads once and writes what it can of it; the number of bytes read, 0 at the end of the stream.
+    fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        reader: &mut (impl AsyncRead + Unpin),
+        writer: &mut (impl AsyncWrite + Unpin),
+        tap: &mut Tap,
+    ) -> Poll<io::Result<usize>> {
+        let size = if self.total < FIRST_CHUNKS.1 { FIRST_CHUNKS.0 } else { CHUNK };
+        let mut buffer = ReadBuf::new(scratch.get_mut(..size).unwrap_or_default());
+        ready!(Pin::new(reader).poll_read(cx, &mut buffer))?;
+        let bytes = buffer.filled();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
         }
+        let read_at = Instant::now();
+        self.unflushed = true;
+        let written = write(cx, writer, bytes);
+        tap.bytes(self.from, bytes, read_at);
+        let taken = match written {
+            Poll::Ready(taken) => taken?,
+            Poll::Pending => 0,
+        };
+        self.rest.extend_from_slice(bytes.get(taken..).unwrap_or_default());
+        Poll::Ready(Ok(bytes.len()))
+    }
+}
+
+fn write(cx: &mut Context<'_>, writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Poll<io::Result<usize>> {
+    match ready!(Pin::new(writer).poll_write(cx, bytes))? {
+        0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        count => Poll::Ready(Ok(count)),
     }
 }
 

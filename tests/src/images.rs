@@ -20,7 +20,7 @@ const BINARIES: [&str; 9] = [
     "assent-specialists",
     "assent-shop",
 ];
-/// Binaries that stand in every pod: built as they ship, by the profile `pod`, which strips them too.
+/// Binaries that stand in every pod: built as they ship, by `cargo build-pod`, which strips them too.
 const POD_BINARIES: [&str; 2] = ["assent-sidecar", "assent-redirect"];
 
 /// Builds our binaries with cargo and all images from them.
@@ -33,8 +33,7 @@ pub fn build() -> anyhow::Result<Vec<Image>> {
     for name in BINARIES.iter().filter(|name| **name != "assent-shop") {
         images.push(Builder::new(name, TAG).binary(folder.join(name), &format!("/{name}")).build_blocking()?);
     }
-    let sidecar =
-        POD_BINARIES.iter().fold(Builder::new("assent-sidecar", TAG), |image, name| image.binary(target().join("pod").join(name), &format!("/{name}")));
+    let sidecar = POD_BINARIES.iter().fold(Builder::new("assent-sidecar", TAG), |image, name| image.binary(pod_program(name), &format!("/{name}")));
     images.push(sidecar.package("nftables").build_blocking()?);
     images.push(Builder::new("assent-shop", "v1").binary(folder.join("assent-shop"), "/assent-shop").build_blocking()?);
     images.push(
@@ -65,15 +64,15 @@ pub fn build() -> anyhow::Result<Vec<Image>> {
     Ok(images)
 }
 
-/// The folder with freshly built and stripped binaries; those of the profile `pod` are built too, where cargo puts them.
+/// The folder with freshly built and stripped binaries; those of every pod are built too, where cargo puts them.
 fn binaries() -> anyhow::Result<PathBuf> {
     let cargo = |arguments: &[&str]| {
         let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-        run(cargo.current_dir(root()).args(["build", "--quiet"]).args(arguments))
+        run(cargo.current_dir(root()).args(arguments))
     };
     // The whole workspace with its tests: any selection would unify features otherwise and compile every dependency again.
-    cargo(&["--workspace", "--all-targets"])?;
-    cargo(&["--profile", "pod", "--package", "assent-sidecar"])?;
+    cargo(&["build", "--quiet", "--workspace", "--all-targets"])?;
+    cargo(&["build-pod", "--quiet"])?;
     let stripped = assent_cluster::cache_dir().join("stripped");
     std::fs::create_dir_all(&stripped)?;
     for name in BINARIES {
@@ -102,6 +101,12 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// One of the programs that stand in every pod, as `cargo build-pod` built it.
+#[must_use]
+pub fn pod_program(name: &str) -> PathBuf {
+    target().join(format!("{}-unknown-linux-gnu", std::env::consts::ARCH)).join("pod").join(name)
+}
+
 /// One of our programs as cargo built it.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
@@ -111,6 +116,6 @@ pub fn program(name: &str) -> PathBuf {
 fn target() -> PathBuf {
     // This very program lies below the target folder that cargo uses.
     let own = std::env::current_exe().unwrap_or_default();
-    let found = own.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "debug")).and_then(Path::parent);
+    let found = own.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "debug" || name == "release")).and_then(Path::parent);
     found.map_or_else(|| root().join("target"), Path::to_path_buf)
 }

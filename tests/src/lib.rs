@@ -9,6 +9,7 @@ pub mod install;
 pub mod kubelet;
 pub mod mutator;
 pub mod place;
+pub mod pods;
 pub mod privileges;
 pub mod processes;
 pub mod pruned;

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::ensure;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::install::SHOP;
 use crate::place::Place;
+use crate::pods;
 
 /// Longer than the echo of a resolved incident.
 const CALM: Duration = Duration::from_secs(40);
@@ -36,12 +38,12 @@ pub async fn cause(place: &Place, fault: Fault) -> anyhow::Result<()> {
             place.kubectl(&["-n", SHOP, "set", "env", "deployment/orders", "SHOP_BUG=errors"]).await?;
         }
         Fault::Wedge => {
-            for pod in pods(place, "orders").await? {
+            for pod in pods::names(place, SHOP, "app=orders").await? {
                 place.kubectl(&["-n", SHOP, "exec", &pod, "-c", "orders", "--", "/assent-shop", "call", "POST", "127.0.0.1:9090", "/admin/wedge"]).await?;
             }
         }
         Fault::Load => rate(place, 60).await?,
-        Fault::FrozenDatabase => signal_database(place, "STOP").await?,
+        Fault::FrozenDatabase => signal_database(place, Signal::SIGSTOP).await?,
     }
     Ok(())
 }
@@ -53,13 +55,16 @@ pub async fn cause(place: &Place, fault: Fault) -> anyhow::Result<()> {
 pub async fn calm(place: &Place, fault: Fault) -> anyhow::Result<()> {
     match fault {
         Fault::Load => rate(place, 20).await,
-        Fault::FrozenDatabase => signal_database(place, "CONT").await,
+        Fault::FrozenDatabase => signal_database(place, Signal::SIGCONT).await,
         Fault::BadRollout | Fault::Wedge => Ok(()),
     }
 }
 
 /// Sets the customers' rate per second.
-async fn rate(place: &Place, per_second: u32) -> anyhow::Result<()> {
+///
+/// # Errors
+/// If the load generator does not answer.
+pub async fn rate(place: &Place, per_second: u32) -> anyhow::Result<()> {
     load_call(place, "POST", &format!("/rate?rps={per_second}")).await?;
     Ok(())
 }
@@ -94,33 +99,8 @@ async fn load_call(place: &Place, method: &str, path: &str) -> anyhow::Result<St
     Ok(place.kubectl(&["-n", SHOP, "exec", "deployment/load", "-c", "load", "--", "/assent-shop", "call", method, "127.0.0.1:9090", path]).await?)
 }
 
-async fn pods(place: &Place, app: &str) -> anyhow::Result<Vec<String>> {
-    let names = place.kubectl(&["-n", SHOP, "get", "pods", "-l", &format!("app={app}"), "-o", "jsonpath={.items[*].metadata.name}"]).await?;
-    let names: Vec<String> = names.split_whitespace().map(str::to_owned).collect();
-    if names.is_empty() {
-        bail!("no pod of `{app}` runs");
-    }
-    Ok(names)
-}
-
-/// Stops or continues every process of the PostgreSQL container, found by its cgroup: backends outlive a stopped parent.
-async fn signal_database(place: &Place, signal: &str) -> anyhow::Result<()> {
-    use nix::sys::signal::{Signal, kill};
-    let node = place.node()?;
-    let uid =
-        node.kubectl(&["-n", SHOP, "get", "pod", "postgres-0", "-o", "jsonpath={.status.containerStatuses[?(@.name==\"postgres\")].containerID}"]).await?;
-    let container = uid.rsplit('/').next().filter(|id| id.len() >= 32).context("PostgreSQL's container has no id")?.to_owned();
-    let signal = if signal == "STOP" { Signal::SIGSTOP } else { Signal::SIGCONT };
-    let mut signalled = 0;
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        if std::fs::read_to_string(entry.path().join("cgroup")).is_ok_and(|groups| groups.contains(&container)) {
-            kill(nix::unistd::Pid::from_raw(pid), signal).with_context(|| format!("signal process {pid}"))?;
-            signalled += 1;
-        }
-    }
-    if signalled == 0 {
-        bail!("no process of PostgreSQL's container {container} was found");
-    }
+/// Stops or continues PostgreSQL.
+async fn signal_database(place: &Place, signal: Signal) -> anyhow::Result<()> {
+    pods::signal(place, SHOP, "postgres-0", "postgres", signal).await?;
     Ok(())
 }

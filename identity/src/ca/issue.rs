@@ -15,7 +15,6 @@ use x509_parser::prelude::FromDer as _;
 
 use super::{Examined, Refusal};
 
-const WORKLOAD_LIFE: Duration = Duration::from_secs(24 * 3600);
 const SEAT_LIFE: Duration = Duration::from_secs(3600);
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
 // The root's key is gone, so the issuer cannot outlive a rotation of both; ten years are the
@@ -70,12 +69,11 @@ pub enum Error {
     },
 }
 
-/// How long a leaf for `name` lives: a day, or an hour for the seats and services of Assent itself,
-/// whose signatures weigh more.
-pub fn validity(name: &Name, now: SystemTime) -> Validity {
+/// How long a leaf for `name` lives: `life`, but at most an hour for the seats, whose signatures weigh more.
+pub fn validity(name: &Name, life: Duration, now: SystemTime) -> Validity {
     let (control, _) = name.authority().split_once('.').unwrap_or_default();
     let seat = name.namespace() == control && name.account().starts_with(SEAT_PREFIX);
-    let life = if seat { SEAT_LIFE } else { WORKLOAD_LIFE };
+    let life = if seat { SEAT_LIFE.min(life) } else { life };
     Validity { not_before: now - CLOCK_SKEW, not_after: now + life + CLOCK_SKEW }
 }
 

@@ -13,6 +13,7 @@ use x509_parser::prelude::FromDer as _;
 use super::{Bound, Error, Issuer, bound, check_pod, create, examine, validity};
 
 const CART: &str = "cart.shop.serviceaccount.identity.assent-system.cluster.local";
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const OTHER: &str = "bank.shop.serviceaccount.identity.assent-system.cluster.local";
 
 fn params(sans: Vec<SanType>) -> CertificateParams {
@@ -173,7 +174,7 @@ fn issuer() -> Issuer {
 fn rule_4_refuses_a_name_that_was_not_proven() {
     let examined = examine(OTHER, b"t", &p256(&params(vec![dns(OTHER)]))).unwrap();
     let proven: Name = CART.parse().unwrap();
-    let error = issuer().sign(&examined, &proven, validity(&proven, SystemTime::now()), [1; 16]).unwrap_err();
+    let error = issuer().sign(&examined, &proven, validity(&proven, DAY, SystemTime::now()), [1; 16]).unwrap_err();
     let Error::Refused(refusal) = error else { panic!("{error}") };
     assert_eq!(refusal.code(), Code::FailedPrecondition);
 }
@@ -183,7 +184,7 @@ fn rule_5_signs_ecdsa_p256_only() {
     let (issuer, proven) = (issuer(), CART.parse::<Name>().unwrap());
     for algorithm in [&rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_RSA_SHA256] {
         let examined = examine(CART, b"t", &csr(&params(vec![dns(CART)]), algorithm)).unwrap();
-        let error = issuer.sign(&examined, &proven, validity(&proven, SystemTime::now()), [1; 16]).unwrap_err();
+        let error = issuer.sign(&examined, &proven, validity(&proven, DAY, SystemTime::now()), [1; 16]).unwrap_err();
         let Error::Refused(refusal) = error else { panic!("{error}") };
         assert_eq!(refusal.to_string(), "the key must be ecdsa p-256");
     }
@@ -198,7 +199,7 @@ fn a_leaf_carries_the_proven_name_and_nothing_of_the_request() {
     greedy.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
     greedy.custom_extensions = vec![CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99], vec![5, 0])];
     let now = SystemTime::now();
-    let leaf = issuer.sign(&examine(CART, b"t", &p256(&greedy)).unwrap(), &proven, validity(&proven, now), [0; 16]).unwrap();
+    let leaf = issuer.sign(&examine(CART, b"t", &p256(&greedy)).unwrap(), &proven, validity(&proven, DAY, now), [0; 16]).unwrap();
     let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(&leaf).unwrap();
     assert!(!parsed.is_ca());
     let mut oids: Vec<_> = parsed.extensions().iter().map(|extension| extension.oid.to_id_string()).collect();
@@ -222,7 +223,7 @@ fn seats_live_an_hour_and_workloads_a_day() {
     let now = SystemTime::now();
     let life = |namespace: &str, account: &str| {
         let name = Name::new(namespace, account, "assent-system", "cluster.local").unwrap();
-        let validity = validity(&name, now);
+        let validity = validity(&name, DAY, now);
         assert_eq!(validity.not_before, now - Duration::from_secs(10));
         validity.not_after.duration_since(now).unwrap().as_secs() - 10
     };

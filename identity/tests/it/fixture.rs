@@ -100,6 +100,7 @@ impl Fixture {
             listen: any(),
             control_namespace: SYSTEM.to_owned(),
             trust_domain: "cluster.local".to_owned(),
+            leaf_seconds: 86_400,
             kube,
             log: log(),
             admin: AdminArgs { admin_address: any() },

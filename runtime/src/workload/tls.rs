@@ -11,7 +11,7 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verif
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, ServerConfig, SignatureScheme};
+use rustls::{CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::{Error, Name, TrustBundle, Usage, Workload};
@@ -38,8 +38,16 @@ pub fn name(leaf: &CertificateDer<'_>) -> Result<Name, Error> {
     name.parse().map_err(Error::Name)
 }
 
+/// AES-128 with SHA-256 first: each handshake derives a dozen keys, and processors have instructions for SHA-256.
+fn provider() -> CryptoProvider {
+    let all = aws_lc_rs::default_provider();
+    let mut cipher_suites = all.cipher_suites;
+    cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    CryptoProvider { cipher_suites, ..all }
+}
+
 pub(super) fn server(workload: &Workload, auth: ClientAuth, alpn: &[&[u8]]) -> Result<ServerConfig, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(provider());
     let verifier = Arc::new(Verifier::new(workload.trust().clone(), None, auth, &provider));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -54,7 +62,7 @@ pub(super) fn server(workload: &Workload, auth: ClientAuth, alpn: &[&[u8]]) -> R
 
 /// `ours` is the identity to present; `None` stays anonymous.
 pub(super) fn client(trust: &TrustBundle, ours: Option<&Workload>, expected: &Name, alpn: &[&[u8]]) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(provider());
     let verifier = Arc::new(Verifier::new(trust.clone(), Some(expected.clone()), ClientAuth::Required, &provider));
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])

@@ -10,6 +10,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use tokio::sync::watch;
 
+use super::verified::{self, Verified};
 use crate::reload;
 
 /// The trusted roots, and later versions of them. Cheap to clone.
@@ -21,6 +22,7 @@ pub struct TrustBundle(watch::Receiver<Arc<Roots>>);
 pub struct Roots {
     certificates: Vec<CertificateDer<'static>>,
     anchors: Vec<TrustAnchor<'static>>,
+    verified: Verified,
 }
 
 /// What a certificate is presented as.
@@ -66,7 +68,7 @@ impl Roots {
             .map(|der| webpki::anchor_from_trusted_cert(der).map(|anchor| anchor.to_owned()))
             .collect::<Result<_, _>>()
             .map_err(Error::Root)?;
-        Ok(Self { certificates, anchors })
+        Ok(Self { certificates, anchors, verified: Verified::default() })
     }
 
     /// The roots in DER, in the order of the file.
@@ -74,11 +76,24 @@ impl Roots {
         &self.certificates
     }
 
-    /// Checks signatures, validity at `now` and extended key usage of `leaf` up to one of the roots.
+    /// Checks signatures, validity at `now` and extended key usage of `leaf` up to one of the roots. The very chain that was
+    /// verified under these roots before is not verified again while all of it is valid.
     ///
     /// # Errors
     /// [`Error::Chain`].
     pub fn verify(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], usage: Usage, now: UnixTime) -> Result<(), Error> {
+        let digest = verified::digest(leaf, intermediates, usage);
+        if self.verified.holds(&digest, now) {
+            return Ok(());
+        }
+        self.verify_anew(leaf, intermediates, usage, now)?;
+        if let Some(validity) = verified::validity(leaf, intermediates) {
+            self.verified.keep(digest, validity);
+        }
+        Ok(())
+    }
+
+    fn verify_anew(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], usage: Usage, now: UnixTime) -> Result<(), Error> {
         let usage = match usage {
             Usage::Server => webpki::KeyUsage::server_auth(),
             Usage::Client => webpki::KeyUsage::client_auth(),

@@ -44,32 +44,64 @@ struct Cost {
     processor: Figures,
 }
 
-/// Runs it all with the sidecar at `binary` and this program at `myself`.
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Requests at a fixed rate.
+    Requests,
+    /// A database's protocol, decoded and not.
+    Databases,
+    /// Bytes a second.
+    Streams,
+    /// Connections a second.
+    Handshakes,
+    /// Memory of idle connections.
+    Idle,
+}
+
+/// Runs `only` these parts, or all if there is none, with the sidecar at `binary` and this program at `myself`.
 ///
 /// # Errors
 /// If something does not start, breaks, or answers wrongly: then there is no figure.
-pub async fn run(binary: &Path, myself: &Path, say: &dyn Fn(&str)) -> anyhow::Result<Vec<Row>> {
+pub async fn run(only: &[Part], binary: &Path, myself: &Path, say: &dyn Fn(&str)) -> anyhow::Result<Vec<Row>> {
     let files = allow_files()?;
     let mesh = Mesh::new(binary)?;
     let services = mesh.serve().await?;
-    block_in_place(|| measured(&mesh, services, myself, files, say))
+    block_in_place(|| measured(only, &mesh, services, myself, files, say))
 }
 
-fn measured(mesh: &Mesh, services: Services, myself: &Path, files: u64, say: &dyn Fn(&str)) -> anyhow::Result<Vec<Row>> {
+fn measured(only: &[Part], mesh: &Mesh, services: Services, myself: &Path, files: u64, say: &dyn Fn(&str)) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
+    // Told at once: what follows may fail.
+    let mut tell = |more: Vec<Row>| {
+        more.iter().for_each(|row| say(&row.line()));
+        rows.extend(more);
+    };
     say("memory of a sidecar that has served nobody");
     let cart = mesh.sidecar(services, "cart", None)?;
-    rows.push(Row::ours("rss_idle_mb", "MB", &Figures(vec![cart.server.memory()?.0])).at_most(6.0));
+    tell(vec![Row::ours("rss_idle_mb", "MB", &Figures(vec![cart.server.memory()?.0])).at_most(6.0)]);
 
-    say("requests at a fixed rate: direct, through two plain relays, through two sidecars");
-    rows.extend(latencies(mesh, services, &cart, myself, say)?);
-    rows.extend(databases(mesh, services, &cart, say)?);
-    say("streams of bytes, plain and over mTLS");
-    rows.extend(streams(mesh, services, &cart)?);
-    say("handshakes, full and resumed");
-    rows.extend(handshakes::rows(mesh, &cart)?);
-    say("idle connections");
-    rows.extend(idle(mesh, services, &cart, myself, files)?);
+    let wanted = |part| only.is_empty() || only.contains(&part);
+    if wanted(Part::Requests) {
+        say("requests at a fixed rate: direct, through two plain relays, through two sidecars");
+        tell(latencies(mesh, services, &cart, myself, say)?);
+    }
+    if wanted(Part::Databases) {
+        say("a database's protocol, decoded and not");
+        tell(databases(mesh, services, &cart)?);
+    }
+    if wanted(Part::Streams) {
+        say("streams of bytes, plain and over mTLS");
+        tell(streams(mesh, services, &cart)?);
+    }
+    if wanted(Part::Handshakes) {
+        say("handshakes, full and resumed");
+        tell(handshakes::rows(mesh, &cart)?);
+    }
+    if wanted(Part::Idle) {
+        say("idle connections");
+        tell(idle(mesh, services, &cart, myself, files)?);
+    }
     Ok(rows)
 }
 
@@ -109,8 +141,7 @@ fn latencies(mesh: &Mesh, services: Services, cart: &Sidecar, myself: &Path, say
 }
 
 /// Redis's commands decoded, beside the same bytes on a port that stands for nothing.
-fn databases(mesh: &Mesh, services: Services, cart: &Sidecar, say: &dyn Fn(&str)) -> anyhow::Result<Vec<Row>> {
-    say("a database's protocol, decoded and not");
+fn databases(mesh: &Mesh, services: Services, cart: &Sidecar) -> anyhow::Result<Vec<Row>> {
     let redis = Exchange::redis();
     let mut webs = Vec::new();
     for (address, account) in [(REDIS, "web-redis"), (loopback()?, "web-bytes")] {

@@ -48,8 +48,12 @@ enum Command {
     /// other projects out. To be built with `--release`.
     Policy,
     /// What a pair of sidecars adds to a request, costs and carries, beside a plain relay. Needs the sidecar as it ships
-    /// (`--profile pod`).
-    Sidecar,
+    /// (`cargo build-pod`).
+    Sidecar {
+        /// Only these parts; then nothing is written to a file.
+        #[arg(long, value_enum, value_delimiter = ',')]
+        only: Vec<bench::sidecar::Part>,
+    },
     /// Passes bytes on: what sidecars are measured beside.
     #[command(hide = true)]
     Relay {
@@ -84,7 +88,7 @@ async fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Loop { runs } => save("loop", &the_loop(runs).await?),
         Command::Policy => policy().await,
-        Command::Sidecar => sidecar().await,
+        Command::Sidecar { only } => sidecar(&only).await,
         Command::Relay { listen, target } => bench::sidecar::traffic::relay(listen, target).await,
         Command::Keep { listen } => bench::sidecar::traffic::keep(listen).await,
         Command::Allow { listen, files } => allow(listen, &files).await,
@@ -101,14 +105,13 @@ async fn policy() -> anyhow::Result<()> {
     write("policy", &rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?)
 }
 
-async fn sidecar() -> anyhow::Result<()> {
+async fn sidecar(only: &[bench::sidecar::Part]) -> anyhow::Result<()> {
     let started = Instant::now();
     let say = |line: &str| println!("{:>5.0} s  {line}", started.elapsed().as_secs_f64());
     let myself = std::env::current_exe()?;
-    let target = myself.ancestors().nth(2).context("this program lies in no target folder")?;
-    let rows = bench::sidecar::run(&target.join("pod/assent-sidecar"), &myself, &say).await?;
-    for row in &rows {
-        println!("{}", row.line());
+    let rows = bench::sidecar::run(only, &images::pod_program("assent-sidecar"), &myself, &say).await?;
+    if !only.is_empty() {
+        return Ok(());
     }
     write("sidecar", &rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?)
 }

@@ -130,7 +130,8 @@ impl Mesh {
         let mut command: Command = program(&self.0.binary);
         command
             .arg(format!("--outbound-address={outbound}"))
-            .arg(format!("--inbound-address={inbound}"))
+            // At every address, as in a pod: servers under measurement have addresses of their own.
+            .arg(format!("--inbound-address=0.0.0.0:{}", inbound.port()))
             .arg(format!("--admin-address={admin}"))
             .arg(format!("--identity-service={}", services.identity))
             .arg(format!("--discovery-service={}", services.discovery))

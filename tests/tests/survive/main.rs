@@ -1,0 +1,40 @@
+//! The mesh on a whole real node while parts of it fail: customers of the shop go on being served. One node and one order,
+//! since a cluster is minutes of work; a binary of its own, so that nothing else runs beside it on a small machine.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod customers;
+mod partition;
+mod rollouts;
+
+use assent_tests::place::Place;
+use assent_tests::{images, install, shop};
+
+/// Customers a second, each on connections of its own.
+const RATE: u32 = 25;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn customers_are_served_while_parts_of_the_mesh_fail() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "CI runs the node tests, and they need root");
+        eprintln!("SKIPPED: the node tests need root");
+        return;
+    }
+    let say = |line: &str| eprintln!("  {line}");
+    let images = tokio::task::spawn_blocking(images::build).await.unwrap().unwrap();
+    let mut place = Place::from(assent_cluster::node("survive").await.unwrap());
+    place.prepare(&images, &say).await.unwrap();
+    install::assent(&place, &say).await.unwrap();
+    install::shop(&place, &say).await.unwrap();
+    // What is broken here is broken by the test, and nobody shall repair it meanwhile.
+    rollouts::scale(&place, "assent-system", "assent-executor", 0).await;
+    // A restarted pod needs a second one that goes on serving.
+    for workload in ["orders", "storefront"] {
+        rollouts::scale(&place, install::SHOP, workload, 2).await;
+    }
+    shop::rate(&place, RATE).await.unwrap();
+
+    rollouts::restart(&place).await;
+    rollouts::churn(&place).await;
+    partition::stalled_receivers(&place).await;
+    partition::without_control_plane(&place).await;
+}

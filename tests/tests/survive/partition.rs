@@ -1,0 +1,127 @@
+//! The control plane and the receivers of telemetry are away. Applications notice only what they must: that certificates
+//! end.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use assent_tests::install::SHOP;
+use assent_tests::place::Place;
+use assent_tests::{pods, privileges};
+use nix::sys::signal::Signal;
+
+use crate::customers::{Customers, serve_for};
+use crate::rollouts::scale;
+
+const SYSTEM: &str = "assent-system";
+/// Life of a leaf certificate while the control plane is away.
+const LIFE: Duration = Duration::from_secs(240);
+/// Longest that a killed sidecar may take until it listens again.
+const RESTART: Duration = Duration::from_secs(2);
+
+/// The seats read nothing more, with their connections open.
+pub(crate) async fn stalled_receivers(place: &Place) {
+    let before = Customers::of(place).await;
+    let seats = pods::names(place, SYSTEM, "app.kubernetes.io/component=seat").await.unwrap();
+    for to in [Signal::SIGSTOP, Signal::SIGCONT] {
+        for seat in &seats {
+            pods::signal(place, SYSTEM, seat, "seat", to).await.unwrap();
+        }
+        serve_for(Duration::from_secs(30)).await;
+    }
+    before.all_served(place, "every seat stalled for 30 s").await;
+}
+
+/// Everything of ours but the sidecars is gone, from fresh certificates on.
+pub(crate) async fn without_control_plane(place: &Place) {
+    place.kubectl(&["-n", SYSTEM, "set", "env", "deployment/assent-identity", &format!("ASSENT_LEAF_SECONDS={}", LIFE.as_secs())]).await.unwrap();
+    place.kubectl(&["-n", SYSTEM, "rollout", "status", "deployment/assent-identity", "--timeout=120s"]).await.unwrap();
+    // New pods have fresh certificates.
+    place.kubectl(&["-n", SHOP, "rollout", "restart", "deployment", "statefulset"]).await.unwrap();
+    for workload in ["statefulset/postgres", "deployment/redis", "deployment/orders", "deployment/storefront", "deployment/load"] {
+        place.kubectl(&["-n", SHOP, "rollout", "status", workload, "--timeout=180s"]).await.unwrap();
+    }
+    assent_tests::shop::rate(place, crate::RATE).await.unwrap();
+    let certified = Instant::now();
+    let replicas = away(place).await;
+    let before = Customers::of(place).await;
+    serve_for(Duration::from_secs(60)).await;
+    before.all_served(place, "the control plane away for a minute").await;
+
+    killed_sidecar(place).await;
+
+    let before = Customers::of(place).await;
+    serve_for((LIFE * 3 / 4).saturating_sub(certified.elapsed())).await;
+    before.all_served(place, &format!("the control plane away until {:.0} s of certificates of {} s", certified.elapsed().as_secs_f64(), LIFE.as_secs())).await;
+
+    // Past the end of every certificate, and a moment for connections that began before.
+    serve_for((LIFE + Duration::from_secs(15)).saturating_sub(certified.elapsed())).await;
+    let expired = Customers::of(place).await;
+    serve_for(Duration::from_secs(10)).await;
+    let (failed, sent) = expired.failed_since(place).await;
+    assert!(failed > 0 && failed + 5 >= sent, "with expired certificates {failed} of {sent} requests failed");
+    let logs =
+        place.kubectl(&["-n", SHOP, "exec", "deployment/load", "-c", "load", "--", "/assent-shop", "call", "GET", "127.0.0.1:4191", "/metrics"]).await.unwrap();
+    assert!(logs.contains("expired"), "no figure of the sidecar names the cause:\n{logs}");
+
+    back(place, &replicas).await;
+    let recovered = recovers(place).await;
+    eprintln!("with the control plane back, customers are served after {:.0} s", recovered.as_secs_f64());
+}
+
+/// `kill -9` of one sidecar: its pod fails until it listens again, with the certificate that it had, and nobody else does.
+async fn killed_sidecar(place: &Place) {
+    let pod = pods::names(place, SHOP, "app=orders").await.unwrap().remove(0);
+    let address = place.kubectl(&["-n", SHOP, "get", "pod", &pod, "-o", "jsonpath={.status.podIP}"]).await.unwrap();
+    let inbound: SocketAddr = format!("{address}:4143").parse().unwrap();
+    let before = Customers::of(place).await;
+    pods::signal(place, SHOP, &pod, "assent-sidecar", Signal::SIGKILL).await.unwrap();
+    let killed = Instant::now();
+    // The socket of a killed process is gone at once; a port answers no event but a connection.
+    while TcpStream::connect_timeout(&inbound, Duration::from_millis(100)).is_err() {
+        assert!(killed.elapsed() < Duration::from_secs(30), "the sidecar of {pod} does not come back");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let gap = killed.elapsed();
+    // Requests of that time have had their answers.
+    serve_for(Duration::from_secs(6)).await;
+    let (failed, sent) = before.failed_since(place).await;
+    eprintln!("killed sidecar of {pod}: listens again after {:.2} s; {failed} of {sent} requests failed meanwhile", gap.as_secs_f64());
+    assert!(gap <= RESTART, "the sidecar listened again only after {gap:?}");
+    let before = Customers::of(place).await;
+    serve_for(Duration::from_secs(15)).await;
+    before.all_served(place, "after a sidecar was restarted inside the partition").await;
+}
+
+type Replicas = Vec<(String, u32)>;
+
+/// Takes every Deployment of ours away; how many replicas each had.
+async fn away(place: &Place) -> Replicas {
+    let path = "jsonpath={range .items[*]}{.metadata.name} {.spec.replicas}{\"\\n\"}{end}";
+    let listed = place.kubectl(&["-n", SYSTEM, "get", "deployments", "-o", path]).await.unwrap();
+    let replicas: Replicas = listed.lines().filter_map(|line| line.split_once(' ')).map(|(name, number)| (name.to_owned(), number.parse().unwrap())).collect();
+    for (name, _) in &replicas {
+        place.kubectl(&["-n", SYSTEM, "scale", &format!("deployment/{name}"), "--replicas=0"]).await.unwrap();
+    }
+    place.kubectl(&["-n", SYSTEM, "wait", "pod", "--all", "--for=delete", "--timeout=90s"]).await.unwrap();
+    assert_eq!(privileges::memory(place.node().unwrap()).await.iter().filter(|figure| figure.process == "assent-identity").count(), 0, "the authority runs");
+    replicas
+}
+
+async fn back(place: &Place, replicas: &Replicas) {
+    for (name, number) in replicas {
+        scale(place, SYSTEM, name, *number).await;
+    }
+}
+
+/// Until ten seconds without a failure.
+async fn recovers(place: &Place) -> Duration {
+    let started = Instant::now();
+    loop {
+        let before = Customers::of(place).await;
+        serve_for(Duration::from_secs(5)).await;
+        if before.failed_since(place).await.0 == 0 {
+            return started.elapsed();
+        }
+        assert!(started.elapsed() < Duration::from_secs(120), "customers are not served again");
+    }
+}
