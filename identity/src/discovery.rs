@@ -1,8 +1,12 @@
-//! Discovery: which address is which workload, and under which identity it can be reached. Proxies
-//! ask by IP (`GetProfile`) or by service (`Get`) and are told of every change. It holds no key but
-//! its own short-lived one, decides no policy, and knows nothing of a request's content.
+//! Discovery: which address is which workload, under which identity it can be reached, and who may
+//! reach it. Proxies ask by IP (`GetProfile`) or by service (`Get`), and each for the ports of its own
+//! pod (`WatchPort`), and are told of every change. It holds no key but its own short-lived one, passes
+//! on the policy that annotations state, and knows nothing of a request's content.
 
+mod following;
+mod inbound;
 mod index;
+mod policies;
 mod service;
 mod watch;
 mod wire;
@@ -18,9 +22,11 @@ use assent_runtime::telemetry::{self, LogArgs};
 use assent_runtime::workload::{ClientAuth, Workload, WorkloadArgs};
 use assent_runtime::{Limits, kube, mtls};
 use linkerd2_proxy_api::destination::destination_server::DestinationServer;
+use linkerd2_proxy_api::inbound::inbound_server_policies_server::InboundServerPoliciesServer;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
+use crate::discovery::policies::{Malformed, Policies};
 use crate::discovery::service::Discovery;
 use crate::discovery::watch::Live;
 use crate::discovery::wire::Wire;
@@ -70,11 +76,13 @@ pub async fn serve(args: Args, listener: TcpListener, workload: Workload, mut ta
     tracing::info!(?args, "effective configuration");
     let readiness = Readiness::default();
     let (identity, caches) = (readiness.guard("identity"), readiness.guard("caches"));
-    let admin = Admin::bind(&args.admin, readiness, Registry::with_prefix("assent_discovery")).await.context("bind the admin port")?;
+    let live = Live::default();
+    let mut registry = Registry::with_prefix("assent_discovery");
+    registry.register_collector(Box::new(Malformed(live.clone())));
+    let admin = Admin::bind(&args.admin, readiness, registry).await.context("bind the admin port")?;
     tasks.spawn("admin", admin.serve(tasks.token()));
 
     let client = kube::client(&args.kube).await?;
-    let live = Live::default();
     tasks.spawn_forever("watches", live.clone().follow(client));
     let token = tasks.token();
     tasks.spawn("discovery", async move {
@@ -90,7 +98,8 @@ pub async fn serve(args: Args, listener: TcpListener, workload: Workload, mut ta
         }
         drop(caches);
         let wire = Wire::new(workload.own_name().clone(), args.cluster_domain);
-        let routes = Routes::new(DestinationServer::new(Discovery::new(live, wire)));
+        let routes = Routes::new(DestinationServer::new(Discovery::new(live.clone(), wire.clone())))
+            .add_service(InboundServerPoliciesServer::new(Policies::new(live, wire)));
         let limits = Limits { connections: 16_384, ..Limits::default() };
         mtls::serve(listener, &workload, ClientAuth::Required, limits, routes, token).await?;
         Ok(())

@@ -31,8 +31,8 @@ use crate::workload::{self, ClientAuth, Name, Workload};
 const ALPN: &[&[u8]] = &[b"h2"];
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(20);
-// Two watches per destination of a workload must fit.
-const MAX_STREAMS: u32 = 1024;
+// Two watches per destination of a workload must fit, and one for each of its ports.
+const MAX_STREAMS: u32 = 1024 + 128;
 const MAX_HEADERS: u32 = 16 << 10;
 
 /// Who is calling; an extension of every request of a server started with [`serve`].

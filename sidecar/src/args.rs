@@ -27,7 +27,11 @@ pub struct Args {
     /// Send every outbound connection to this server instead of its original destination: an explicit proxy without redirect.
     #[arg(long, env = "ASSENT_OUTBOUND_TARGET")]
     pub outbound_target: Option<SocketAddr>,
-    /// Discovery service, `host:port`.
+    /// Take every inbound connection to be for this server instead of its original destination: an explicit proxy without
+    /// redirect.
+    #[arg(long, env = "ASSENT_INBOUND_TARGET")]
+    pub inbound_target: Option<SocketAddr>,
+    /// Discovery service, `host:port`; it tells who may connect, too.
     #[arg(long, env = "ASSENT_DISCOVERY_SERVICE", default_value = "assent-discovery.assent-system.svc.cluster.local:8086")]
     pub discovery_service: String,
     /// Service account that the discovery service runs as.
@@ -58,7 +62,7 @@ pub struct Args {
     /// Connections served at a time in each direction; further ones wait.
     #[arg(long, env = "ASSENT_MAX_CONNECTIONS", default_value_t = 4096)]
     pub max_connections: usize,
-    /// Without a certificate after this many seconds the pod starts unmeshed: applications fail open.
+    /// Without a certificate, or without knowing who may connect, after this many seconds the pod starts unmeshed: applications fail open.
     #[arg(long, env = "ASSENT_START_WAIT_SECONDS", default_value_t = 10)]
     pub start_wait_seconds: u64,
     /// Seconds that open connections are given after the sidecar was asked to stop.

@@ -3,6 +3,7 @@
 
 mod control;
 mod partition;
+mod policy;
 mod world;
 
 use std::time::Duration;

@@ -1,10 +1,11 @@
 //! Connections that come to the pod: mTLS from sidecars on our own port, and whatever was redirected here.
 //!
 //! What dials the inbound port itself must be mTLS with a transport header. What was meant for an application's port passes
-//! unchanged, except TLS for our own name, which is ended here. No policy is enforced yet: peers are named, not judged.
+//! unchanged, except TLS for our own name, which is ended here. Whoever may not connect is refused before the application
+//! sees anything of it; the policy itself is `policy`'s business.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +19,10 @@ use crate::hello::{self, Hello};
 use crate::metrics::Failure;
 use crate::observe::flows::{Direction, Key};
 use crate::origin::Origin;
+use crate::policy::{Client, Lease, Peer, Policies, Revoked};
 use crate::prefixed::Prefixed;
-use crate::proxy::{Proxy, Socket, refuse, relay_tcp, socket};
-use crate::relay::relay;
+use crate::proxy::{Proxy, Socket, refuse, relay_tcp_until, socket};
+use crate::relay::relay_until;
 use crate::transport::{self, Header, Kind};
 
 /// The application is in the same network namespace.
@@ -32,6 +34,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Inbound {
     pub(crate) proxy: Proxy,
+    pub(crate) policies: Arc<Policies>,
     pub(crate) origin: Origin,
     /// Offers our certificate and the transport header.
     pub(crate) tls: Arc<ResumingServer>,
@@ -39,6 +42,14 @@ pub(crate) struct Inbound {
     pub(crate) port: u16,
     /// Ports of the sidecar, which nobody reaches through it.
     pub(crate) forbidden: [u16; 3],
+}
+
+/// How a connection that turned out to be mTLS for us has come.
+enum Arrival {
+    /// To our own port.
+    Direct,
+    /// To a port of the application, which is connected already unless nobody may come there in plain.
+    Redirected(Option<TcpStream>),
 }
 
 /// Why a connection was not served.
@@ -73,58 +84,87 @@ impl Inbound {
                 return refuse(client);
             }
         };
-        let socket = socket(&client);
-        if let Err(Refusal(failure, error)) = self.terminate(Prefixed::new(taken, client), socket, address, None).await {
-            self.proxy.count(failure, &error, address);
-        }
+        self.terminated(taken, client, address, Arrival::Direct).await;
     }
 
     /// For the application, from somebody who does not know of us; or from a sidecar that uses no header.
     async fn redirected(self, mut client: TcpStream, address: SocketAddr) {
         let port = address.port();
-        let server = match self.proxy.connect(address, CONNECT).await {
-            Ok(server) => server,
+        let Some((_, remote)) = socket(&client) else { return refuse(client) };
+        let plain = Client { peer: Peer::Plain, address: remote.ip() };
+        // Where nobody may come in plain, the application hears of a client only after that has proven who it is.
+        let server = if self.policies.permits(&plain, port) {
+            match self.application(address, "").await {
+                Some(server) => Some(server),
+                None => return refuse(client),
+            }
+        } else {
+            None
+        };
+        let greeting = match &server {
+            // Whoever speaks first decides; a server that greets is waited for by nobody.
+            Some(server) if !client_first(&client, server).await => Ok((Hello::Other, Vec::new())),
+            Some(_) => hello::read(&mut client).await,
+            None => tokio::time::timeout(HANDSHAKE, hello::read(&mut client)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        };
+        let taken = match greeting {
+            Ok((Hello::Tls { server_name: Some(name), .. }, taken)) if self.own(&name) => {
+                return self.terminated(taken, client, address, Arrival::Redirected(server)).await;
+            }
+            Ok((_, taken)) => taken,
             Err(error) => {
-                self.proxy.flows.connect_failed(key("", port));
-                self.proxy.count(Failure::Connect, &error, address);
+                match server {
+                    Some(server) => refuse(server),
+                    // Who has proven nothing by now is refused as one who cannot.
+                    None if error.kind() == io::ErrorKind::TimedOut => drop(self.policies.admit(plain, port)),
+                    None => {}
+                }
+                self.proxy.count(Failure::Broken, &error, address);
                 return refuse(client);
             }
         };
-        // Whoever speaks first decides; a server that greets is waited for by nobody. Errors show when the bytes are read.
-        let (mut one, mut other) = ([0], [0]);
-        let client_first = tokio::select! {
-            biased;
-            _ = client.peek(&mut one) => true,
-            _ = server.peek(&mut other) => false,
-        };
-        let taken = if client_first {
-            match hello::read(&mut client).await {
-                Ok((Hello::Tls { server_name: Some(name), .. }, taken)) if self.own(&name) => {
-                    let socket = socket(&client);
-                    let ended = self.terminate(Prefixed::new(taken, client), socket, address, Some(server)).await;
-                    if let Err(Refusal(failure, error)) = ended {
-                        self.proxy.count(failure, &error, address);
-                    }
-                    return;
-                }
-                Ok((_, taken)) => taken,
-                Err(error) => {
-                    self.proxy.count(Failure::Broken, &error, address);
-                    refuse(client);
-                    return refuse(server);
-                }
+        let Some(mut lease) = self.policies.admit(plain, port) else {
+            if let Some(server) = server {
+                refuse(server);
             }
-        } else {
-            Vec::new()
+            return refuse(client);
         };
+        let server = match server {
+            Some(server) => server,
+            None => match self.application(address, "").await {
+                Some(server) => server,
+                None => return refuse(client),
+            },
+        };
+        lease.connected();
         let tap = self.proxy.tap(key("", port), socket(&client), port);
-        if let Err(error) = relay_tcp(client, taken, server, tap).await {
+        if let Err(error) = relay_tcp_until(client, taken, server, tap, lease).await {
             tracing::debug!(destination = %address, %error, "an inbound connection broke");
         }
     }
 
-    /// Ends mTLS and relays to the application: `server` when it is connected already, else where the header says.
-    async fn terminate(&self, client: Prefixed<TcpStream>, socket: Socket, address: SocketAddr, server: Option<TcpStream>) -> Result<(), Refusal> {
+    /// The application at `address`, or none and the failure of `peer`'s connection is counted.
+    async fn application(&self, address: SocketAddr, peer: &str) -> Option<TcpStream> {
+        match self.proxy.connect(address, CONNECT).await {
+            Ok(server) => Some(server),
+            Err(error) => {
+                self.proxy.flows.connect_failed(key(peer, address.port()));
+                self.proxy.count(Failure::Connect, &error, address);
+                None
+            }
+        }
+    }
+
+    /// As [`Self::terminate`], with the failure counted.
+    async fn terminated(&self, taken: Vec<u8>, client: TcpStream, address: SocketAddr, arrival: Arrival) {
+        let Some(socket) = socket(&client) else { return refuse(client) };
+        if let Err(Refusal(failure, error)) = self.terminate(Prefixed::new(taken, client), Some(socket), socket.1.ip(), address, arrival).await {
+            self.proxy.count(failure, &error, address);
+        }
+    }
+
+    /// Ends mTLS and relays to the application: where the connection was going, or where its header says.
+    async fn terminate(&self, client: Prefixed<TcpStream>, socket: Socket, from: IpAddr, address: SocketAddr, arrival: Arrival) -> Result<(), Refusal> {
         let handshake = |error| Refusal(Failure::Handshake, error);
         let config = self.tls.config().map_err(|error| handshake(io::Error::other(error)))?;
         let handshaking = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(client));
@@ -134,29 +174,35 @@ impl Inbound {
         // The handshake, or the one that it resumes, has verified the chain; a client without a certificate has no name.
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         let peer = leaf.map(workload::name).transpose().map_err(|error| handshake(io::Error::other(error)))?;
-        let peer = peer.as_ref().map_or("", workload::Name::as_str).to_owned();
         let with_header = session.alpn_protocol() == Some(transport::ALPN);
-        if !with_header {
-            let Some(server) = server else {
-                return Err(Refusal(Failure::Refused, io::Error::other("no transport header was offered")));
-            };
-            return self.forward(client, server, &peer, address.port(), socket).await;
-        }
-        let reading = tokio::time::timeout(HANDSHAKE, Header::read(&mut client));
-        let header = reading.await.map_err(|_| handshake(io::ErrorKind::TimedOut.into()))?;
-        let header = header.map_err(|error| handshake(io::Error::other(error)))?;
-        let port = self.port_of(&header)?;
-        let target = SocketAddr::new(address.ip(), port);
-        let server = match self.proxy.connect(target, CONNECT).await {
-            Ok(server) => server,
-            Err(error) => {
-                self.proxy.flows.connect_failed(key(&peer, port));
-                // The peer sees a broken connection instead of an orderly empty answer.
-                refuse_tls(client);
-                return Err(Refusal(Failure::Connect, error));
+        let (port, server) = match arrival {
+            Arrival::Direct if !with_header => return Err(Refusal(Failure::Refused, io::Error::other("no transport header was offered"))),
+            Arrival::Redirected(server) if !with_header => (address.port(), server),
+            Arrival::Direct | Arrival::Redirected(_) => {
+                let reading = tokio::time::timeout(HANDSHAKE, Header::read(&mut client));
+                let header = reading.await.map_err(|_| handshake(io::ErrorKind::TimedOut.into()))?;
+                (self.port_of(&header.map_err(|error| handshake(io::Error::other(error)))?)?, None)
             }
         };
-        self.forward(client, server, &peer, port, socket).await
+        let name = peer.as_ref().map_or("", workload::Name::as_str).to_owned();
+        let judged = Client { peer: peer.map_or(Peer::Anonymous, Peer::Named), address: from };
+        let Some(mut lease) = self.policies.admit(judged, port) else {
+            refuse_tls(client);
+            return Ok(());
+        };
+        let server = match server {
+            Some(server) => server,
+            None => match self.application(SocketAddr::new(address.ip(), port), &name).await {
+                Some(server) => server,
+                // The peer sees a broken connection instead of an orderly empty answer.
+                None => {
+                    refuse_tls(client);
+                    return Ok(());
+                }
+            },
+        };
+        lease.connected();
+        self.forward(client, server, &name, port, socket, lease).await
     }
 
     fn port_of(&self, header: &Header) -> Result<u16, Refusal> {
@@ -172,12 +218,23 @@ impl Inbound {
         port.filter(|port| !self.forbidden.contains(port)).ok_or_else(|| refused("the header names no port of the application"))
     }
 
-    async fn forward(&self, mut client: TlsStream<Prefixed<TcpStream>>, mut server: TcpStream, peer: &str, port: u16, socket: Socket) -> Result<(), Refusal> {
+    async fn forward(
+        &self,
+        mut client: TlsStream<Prefixed<TcpStream>>,
+        mut server: TcpStream,
+        peer: &str,
+        port: u16,
+        socket: Socket,
+        lease: Lease,
+    ) -> Result<(), Refusal> {
         let tap = self.proxy.tap(key(peer, port), socket, port);
-        if let Err(error) = relay(&mut client, &mut server, tap).await {
+        if let Err(error) = relay_until(&mut client, &mut server, tap, lease).await {
             refuse_tls(client);
             refuse(server);
-            return Err(Refusal(Failure::Broken, error));
+            // One that was cut is counted as that already.
+            if !Revoked::is(&error) {
+                return Err(Refusal(Failure::Broken, error));
+            }
         }
         Ok(())
     }
@@ -189,6 +246,16 @@ impl Inbound {
 
 fn key(peer: &str, port: u16) -> Key {
     Key::new(Direction::Inbound, peer, &format!(":{port}"))
+}
+
+/// Whether the client speaks first. Errors show when the bytes are read.
+async fn client_first(client: &TcpStream, server: &TcpStream) -> bool {
+    let (mut one, mut other) = ([0], [0]);
+    tokio::select! {
+        biased;
+        _ = client.peek(&mut one) => true,
+        _ = server.peek(&mut other) => false,
+    }
 }
 
 fn refuse_tls(client: TlsStream<Prefixed<TcpStream>>) {

@@ -116,11 +116,22 @@ impl Proxy {
 }
 
 /// A reset on one side becomes a reset on the other, so that neither mistakes it for an orderly end.
-pub(crate) async fn relay_tcp(mut client: TcpStream, prefix: Vec<u8>, mut server: TcpStream, tap: Tap) -> io::Result<relay::Copied> {
+pub(crate) async fn relay_tcp(client: TcpStream, prefix: Vec<u8>, server: TcpStream, tap: Tap) -> io::Result<relay::Copied> {
+    relay_tcp_until(client, prefix, server, tap, std::future::pending()).await
+}
+
+/// As [`relay_tcp`], and resets both sides as soon as `cut` gives an error.
+pub(crate) async fn relay_tcp_until(
+    mut client: TcpStream,
+    prefix: Vec<u8>,
+    mut server: TcpStream,
+    tap: Tap,
+    cut: impl Future<Output = io::Error>,
+) -> io::Result<relay::Copied> {
     let result = if prefix.is_empty() {
-        relay::relay(&mut client, &mut server, tap).await
+        relay::relay_until(&mut client, &mut server, tap, cut).await
     } else {
-        relay::relay(crate::prefixed::Prefixed::new(prefix, &mut client), &mut server, tap).await
+        relay::relay_until(crate::prefixed::Prefixed::new(prefix, &mut client), &mut server, tap, cut).await
     };
     if result.is_err() {
         refuse(client);

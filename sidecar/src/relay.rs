@@ -51,14 +51,24 @@ enum State {
 }
 
 /// Copies until both sides have ended, or one fails. The observer is told of the end either way.
-pub(crate) async fn relay(
+pub(crate) async fn relay(client: impl AsyncRead + AsyncWrite + Unpin, server: impl AsyncRead + AsyncWrite + Unpin, tap: Tap) -> io::Result<Copied> {
+    relay_until(client, server, tap, std::future::pending()).await
+}
+
+/// As [`relay`], and fails as soon as `cut` gives an error.
+pub(crate) async fn relay_until(
     mut client: impl AsyncRead + AsyncWrite + Unpin,
     mut server: impl AsyncRead + AsyncWrite + Unpin,
     mut tap: Tap,
+    cut: impl Future<Output = io::Error>,
 ) -> io::Result<Copied> {
+    let mut cut = std::pin::pin!(cut);
     let mut up = Direction::new(Side::Client);
     let mut down = Direction::new(Side::Server);
     let result = poll_fn(|cx| {
+        if let Poll::Ready(error) = cut.as_mut().poll(cx) {
+            return Poll::Ready(Err(error));
+        }
         let first = up.poll(cx, &mut client, &mut server, &mut tap)?;
         let second = down.poll(cx, &mut server, &mut client, &mut tap)?;
         ready!(first);

@@ -21,6 +21,7 @@ use crate::inbound::Inbound;
 use crate::metrics::Counters;
 use crate::observe::flows::Flows;
 use crate::origin::Origin;
+use crate::policy::{self, Policies};
 use crate::proxy::{Proxy, accept};
 use crate::telemetry::{Outbox, Outboxes, RING, Seat, observe, send};
 use crate::{kernel, outbound, transport};
@@ -63,7 +64,7 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let account = |account: &str| workload.own_name().sibling(&args.workload.control_namespace, account);
     let discovery = mtls::channel(&workload, &args.discovery_service, &account(&args.discovery_account)?)?;
     let context = serde_json::json!({ "ns": args.workload.workload_namespace, "pod": args.pod_name }).to_string();
-    let directory = Arc::new(Directory::new(discovery, context, Duration::from_millis(args.discovery_wait_ms), control));
+    let directory = Arc::new(Directory::new(discovery.clone(), context.clone(), Duration::from_millis(args.discovery_wait_ms), control.clone()));
     if let Some(state) = &args.workload.identity_state_dir {
         directory.restore_from(state, args.discovery_stale_limit());
         tasks.spawn_forever("kept destinations", directory::keep(directory.clone(), state.clone()));
@@ -78,9 +79,16 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let outbound_listener = TcpListener::bind(args.outbound_address).await.context("bind the outbound port")?;
     let (inbound_address, outbound_address) = (inbound_listener.local_addr()?, outbound_listener.local_addr()?);
     let (inbound_port, outbound_port) = (inbound_address.port(), outbound_address.port());
+    let policies = Policies::new(discovery, context, inbound_port, control);
+    if let Some(state) = &args.workload.identity_state_dir {
+        policies.restore_from(state);
+        tasks.spawn_forever("kept policies", policy::keep(policies.clone(), state.clone()));
+    }
+    tasks.spawn_forever("policies", policies.clone().follow());
     let inbound = Inbound {
         proxy: proxy.clone(),
-        origin: Origin::Kernel,
+        policies: policies.clone(),
+        origin: args.inbound_target.map_or(Origin::Kernel, Origin::Fixed),
         tls: Arc::new(ResumingServer::new(workload.clone(), ClientAuth::Optional, &[transport::ALPN])?),
         port: inbound_port,
         forbidden: [inbound_port, outbound_port, args.admin_address.port()],
@@ -103,10 +111,11 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     tasks.spawn_forever("windows", observe(flows, counters.clone(), outboxes, kernel::Roots::system(), args.window()));
 
     let readiness = Readiness::default();
-    let identity = readiness.guard("identity");
+    let (identity, policy) = (readiness.guard("identity"), readiness.guard("policy"));
     let mut registry = Registry::default();
     registry.register_collector(Box::new(counters.clone()));
     registry.register_collector(Box::new(directory));
+    registry.register_collector(Box::new(policies.clone()));
     let ready = readiness.clone();
     let probes = axum::Router::new().route("/live", axum::routing::get(async || "ok\n")).route(
         "/ready",
@@ -123,11 +132,16 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let patience = Duration::from_secs(args.start_wait_seconds);
     let unmeshed = counters.clone();
     tasks.spawn_forever("start", async move {
-        if !matches!(tokio::time::timeout(patience, workload.ready()).await, Ok(Ok(_))) {
+        let deadline = tokio::time::Instant::now() + patience;
+        if !matches!(tokio::time::timeout_at(deadline, workload.ready()).await, Ok(Ok(_))) {
             tracing::warn!("starting without a certificate; traffic passes in plain until there is one");
             unmeshed.started_unmeshed();
         }
         drop(identity);
+        if tokio::time::timeout_at(deadline, policies.known()).await.is_err() {
+            tracing::warn!("starting without knowing who may connect; everybody may until it is known");
+        }
+        drop(policy);
         // Done, and not to be taken for a task that failed.
         std::future::pending::<()>().await;
     });

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::inbound::Callers;
+
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -23,6 +25,10 @@ pub(crate) struct Pod {
     pub(crate) meshed: bool,
     /// Empty for a pod on the host's network, whose address is not its own.
     pub(crate) addresses: Vec<IpAddr>,
+    /// Addresses of the node that it runs on.
+    pub(crate) node: Vec<IpAddr>,
+    /// Whom its own annotation lets in; none without one.
+    pub(crate) callers: Option<Callers>,
 }
 
 /// A service's virtual addresses and ports.
@@ -63,6 +69,8 @@ pub(crate) struct Index {
     service_addresses: HashMap<IpAddr, Key>,
     slices: HashMap<Key, Slice>,
     slices_of: HashMap<Key, BTreeSet<Key>>,
+    /// Of namespaces that say so, whom they let in. Their keys have no namespace.
+    callers: HashMap<Key, Callers>,
 }
 
 // === impl Index ===
@@ -119,6 +127,40 @@ impl Index {
         true
     }
 
+    /// Replaces whom a namespace lets in; `None` lets in everybody. Says whether anything changed.
+    pub(crate) fn namespace(&mut self, key: &Key, callers: Option<Callers>) -> bool {
+        if self.callers.get(key) == callers.as_ref() {
+            return false;
+        }
+        match callers {
+            Some(callers) => self.callers.insert(key.clone(), callers),
+            None => self.callers.remove(key),
+        };
+        true
+    }
+
+    /// A pod by its name.
+    pub(crate) fn find(&self, key: &Key) -> Option<&Pod> {
+        self.pods.get(key).map(|pod| &**pod)
+    }
+
+    /// Whom a pod lets in; none is everybody. Who is let in by both its own annotation and its namespace's, where both speak.
+    pub(crate) fn callers(&self, pod: &Pod) -> Option<Callers> {
+        let namespace = self.callers.get(&Key { namespace: String::new(), name: pod.key.namespace.clone() });
+        match (namespace, &pod.callers) {
+            (Some(namespace), Some(own)) => Some(namespace.and(own)),
+            (Some(callers), None) | (None, Some(callers)) => Some(callers.clone()),
+            (None, None) => None,
+        }
+    }
+
+    /// How many namespaces and pods have an annotation with entries that make no sense.
+    pub(crate) fn malformed(&self) -> [usize; 2] {
+        let namespaces = self.callers.values().filter(|callers| callers.malformed());
+        let pods = self.pods.values().filter(|pod| pod.callers.as_ref().is_some_and(Callers::malformed));
+        [namespaces.count(), pods.count()]
+    }
+
     /// What an address is.
     pub(crate) fn target(&self, address: IpAddr) -> Target {
         if let Some(service) = self.service_addresses.get(&address) {
@@ -156,6 +198,10 @@ impl Index {
         self.pods.keys().cloned().collect()
     }
 
+    pub(crate) fn namespace_keys(&self) -> Vec<Key> {
+        self.callers.keys().cloned().collect()
+    }
+
     pub(crate) fn service_keys(&self) -> Vec<Key> {
         self.services.keys().cloned().collect()
     }
@@ -182,7 +228,8 @@ mod tests {
     }
 
     fn pod(name: &str, address: &str) -> Pod {
-        Pod { key: key(name), account: "cart".to_owned(), workload: None, meshed: true, addresses: vec![address.parse().unwrap()] }
+        let addresses = vec![address.parse().unwrap()];
+        Pod { key: key(name), account: "cart".to_owned(), workload: None, meshed: true, addresses, node: Vec::new(), callers: None }
     }
 
     fn index() -> Index {
@@ -215,6 +262,22 @@ mod tests {
         let index = index();
         assert_eq!(index.endpoints(&key("none"), 80), None);
         assert_eq!(index.endpoints(&key("cart"), 81), Some(Endpoints::new()));
+    }
+
+    #[test]
+    fn a_pod_and_its_namespace_must_both_let_a_caller_in() {
+        let mut index = Index::default();
+        let shop = Key { namespace: String::new(), name: "shop".to_owned() };
+        let mut cart = pod("cart-1", "10.0.0.1");
+        assert_eq!(index.callers(&cart), None);
+        assert!(index.namespace(&shop, Some(Callers::parse("shop/*, bank/teller"))));
+        assert!(!index.namespace(&shop, Some(Callers::parse("shop/*, bank/teller"))), "nothing changed");
+        assert_eq!(index.callers(&cart), Some(Callers::parse("shop/*,bank/teller")));
+        cart.callers = Some(Callers::parse("shop/web,bank/*"));
+        assert_eq!(index.callers(&cart), Some(Callers::parse("shop/web,bank/teller")));
+        assert!(index.namespace(&shop, None));
+        assert_eq!(index.callers(&cart), cart.callers);
+        assert_eq!(index.malformed(), [0, 0]);
     }
 
     #[test]

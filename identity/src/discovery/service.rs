@@ -2,23 +2,16 @@
 //! the index changes, and stays silent when that answer is the same. Callers are workloads with a
 //! certificate; which one asks makes no difference.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
-use std::time::Duration;
-
-use futures::{Stream, stream};
 use linkerd2_proxy_api::destination::destination_server::Destination;
 use linkerd2_proxy_api::destination::{DestinationProfile, GetDestination, Update};
 use tonic::{Request, Response, Status};
 
 use assent_runtime::mtls::PeerIdentity;
 
+use super::following::{Answers, follow};
 use super::index::Index;
 use super::watch::Live;
 use super::wire::{Sent, Wire};
-
-// A rollout changes the index hundreds of times a second; each stream looks at the outcome.
-const COALESCE: Duration = Duration::from_millis(50);
 
 /// The service behind `io.linkerd.proxy.destination.Destination`.
 #[derive(Debug)]
@@ -27,33 +20,11 @@ pub(crate) struct Discovery {
     wire: Wire,
 }
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 // === impl Discovery ===
 
 impl Discovery {
     pub(crate) fn new(live: Live, wire: Wire) -> Self {
         Self { live, wire }
-    }
-
-    /// A stream of what `next` makes of the index at first and after every change.
-    fn follow<T: Send + 'static>(&self, next: impl FnMut(&Index) -> Vec<T> + Send + 'static) -> Answers<T> {
-        let (live, version) = (self.live.clone(), self.live.version());
-        let state = (live, version, next, VecDeque::new(), true);
-        Box::pin(stream::unfold(state, async |(live, mut version, mut next, mut queue, mut first)| {
-            loop {
-                if let Some(answer) = queue.pop_front() {
-                    return Some((Ok(answer), (live, version, next, queue, first)));
-                }
-                if !std::mem::take(&mut first) {
-                    version.changed().await.ok()?;
-                    tokio::time::sleep(COALESCE).await;
-                }
-                // Seen before it is read: a change in between is looked at again.
-                version.mark_unchanged();
-                queue.extend(next(&live.read()));
-            }
-        }))
     }
 }
 
@@ -67,11 +38,11 @@ impl Destination for Discovery {
         let path = request.into_inner().path;
         let authority = self.wire.authority(&path).ok_or_else(|| Status::invalid_argument("not a service of this cluster"))?;
         let (wire, mut sent, mut first) = (self.wire.clone(), Sent::new(), true);
-        Ok(Response::new(self.follow(move |index| {
+        Ok(Response::new(follow(&self.live, move |index| {
             let endpoints = index.endpoints(&authority.service, authority.port);
             let (updates, now) = wire.updates(&authority, &sent, endpoints.as_ref(), std::mem::take(&mut first));
             sent = now;
-            updates
+            Ok(updates)
         })))
     }
 
@@ -86,13 +57,13 @@ impl Destination for Discovery {
                 return Err(Status::invalid_argument("neither an address nor a service of this cluster"));
             }
         };
-        Ok(Response::new(self.follow(move |index| {
+        Ok(Response::new(follow(&self.live, move |index| {
             let now = profile(index);
             if sent.as_ref() == Some(&now) {
-                return Vec::new();
+                return Ok(Vec::new());
             }
             sent = Some(now.clone());
-            vec![now]
+            Ok(vec![now])
         })))
     }
 }

@@ -1,4 +1,4 @@
-//! Keeping the index current: three watches, each object cut to the few fields that are answered
+//! Keeping the index current: a watch for each kind, each object cut to the few fields that are answered
 //! with as it arrives, so memory follows the number of pods and not the size of their manifests.
 
 use std::collections::{BTreeSet, HashSet};
@@ -9,13 +9,14 @@ use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ApiResource, Object};
-use kube::core::NotUsed;
+use kube::core::{NotUsed, PartialObjectMeta};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::inbound::{ANNOTATION, Callers};
 use super::index::{Index, Key, Pod, Service, Slice};
 use super::wire::ip;
 
@@ -45,6 +46,10 @@ struct PodSpec {
 struct PodStatus {
     #[serde(rename = "podIPs")]
     pod_ips: Vec<PodIp>,
+    #[serde(rename = "hostIP")]
+    host_ip: String,
+    #[serde(rename = "hostIPs")]
+    host_ips: Vec<PodIp>,
     container_statuses: Vec<ContainerStatus>,
     init_container_statuses: Vec<ContainerStatus>,
 }
@@ -84,7 +89,11 @@ type SlimService = Object<ServiceSpec, NotUsed>;
 
 impl Default for Live {
     fn default() -> Self {
-        Self { index: Arc::default(), version: watch::Sender::new(0), unsynced: watch::Sender::new(BTreeSet::from(["endpointslices", "pods", "services"])) }
+        Self {
+            index: Arc::default(),
+            version: watch::Sender::new(0),
+            unsynced: watch::Sender::new(BTreeSet::from(["endpointslices", "namespaces", "pods", "services"])),
+        }
     }
 }
 
@@ -99,7 +108,7 @@ impl Live {
         self.version.subscribe()
     }
 
-    /// Returns when all three kinds were listed once.
+    /// Returns when every kind was listed once.
     pub(crate) async fn synced(&self) {
         // The sender is ours, so waiting cannot fail.
         let _ = self.unsynced.subscribe().wait_for(BTreeSet::is_empty).await;
@@ -112,10 +121,13 @@ impl Live {
         let pods = kube::runtime::watcher(pods, all().fields(RUNNING)).default_backoff();
         let services = Api::<SlimService>::all_with(client.clone(), &ApiResource::erase::<core::Service>(&()));
         let services = kube::runtime::watcher(services, all()).default_backoff();
+        let namespaces = Api::<PartialObjectMeta<core::Namespace>>::all(client.clone());
+        let namespaces = kube::runtime::watcher(namespaces, all()).default_backoff();
         let slices = Api::<EndpointSlice>::all(client);
         let slices = kube::runtime::watcher(slices, all().labels(SERVICE_LABEL)).default_backoff();
         tokio::join!(
             self.apply("pods", pods, pod, Index::pod, Index::pod_keys),
+            self.apply("namespaces", namespaces, namespace, Index::namespace, Index::namespace_keys),
             self.apply("services", services, service, Index::service, Index::service_keys),
             self.apply("endpointslices", slices, slice, Index::slice, Index::slice_keys),
         );
@@ -184,15 +196,38 @@ fn pod(mut object: SlimPod) -> (Key, Option<Pod>) {
     let key = key(&object);
     let status = object.status.take().unwrap_or_default();
     let addresses = if object.spec.host_network { Vec::new() } else { status.pod_ips.iter().filter_map(|address| ip(&address.ip)).collect() };
+    let node = status.host_ips.iter().map(|address| address.ip.as_str()).chain([status.host_ip.as_str()]);
+    let node: BTreeSet<_> = node.filter_map(ip).collect();
     let statuses = status.init_container_statuses.iter().chain(&status.container_statuses);
     let pod = Pod {
         account: std::mem::take(&mut object.spec.service_account_name),
         workload: workload(&object),
         meshed: statuses.into_iter().any(|container| container.name == SIDECAR && container.ready),
         addresses,
+        node: node.into_iter().collect(),
+        callers: callers(&object),
         key: key.clone(),
     };
     (key, Some(pod))
+}
+
+fn namespace(object: PartialObjectMeta<core::Namespace>) -> (Key, Option<Callers>) {
+    (key(&object), callers(&object))
+}
+
+/// Whom the object's annotation lets in, if it has one.
+fn callers(object: &impl kube::Resource) -> Option<Callers> {
+    let callers = Callers::parse(object.annotations().get(ANNOTATION)?);
+    if callers.malformed() {
+        let key = key(object);
+        tracing::warn!(
+            k8s.namespace.name = key.namespace,
+            name = key.name,
+            annotation = ANNOTATION,
+            "an annotation has entries that are no NAMESPACE/SERVICEACCOUNT; they let in nobody"
+        );
+    }
+    Some(callers)
 }
 
 /// What owns the pod; a ReplicaSet that a Deployment made counts as the Deployment.

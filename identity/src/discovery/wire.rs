@@ -17,7 +17,7 @@ use super::index::{Endpoints, Index, Key, Pod, Target};
 const INBOUND_PORT: u32 = 4143;
 // Where the server speaks first or TLS starts in the clear, and waiting for the client's first
 // bytes would stall: linkerd's own list.
-const OPAQUE_PORTS: [u16; 8] = [25, 587, 3306, 4444, 5432, 6379, 9300, 11211];
+pub(super) const OPAQUE_PORTS: [u16; 8] = [25, 587, 3306, 4444, 5432, 6379, 9300, 11211];
 const WEIGHT: u32 = 10_000;
 /// Longest destination that is read, in bytes.
 const MAX_PATH: usize = 512;
@@ -44,6 +44,11 @@ pub(crate) type Sent = BTreeMap<SocketAddr, WeightedAddr>;
 impl Wire {
     pub(crate) fn new(own: Name, cluster_domain: String) -> Self {
         Self { own, cluster_domain }
+    }
+
+    /// The name of the process that answers.
+    pub(super) fn own(&self) -> &Name {
+        &self.own
     }
 
     /// Reads `svc.ns.svc.DOMAIN[:port]`; anything else is no service of this cluster.
@@ -207,6 +212,8 @@ mod tests {
             workload: Some(("deployment".to_owned(), "cart".to_owned())),
             meshed,
             addresses: Vec::new(),
+            node: Vec::new(),
+            callers: None,
         })
     }
 

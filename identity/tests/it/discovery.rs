@@ -9,19 +9,57 @@ use assent_runtime::admin::AdminArgs;
 use assent_runtime::mtls;
 use assent_runtime::shutdown::Tasks;
 use assent_runtime::workload::Workload;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use linkerd2_proxy_api::destination::destination_client::DestinationClient;
 use linkerd2_proxy_api::destination::update::Update as Change;
 use linkerd2_proxy_api::destination::{DestinationProfile, GetDestination, Update};
+use linkerd2_proxy_api::inbound::inbound_server_policies_client::InboundServerPoliciesClient;
+use linkerd2_proxy_api::inbound::{PortSpec, Server};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
 use super::fixture::{Fixture, PATIENCE, any, apply, kubeconfig, log};
+
+const NODE: &str = "192.0.2.7";
+const ANNOTATION: &str = "assent.dev/inbound-identities";
+
+/// A running discovery service.
+struct Serving {
+    address: String,
+    server: Workload,
+    token: CancellationToken,
+    running: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Serving {
+    async fn start(fixture: &Fixture) -> Self {
+        let token = CancellationToken::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let kube = kubeconfig(&fixture.cluster, &fixture.client, fixture.directory.path().to_owned(), "assent-discovery").await;
+        let own = fixture.workload("shop", "bank", "unused").await;
+        // Any identity serves here; its own account's pod needs no other test.
+        let server = certified(fixture, "bank").await;
+        let args =
+            Args { listen: any(), cluster_domain: "cluster.local".to_owned(), kube, workload: own, log: log(), admin: AdminArgs { admin_address: any() } };
+        let running = tokio::spawn(serve(args, listener, server.clone(), Tasks::new(token.clone())));
+        Self { address, server, token, running }
+    }
+
+    fn channel(&self, caller: &Workload) -> Channel {
+        mtls::channel(caller, &self.address, self.server.own_name()).unwrap()
+    }
+
+    async fn stop(self) {
+        self.token.cancel();
+        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap().unwrap();
+    }
+}
 
 async fn certified(fixture: &Fixture, account: &str) -> Workload {
     let pod = fixture.pod(&format!("{account}-self"), account).await;
@@ -53,7 +91,7 @@ fn added(update: Update) -> Vec<linkerd2_proxy_api::destination::WeightedAddr> {
 
 async fn report(fixture: &Fixture, name: &str, ip: &str, sidecar_ready: bool) {
     let status = json!({"status": {
-        "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
+        "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "hostIP": NODE, "hostIPs": [{"ip": NODE}],
         "initContainerStatuses": [{"name": "assent-sidecar", "ready": sidecar_ready, "restartCount": 0, "image": "", "imageID": ""}],
     }});
     let pods = Api::<Pod>::namespaced(fixture.client.clone(), "shop");
@@ -76,20 +114,11 @@ fn slice(ready: &[(&str, &str)]) -> serde_json::Value {
 async fn tells_pods_services_and_strangers_apart() {
     let fixture = Fixture::start("discovery").await;
     let caller = certified(&fixture, "cart").await;
-    let token = CancellationToken::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let kube = kubeconfig(&fixture.cluster, &fixture.client, fixture.directory.path().to_owned(), "assent-discovery").await;
-    let own = fixture.workload("shop", "bank", "unused").await;
-    // Any identity serves here; its own account's pod needs no other test.
-    let server = certified(&fixture, "bank").await;
-    let args = Args { listen: any(), cluster_domain: "cluster.local".to_owned(), kube, workload: own, log: log(), admin: AdminArgs { admin_address: any() } };
-    let running = tokio::spawn(serve(args, listener, server.clone(), Tasks::new(token.clone())));
-    let channel = mtls::channel(&caller, &address, server.own_name()).unwrap();
-    let mut client = DestinationClient::new(channel);
+    let discovery = Serving::start(&fixture).await;
+    let mut client = DestinationClient::new(discovery.channel(&caller));
 
     // Nobody without a certificate.
-    let anonymous = mtls::anonymous_channel(&caller, &address, server.own_name()).unwrap();
+    let anonymous = mtls::anonymous_channel(&caller, &discovery.address, discovery.server.own_name()).unwrap();
     DestinationClient::new(anonymous).get_profile(ask("10.1.0.1:80")).await.unwrap_err();
 
     // A stranger passes through; words are refused.
@@ -142,7 +171,82 @@ async fn tells_pods_services_and_strangers_apart() {
     assert!(matches!(next(&mut endpoints).await.update.unwrap(), Change::NoEndpoints(none) if none.exists));
 
     drop((endpoints, stream));
-    token.cancel();
-    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+    discovery.stop().await;
+    fixture.stop().await;
+}
+
+fn port(workload: &str, port: u32) -> PortSpec {
+    PortSpec { workload: workload.to_owned(), port }
+}
+
+/// Names of the authorizations, and the identities that the last of them names.
+fn described(server: &Server) -> (Vec<&str>, String) {
+    let names = server.authorizations.iter().map(|authz| authz.labels["name"].as_str()).collect();
+    (names, server.authorizations.last().map(|authz| format!("{:?}", authz.authentication)).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn tells_each_pod_and_nobody_else_who_may_connect_and_follows_the_annotations() {
+    let fixture = Fixture::start("policies").await;
+    let caller = certified(&fixture, "cart").await;
+    let discovery = Serving::start(&fixture).await;
+    let mut client = InboundServerPoliciesClient::new(discovery.channel(&caller));
+    let own = r#"{"ns":"shop","pod":"cart-self"}"#;
+
+    // The pod's address is not known yet: the stream waits for it, and then everybody may.
+    let mut stream = client.watch_port(port(own, 8080)).await.unwrap().into_inner();
+    assert_eq!(client.get_port(port(own, 8080)).await.unwrap_err().code(), Code::Unavailable);
+    report(&fixture, "cart-self", "127.0.0.1", true).await;
+    let first = next(&mut stream).await;
+    assert_eq!(described(&first).0, ["self", "probe", "all-unauthenticated"]);
+    assert_eq!(client.get_port(port(own, 8080)).await.unwrap().into_inner(), first);
+    let probes = first.authorizations[1].networks[0].net.unwrap();
+    assert_eq!((std::net::IpAddr::try_from(probes.ip.unwrap()).unwrap().to_string(), probes.prefix_len), (NODE.to_owned(), 32));
+
+    // Neither another pod's, nor that of a pod of the same account at another address, nor of another namespace.
+    fixture.pod("cart-2", "cart").await;
+    report(&fixture, "cart-2", "10.1.0.2", true).await;
+    for other in [r#"{"ns":"shop","pod":"bank-self"}"#, r#"{"ns":"assent-system","pod":"cart-self"}"#, r#"{"ns":"shop","pod":"cart-2"}"#] {
+        let refused = super::fixture::eventually("the pod", async || {
+            let status = client.get_port(port(other, 8080)).await.unwrap_err();
+            (status.code() != Code::Unavailable).then_some(status)
+        });
+        assert_eq!(refused.await.code(), Code::PermissionDenied, "{other}");
+        assert_eq!(client.watch_port(port(other, 8080)).await.unwrap_err().code(), Code::PermissionDenied, "{other}");
+    }
+    for (workload, number) in [("", 80), ("shop/cart-self", 80), (own, 0), (own, 65_536), (&"x".repeat(600), 80)] {
+        assert_eq!(client.get_port(port(workload, number)).await.unwrap_err().code(), Code::InvalidArgument, "{workload}:{number}");
+    }
+    let anonymous = mtls::anonymous_channel(&caller, &discovery.address, discovery.server.own_name()).unwrap();
+    InboundServerPoliciesClient::new(anonymous).get_port(port(own, 80)).await.unwrap_err();
+
+    // A namespace's annotation, then the pod's, then neither: each change is told.
+    let namespaces = Api::<Namespace>::all(fixture.client.clone());
+    let pods = Api::<Pod>::namespaced(fixture.client.clone(), "shop");
+    let annotated = |value: Option<&str>| Patch::Merge(json!({"metadata": {"annotations": {ANNOTATION: value}}}));
+    let params = PatchParams::default();
+    namespaces.patch("shop", &params, &annotated(Some("bank/*,shop/web"))).await.unwrap();
+    let server = next(&mut stream).await;
+    let (names, identities) = described(&server);
+    assert_eq!(names, ["self", "probe", "inbound-identities"]);
+    assert!(identities.contains("web.shop.serviceaccount.identity.assent-system.cluster.local"), "{identities}");
+    assert!(identities.contains(r#"parts: ["bank", "serviceaccount", "#), "{identities}");
+    pods.patch("cart-self", &params, &annotated(Some("bank/teller,*"))).await.unwrap();
+    let server = next(&mut stream).await;
+    let (_, identities) = described(&server);
+    assert!(identities.contains("teller.bank.") && !identities.contains("web.shop."), "{identities}");
+    namespaces.patch("shop", &params, &annotated(Some("nonsense"))).await.unwrap();
+    assert_eq!(described(&next(&mut stream).await).0, ["self", "probe"], "nobody but the pod and its node");
+    namespaces.patch("shop", &params, &annotated(None)).await.unwrap();
+    drop(next(&mut stream).await);
+    pods.patch("cart-self", &params, &annotated(None)).await.unwrap();
+    assert_eq!(next(&mut stream).await, first);
+
+    // A pod that is gone is told no more.
+    let now = kube::api::DeleteParams::default().grace_period(0);
+    pods.delete("cart-self", &now).await.unwrap();
+    let ended = tokio::time::timeout(PATIENCE, stream.message()).await.unwrap();
+    assert_eq!(ended.unwrap_err().code(), Code::NotFound);
+    discovery.stop().await;
     fixture.stop().await;
 }

@@ -68,7 +68,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: assent-discovery}
 rules:
-- {apiGroups: [""], resources: [pods, services], verbs: [list, watch]}
+- {apiGroups: [""], resources: [namespaces, pods, services], verbs: [list, watch]}
 - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1

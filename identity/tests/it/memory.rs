@@ -5,6 +5,11 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
 use super::fixture::{Fixture, SYSTEM, eventually, issue, kubeconfig};
 
 /// Resident memory of an idle process in a debug build, in KiB.
@@ -87,6 +92,15 @@ async fn both_processes_become_ready_and_stay_small() {
         ],
     );
     discovery.ready().await;
+    // An annotation that lets in nobody because it makes no sense is shown.
+    let shows = async |count| {
+        let line = format!("assent_discovery_malformed_annotations{{kind=\"namespace\"}} {count}\n");
+        eventually("the count of malformed annotations", async || discovery.get("/metrics").filter(|metrics| metrics.contains(&line))).await
+    };
+    drop(shows(0).await);
+    let nonsense = json!({"metadata": {"annotations": {"assent.dev/inbound-identities": "shop/cart, everybody"}}});
+    Api::<Namespace>::all(fixture.client.clone()).patch("shop", &PatchParams::default(), &Patch::Merge(&nonsense)).await.unwrap();
+    drop(shows(1).await);
     for (name, process) in [("identity", &identity), ("discovery", &discovery)] {
         let resident = process.resident_kib();
         assert!(resident < IDLE_KIB, "{name} holds {resident} KiB");

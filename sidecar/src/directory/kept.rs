@@ -1,21 +1,18 @@
 //! Keeps what is known on a memory-backed volume, so that a sidecar restarted while the control plane is away still knows
 //! whom to reach and as whom.
 //!
-//! Written a moment after it changed and once a minute, in one step, for this user only. What is too old, unreadable or
-//! somebody else's is reported and not used.
+//! Written a moment after it changed and once a minute. What is too old, unreadable or somebody else's is reported and not
+//! used.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use assent_runtime::telemetry;
-use nix::libc;
 
 use super::Directory;
 use super::snapshot::{self, MAX_BYTES, Saved};
+use crate::kept;
 
 const FILE: &str = "discovery";
 /// A burst of answers is one write.
@@ -29,9 +26,7 @@ const SKEW: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("read the kept destinations")]
-    Read(#[source] io::Error),
-    #[error("others may have changed the kept destinations")]
-    Owner,
+    File(#[source] kept::Error),
     #[error("understand the kept destinations")]
     Text(#[source] snapshot::Error),
 }
@@ -49,7 +44,7 @@ pub(crate) async fn keep(directory: Arc<Directory>, state: std::path::PathBuf) {
         if text == last {
             continue;
         }
-        match store(&state, text.as_bytes()) {
+        match kept::store(&state, FILE, text.as_bytes()) {
             Ok(()) => last = text,
             Err(error) => {
                 directory.counts.not_written();
@@ -95,41 +90,13 @@ fn aged(saved: Vec<(Saved, u64)>, now: SystemTime) -> impl Iterator<Item = (Save
     })
 }
 
-fn store(state: &Path, text: &[u8]) -> io::Result<()> {
-    let temporary = state.join(format!(".{FILE}.new"));
-    // Left over from a crash between write and rename.
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, state.join(FILE))
-}
-
 fn load(state: &Path) -> Result<Option<Vec<(Saved, u64)>>, Error> {
-    // Neither follows a link nor waits for the other end of a pipe.
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(state.join(FILE));
-    let file: File = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::Read(error)),
-    };
-    let metadata = file.metadata().map_err(Error::Read)?;
-    if !metadata.is_file() || metadata.uid() != nix::unistd::geteuid().as_raw() || metadata.mode() & 0o077 != 0 {
-        return Err(Error::Owner);
-    }
-    let mut text = Vec::new();
-    // One byte more than there may be, so that more is noticed.
-    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut text).map_err(Error::Read)?;
-    snapshot::parse(&text).map(Some).map_err(Error::Text)
+    let text = kept::load(state, FILE, MAX_BYTES).map_err(Error::File)?;
+    text.map(|text| snapshot::parse(&text)).transpose().map_err(Error::Text)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::super::snapshot::Kind;
     use super::*;
 
@@ -137,41 +104,10 @@ mod tests {
         Saved { address: "10.96.0.1:80".parse().unwrap(), kind: Kind::Pod, endpoints: vec![("10.0.0.1:80".parse().unwrap(), None)] }
     }
 
-    fn text() -> String {
-        snapshot::encode(&[(saved(), 1000)])
-    }
-
-    #[test]
-    fn is_written_for_this_user_only_and_replaces_what_was_there() {
-        let state = tempfile::tempdir().unwrap();
-        assert!(load(state.path()).unwrap().is_none());
-        std::fs::write(state.path().join(format!(".{FILE}.new")), "half").unwrap();
-        store(state.path(), b"old").unwrap();
-        store(state.path(), text().as_bytes()).unwrap();
-        assert_eq!(std::fs::metadata(state.path().join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(load(state.path()).unwrap().unwrap(), [(saved(), 1000)]);
-        assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn what_others_could_have_written_is_not_read() {
-        let state = tempfile::tempdir().unwrap();
-        let file = state.path().join(FILE);
-        store(state.path(), text().as_bytes()).unwrap();
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o620)).unwrap();
-        assert!(matches!(load(state.path()), Err(Error::Owner)));
-        std::fs::rename(&file, state.path().join("elsewhere")).unwrap();
-        std::os::unix::fs::symlink(state.path().join("elsewhere"), &file).unwrap();
-        assert!(matches!(load(state.path()), Err(Error::Read(_))));
-        std::fs::remove_file(&file).unwrap();
-        std::fs::create_dir(&file).unwrap();
-        assert!(matches!(load(state.path()), Err(Error::Owner)));
-    }
-
     #[test]
     fn more_than_there_may_be_is_not_read() {
         let state = tempfile::tempdir().unwrap();
-        store(state.path(), &vec![b'x'; MAX_BYTES * 2]).unwrap();
+        kept::store(state.path(), FILE, &vec![b'x'; MAX_BYTES * 2]).unwrap();
         assert!(matches!(load(state.path()), Err(Error::Text(snapshot::Error::Length))));
     }
 
@@ -180,7 +116,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let other = Saved { address: "10.96.0.2:80".parse().unwrap(), ..saved() };
-        store(state.path(), snapshot::encode(&[(saved(), now - 3700), (other.clone(), now - 3500)]).as_bytes()).unwrap();
+        kept::store(state.path(), FILE, snapshot::encode(&[(saved(), now - 3700), (other.clone(), now - 3500)]).as_bytes()).unwrap();
         // Port 9 of the discard prefix: the channel never connects.
         let channel = tonic::transport::Endpoint::from_static("http://[100::1]:9").connect_lazy();
         let directory = Directory::new(channel, String::new(), Duration::ZERO, tokio::runtime::Handle::current());

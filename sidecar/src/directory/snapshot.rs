@@ -19,6 +19,7 @@ use assent_runtime::workload::Name;
 
 use super::MAX_DESTINATIONS;
 use super::pool::{MAX_ENDPOINTS, Peer};
+use crate::kept::sum;
 
 /// Two of these and a key with its certificate fit a volume of a mebibyte.
 pub(super) const MAX_BYTES: usize = 256 * 1024;
@@ -139,11 +140,6 @@ fn peer<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<Option<Peer>> {
     let inbound_port = port.parse().ok().filter(|port| *port != 0)?;
     let identity = words.next()?.parse::<Name>().ok()?;
     Some(Some(Peer { identity, inbound_port }))
-}
-
-/// FNV-1a: finds accidents. Who may write the file may write the sum.
-fn sum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]

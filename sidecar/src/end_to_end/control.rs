@@ -1,5 +1,5 @@
 //! A control plane for tests: an identity service that signs for anybody, a discovery service that answers every address
-//! alike, and seats that keep what they are told. It can go away and come back.
+//! alike and tells every pod the same policy, and seats that keep what they are told. It can go away and come back.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -20,7 +20,13 @@ use linkerd2_proxy_api::destination::{
 };
 use linkerd2_proxy_api::identity::identity_server::{Identity, IdentityServer};
 use linkerd2_proxy_api::identity::{CertifyRequest, CertifyResponse};
+use linkerd2_proxy_api::inbound::authn::permit_mesh_tls::{Clients, PermitClientIdentities};
+use linkerd2_proxy_api::inbound::authn::{Permit, PermitMeshTls, PermitUnauthenticated};
+use linkerd2_proxy_api::inbound::inbound_server_policies_server::{InboundServerPolicies, InboundServerPoliciesServer};
+use linkerd2_proxy_api::inbound::{Authn, Authz, Identity as Named, Network, PortSpec, Server};
+use linkerd2_proxy_api::net::IpNetwork;
 use tokio::net::TcpListener;
+use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -39,6 +45,7 @@ struct State {
     gone: tokio::sync::Notify,
     profile: Mutex<DestinationProfile>,
     endpoints: Mutex<Vec<WeightedAddr>>,
+    policy: tokio::sync::watch::Sender<Server>,
     flows: Mutex<Vec<HttpFlow>>,
     databases: Mutex<Vec<DatabaseFlow>>,
     computes: Mutex<Vec<ComputeObservation>>,
@@ -57,6 +64,7 @@ impl Control {
             gone: Default::default(),
             profile: Default::default(),
             endpoints: Default::default(),
+            policy: tokio::sync::watch::Sender::new(server("all-unauthenticated", vec![authorization("all-unauthenticated", "0.0.0.0", 0, anybody())])),
             flows: Default::default(),
             databases: Default::default(),
             computes: Default::default(),
@@ -72,6 +80,7 @@ impl Control {
     /// discovery too.
     pub(crate) async fn serve(&self, host: &str) -> [SocketAddr; 4] {
         let others = tonic::service::Routes::new(DestinationServer::new(self.clone()))
+            .add_service(InboundServerPoliciesServer::new(self.clone()))
             .add_service(NetworkIntakeServer::new(self.clone()))
             .add_service(DatabaseIntakeServer::new(self.clone()))
             .add_service(ComputeIntakeServer::new(self.clone()));
@@ -104,6 +113,11 @@ impl Control {
         *self.0.endpoints.lock().unwrap() = weighted.collect();
         let fully_qualified_name = "web.shop.svc.cluster.local".to_owned();
         *self.0.profile.lock().unwrap() = DestinationProfile { fully_qualified_name, ..Default::default() };
+    }
+
+    /// The policy of every pod is this from now on.
+    pub(crate) fn policy(&self, server: Server) {
+        self.0.policy.send_replace(server);
     }
 
     /// The control plane breaks every stream and answers nothing.
@@ -166,12 +180,15 @@ impl Control {
 
     /// `first`, then silence until the control plane goes away.
     fn watch<T: Send + 'static>(&self, first: T) -> Answers<T> {
+        Box::pin(tokio_stream::once(Ok(first)).chain(futures::stream::once(self.gone())))
+    }
+
+    fn gone<T>(&self) -> impl Future<Output = Result<T, Status>> + Send + use<T> {
         let state = self.0.clone();
-        let gone = async move {
+        async move {
             state.gone.notified().await;
             Err(Status::unavailable("away"))
-        };
-        Box::pin(tokio_stream::once(Ok(first)).chain(futures::stream::once(gone)))
+        }
     }
 }
 
@@ -191,6 +208,22 @@ impl Destination for Control {
         self.here()?;
         let profile = self.0.profile.lock().unwrap().clone();
         Ok(Response::new(self.watch(profile)))
+    }
+}
+
+#[tonic::async_trait]
+impl InboundServerPolicies for Control {
+    type WatchPortStream = Answers<Server>;
+
+    async fn get_port(&self, _: Request<PortSpec>) -> Result<Response<Server>, Status> {
+        self.here()?;
+        Ok(Response::new(self.0.policy.borrow().clone()))
+    }
+
+    async fn watch_port(&self, _: Request<PortSpec>) -> Result<Response<Self::WatchPortStream>, Status> {
+        self.here()?;
+        let said = WatchStream::new(self.0.policy.subscribe()).map(Ok);
+        Ok(Response::new(Box::pin(futures::stream::select(said, futures::stream::once(self.gone())))))
     }
 }
 
@@ -247,6 +280,34 @@ impl Identity for Control {
             valid_until: Some((std::time::SystemTime::now() + life).into()),
         }))
     }
+}
+
+/// A policy as the controller describes it.
+fn server(name: &str, authorizations: Vec<Authz>) -> Server {
+    Server { authorizations, labels: labels(name), ..Default::default() }
+}
+
+/// Those from a network who are permitted.
+fn authorization(name: &str, network: &str, prefix_len: u32, permit: Permit) -> Authz {
+    let ip: std::net::IpAddr = network.parse().unwrap();
+    let networks = vec![Network { net: Some(IpNetwork { ip: Some(ip.into()), prefix_len }), except: Vec::new() }];
+    Authz { networks, authentication: Some(Authn { permit: Some(permit) }), labels: labels(name), metadata: None }
+}
+
+/// These accounts of `shop` may from everywhere, whoever it is from `node`.
+pub(crate) fn narrowed(node: &str, accounts: &[&str]) -> Server {
+    let identities = accounts.iter().map(|account| Named { name: CART.replacen("cart", account, 1) }).collect();
+    let clients = Clients::Identities(PermitClientIdentities { identities, suffixes: Vec::new() });
+    let named = Permit::MeshTls(PermitMeshTls { clients: Some(clients) });
+    server("narrowed", vec![authorization("probe", node, 32, anybody()), authorization("named", "0.0.0.0", 0, named)])
+}
+
+fn anybody() -> Permit {
+    Permit::Unauthenticated(PermitUnauthenticated {})
+}
+
+fn labels(name: &str) -> std::collections::HashMap<String, String> {
+    [("group", ""), ("kind", "default"), ("name", name)].map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
 fn weighted(address: SocketAddr, peer: Option<(u16, &str)>) -> WeightedAddr {

@@ -54,7 +54,8 @@ impl World {
         self.launch(account, Some(target), &["network"], &[format!("--identity-state-dir={}", state.display())]).await
     }
 
-    async fn launch(&self, account: &str, target: Option<SocketAddr>, seats: &[&str], more: &[String]) -> Sidecar {
+    /// With `more` flags, which replace the usual ones.
+    pub(super) async fn launch(&self, account: &str, target: Option<SocketAddr>, seats: &[&str], more: &[String]) -> Sidecar {
         let [_, network, database, compute] = self.addresses;
         let mut flags = vec![
             "sidecar",
@@ -76,6 +77,8 @@ impl World {
         flags.extend(seats.iter().map(String::as_str));
         let target = target.map(|target| format!("--outbound-target={target}"));
         flags.extend(target.as_deref());
+        let name = |flag: &str| flag.split('=').next().map(str::to_owned);
+        flags.retain(|flag| !more.iter().any(|more| name(more) == name(flag)));
         flags.extend(more.iter().map(String::as_str));
         let args = Command::try_parse_from(flags).unwrap().args;
         let stop = CancellationToken::new();

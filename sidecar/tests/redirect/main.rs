@@ -70,16 +70,37 @@ async fn redirected_traffic_is_meshed_and_survives_a_restart_in_a_partition() {
     control.back();
     // Told only now, with what was observed while the seat was away.
     control.flow(|flow| flow.peer.starts_with("web.shop.") && flow.requests == 1 && flow.success == 1).await;
+
+    // Only another account may connect, and the node, which the pod knows by another address than its controller does.
+    control.policy(control::narrowed("192.0.2.7", &["bank"]));
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while refused(&web, app).is_none() {
+        assert!(std::time::Instant::now() < until, "it was never refused");
+    }
+    let seen_before = lines(&seen).len();
+    assert_eq!(refused(&web, app), Some(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(lines(&seen).len(), seen_before, "the application heard of it");
+    assert!(exchange(std::net::TcpStream::connect_timeout(&probe, Duration::from_secs(5)).unwrap()).ends_with("hello"));
+    let metrics = cart.admin("/metrics");
+    assert!(metrics.contains("authz_name=\"probe\",tls=\"no_identity\""), "{metrics}");
 }
 
 fn request(from: &Pod, to: SocketAddr) -> String {
     exchange(from.connect(to))
 }
 
-fn exchange(mut stream: std::net::TcpStream) -> String {
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+fn exchange(stream: std::net::TcpStream) -> String {
+    try_exchange(stream).unwrap()
+}
+
+fn refused(from: &Pod, to: SocketAddr) -> Option<std::io::ErrorKind> {
+    from.try_connect(to).and_then(try_exchange).err().map(|error| error.kind())
+}
+
+fn try_exchange(mut stream: std::net::TcpStream) -> std::io::Result<String> {
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
     let mut got = String::new();
-    stream.read_to_string(&mut got).unwrap();
-    got
+    stream.read_to_string(&mut got)?;
+    Ok(got)
 }

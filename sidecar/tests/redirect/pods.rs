@@ -60,6 +60,8 @@ impl Pod {
         for command in [&format!("addr add 10.98.{number}.1/24 dev {link}p"), &format!("link set {link}p up"), "link set lo up"] {
             run("ip", &format!("-n {namespace} {command}"));
         }
+        // As a node does it, whose probes come from the address of the gateway.
+        run("ip", &format!("-n {namespace} route add default via 10.98.{number}.254"));
         // The sidecar's user looks into it.
         std::fs::set_permissions(pod.directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
         pod
@@ -162,7 +164,12 @@ impl Pod {
 
     /// A connection opened inside the pod by another user than the sidecar's.
     pub(crate) fn connect(&self, to: SocketAddr) -> TcpStream {
-        self.inside(move || TcpStream::connect_timeout(&to, Duration::from_secs(10)).unwrap())
+        self.try_connect(to).unwrap()
+    }
+
+    /// As [`Self::connect`]; a reset may arrive before the client even knows that it is connected.
+    pub(crate) fn try_connect(&self, to: SocketAddr) -> std::io::Result<TcpStream> {
+        self.inside(move || TcpStream::connect_timeout(&to, Duration::from_secs(10)))
     }
 
     /// An application in the pod that says hello and notes who asked.
