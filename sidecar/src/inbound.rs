@@ -52,6 +52,15 @@ enum Arrival {
     Redirected(Option<TcpStream>),
 }
 
+/// A connection whose mTLS has ended here, with the application connected behind it.
+struct Accepted {
+    client: Box<TlsStream<Prefixed<TcpStream>>>,
+    server: TcpStream,
+    peer: String,
+    port: u16,
+    lease: Lease,
+}
+
 /// Why a connection was not served.
 struct Refusal(Failure, io::Error);
 
@@ -155,16 +164,23 @@ impl Inbound {
         }
     }
 
-    /// As [`Self::terminate`], with the failure counted.
+    /// Ends mTLS and relays to the application.
     async fn terminated(&self, taken: Vec<u8>, client: TcpStream, address: SocketAddr, arrival: Arrival) {
         let Some(socket) = socket(&client) else { return refuse(client) };
-        if let Err(Refusal(failure, error)) = self.terminate(Prefixed::new(taken, client), Some(socket), socket.1.ip(), address, arrival).await {
+        // What a handshake needs goes with it instead of staying for the life of the connection.
+        let ended = match Box::pin(self.accept(Prefixed::new(taken, client), socket.1.ip(), address, arrival)).await {
+            Ok(Some(accepted)) => self.forward(accepted, Some(socket)).await,
+            Ok(None) => Ok(()),
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(Refusal(failure, error)) = ended {
             self.proxy.count(failure, &error, address);
         }
     }
 
-    /// Ends mTLS and relays to the application: where the connection was going, or where its header says.
-    async fn terminate(&self, client: Prefixed<TcpStream>, socket: Socket, from: IpAddr, address: SocketAddr, arrival: Arrival) -> Result<(), Refusal> {
+    /// Ends mTLS and connects the application: where the connection was going, or where its header says. Nothing if that was
+    /// refused and counted.
+    async fn accept(&self, client: Prefixed<TcpStream>, from: IpAddr, address: SocketAddr, arrival: Arrival) -> Result<Option<Accepted>, Refusal> {
         let handshake = |error| Refusal(Failure::Handshake, error);
         let config = self.tls.config().map_err(|error| handshake(io::Error::other(error)))?;
         let handshaking = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(client));
@@ -188,7 +204,7 @@ impl Inbound {
         let judged = Client { peer: peer.map_or(Peer::Anonymous, Peer::Named), address: from };
         let Some(mut lease) = self.policies.admit(judged, port) else {
             refuse_tls(client);
-            return Ok(());
+            return Ok(None);
         };
         let server = match server {
             Some(server) => server,
@@ -197,12 +213,12 @@ impl Inbound {
                 // The peer sees a broken connection instead of an orderly empty answer.
                 None => {
                     refuse_tls(client);
-                    return Ok(());
+                    return Ok(None);
                 }
             },
         };
         lease.connected();
-        self.forward(client, server, &name, port, socket, lease).await
+        Ok(Some(Accepted { client: Box::new(client), server, peer: name, port, lease }))
     }
 
     fn port_of(&self, header: &Header) -> Result<u16, Refusal> {
@@ -218,18 +234,11 @@ impl Inbound {
         port.filter(|port| !self.forbidden.contains(port)).ok_or_else(|| refused("the header names no port of the application"))
     }
 
-    async fn forward(
-        &self,
-        mut client: TlsStream<Prefixed<TcpStream>>,
-        mut server: TcpStream,
-        peer: &str,
-        port: u16,
-        socket: Socket,
-        lease: Lease,
-    ) -> Result<(), Refusal> {
-        let tap = self.proxy.tap(key(peer, port), socket, port);
+    async fn forward(&self, accepted: Accepted, socket: Socket) -> Result<(), Refusal> {
+        let Accepted { mut client, mut server, peer, port, lease } = accepted;
+        let tap = self.proxy.tap(key(&peer, port), socket, port);
         if let Err(error) = relay_until(&mut client, &mut server, tap, lease).await {
-            refuse_tls(client);
+            refuse_tls(*client);
             refuse(server);
             // One that was cut is counted as that already.
             if !Revoked::is(&error) {

@@ -58,7 +58,8 @@ pub(crate) async fn serve(proxy: Proxy, origin: Origin, own: u16, client: TcpStr
         return refuse(client);
     }
     let destination = address.to_string();
-    let (upstream, lease) = match proxy.upstream(address).await {
+    // What a handshake needs goes with it instead of staying for the life of the connection.
+    let (upstream, lease) = match Box::pin(proxy.upstream(address)).await {
         Ok(upstream) => upstream,
         Err((failure, error)) => {
             proxy.flows.connect_failed(Key::new(Direction::Outbound, "", &destination));

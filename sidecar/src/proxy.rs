@@ -58,7 +58,8 @@ where
         match accepted {
             Ok((stream, _)) => {
                 tune(&stream);
-                let serving = serve(stream);
+                // On the heap by itself: a task that awaits what it was given keeps room for it twice.
+                let serving = Box::pin(serve(stream));
                 connections.spawn(async move {
                     serving.await;
                     drop(slot);

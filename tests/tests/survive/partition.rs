@@ -36,8 +36,11 @@ pub(crate) async fn without_control_plane(place: &Place) {
     place.kubectl(&["-n", SYSTEM, "set", "env", "deployment/assent-identity", &format!("ASSENT_LEAF_SECONDS={}", LIFE.as_secs())]).await.unwrap();
     place.kubectl(&["-n", SYSTEM, "rollout", "status", "deployment/assent-identity", "--timeout=120s"]).await.unwrap();
     // New pods have fresh certificates.
-    place.kubectl(&["-n", SHOP, "rollout", "restart", "deployment", "statefulset"]).await.unwrap();
-    for workload in ["statefulset/postgres", "deployment/redis", "deployment/orders", "deployment/storefront", "deployment/load"] {
+    let workloads = ["statefulset/postgres", "deployment/redis", "deployment/orders", "deployment/storefront", "deployment/load"];
+    for workload in workloads {
+        place.kubectl(&["-n", SHOP, "rollout", "restart", workload]).await.unwrap();
+    }
+    for workload in workloads {
         place.kubectl(&["-n", SHOP, "rollout", "status", workload, "--timeout=180s"]).await.unwrap();
     }
     assent_tests::shop::rate(place, crate::RATE).await.unwrap();
