@@ -1,6 +1,9 @@
 //! The admin port of a process: liveness, readiness and metrics over plain HTTP. Readiness is held
-//! by guards, one per thing that must be up first, so a forgotten one is visible by name. It shows
-//! no configuration, no secrets and takes no commands.
+//! by guards, one per thing that must be up first, so a forgotten one is visible by name. Whoever
+//! comes over the network sees no more than that: the log filter, and what a process shows of
+//! itself, are for the pod's own loopback. It shows no secrets.
+
+mod local;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -83,15 +86,22 @@ impl Admin {
             .route("/livez", get(async || "ok\n"))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
-            .with_state(Shared { readiness, registry: Arc::new(registry) });
+            .with_state(Shared { readiness, registry: Arc::new(registry) })
+            .merge(local::only(local::log_level()));
         Ok(Self { listener, router, address })
     }
 
-    /// Adds routes of the process itself, such as a read-only state dump.
+    /// Adds routes of the process itself, for everybody.
     #[must_use]
     pub fn merge(mut self, routes: Router) -> Self {
         self.router = self.router.merge(routes);
         self
+    }
+
+    /// Adds routes that only the pod itself reaches, over loopback: what a process shows of its state.
+    #[must_use]
+    pub fn merge_local(self, routes: Router) -> Self {
+        self.merge(local::only(routes))
     }
 
     /// The address it really listens on.
@@ -105,8 +115,9 @@ impl Admin {
     /// If the listener fails.
     pub async fn serve(self, token: CancellationToken) -> anyhow::Result<()> {
         tracing::info!(address = %self.address, "admin port is open");
+        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
         // Not a graceful shutdown: an idle scraper connection must not hold the process.
-        let server = std::future::IntoFuture::into_future(axum::serve(self.listener, self.router));
+        let server = std::future::IntoFuture::into_future(axum::serve(self.listener, service));
         token.run_until_cancelled(server).await.transpose()?;
         Ok(())
     }

@@ -1,16 +1,18 @@
 //! Log set-up: one subscriber per process, text for people and JSON for collectors, filtered by
-//! the usual directive syntax. It decides no levels for others and exports no traces.
+//! the usual directive syntax. The filter can be replaced while the process runs. It decides no
+//! levels for others and exports no traces.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// Flags of the log output.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, serde::Serialize)]
 pub struct LogArgs {
     /// Log filter, such as `info` or `info,assent_director=debug`. The client's own lines are off
     /// by default: whoever made the call logs its failure with the reason it mattered.
@@ -22,13 +24,24 @@ pub struct LogArgs {
 }
 
 /// How one log record is written to standard error.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// One human-readable line; coloured only on a terminal.
     Text,
     /// One JSON object per line.
     Json,
 }
+
+/// The filter of this process's log, which is as global as the log itself.
+pub struct Filter {
+    text: Mutex<String>,
+    replace: Replace,
+}
+
+type Replace = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
+static FILTER: OnceLock<Filter> = OnceLock::new();
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +55,9 @@ pub enum Error {
         #[source]
         source: ParseError,
     },
+    /// The filter cannot be replaced.
+    #[error("replace the log filter")]
+    Replace(#[source] reload::Error),
 }
 
 /// Installs the process-wide subscriber. A second call keeps the first subscriber, so several
@@ -50,16 +66,61 @@ pub enum Error {
 /// # Errors
 /// [`Error::Filter`] if the filter does not parse.
 pub fn init(args: &LogArgs) -> Result<(), Error> {
-    let filter = EnvFilter::builder().parse(&args.filter).map_err(|source| Error::Filter { filter: args.filter.clone(), source })?;
+    let filter = parse(&args.filter)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let installed = match args.format {
-        Format::Text => builder.finish().try_init(),
-        Format::Json => builder.json().flatten_event(true).finish().try_init(),
+    let (installed, replace): (_, Replace) = match args.format {
+        Format::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            (builder.finish().try_init(), Box::new(move |filter| handle.reload(filter)))
+        }
+        Format::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (builder.finish().try_init(), Box::new(move |filter| handle.reload(filter)))
+        }
     };
-    if installed.is_err() {
+    // Only the filter of the subscriber that is in use is worth keeping, and there is one at most.
+    if installed.is_err() || FILTER.set(Filter { text: Mutex::new(args.filter.clone()), replace }).is_err() {
         tracing::debug!("a log subscriber is already installed");
     }
     Ok(())
+}
+
+/// The filter of the subscriber that [`init`] installed.
+pub fn filter() -> Option<&'static Filter> {
+    FILTER.get()
+}
+
+// === impl Filter ===
+
+impl Filter {
+    /// The directives in force.
+    pub fn text(&self) -> String {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts other directives in their place until the process ends.
+    ///
+    /// # Errors
+    /// [`Error::Filter`] if they do not parse; then those in force stay.
+    pub fn replace(&self, text: &str) -> Result<(), Error> {
+        let filter = parse(text)?;
+        let mut current = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.replace)(filter).map_err(Error::Replace)?;
+        text.clone_into(&mut current);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Filter").field(&self.text()).finish()
+    }
+}
+
+fn parse(text: &str) -> Result<EnvFilter, Error> {
+    EnvFilter::builder().parse(text).map_err(|source| Error::Filter { filter: text.to_owned(), source })
 }
 
 /// An error and all its causes on one line, `outer: cause: root`. Log it once, where the decision

@@ -31,7 +31,7 @@ pub const IDENTITY_ACCOUNT: &str = "assent-identity";
 pub const TOKEN_AUDIENCE: &str = "identity.assent.dev";
 
 /// Who this process is and where it gets its certificate.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, serde::Serialize)]
 pub struct WorkloadArgs {
     /// Identity service, `host:port`.
     #[arg(long, env = "ASSENT_IDENTITY_SERVICE", default_value = "assent-identity.assent-system.svc.cluster.local:8080")]

@@ -7,13 +7,15 @@ use assent_runtime::telemetry::LogArgs;
 use assent_runtime::workload::WorkloadArgs;
 
 /// Flags of the sidecar.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, serde::Serialize)]
 pub struct Args {
     /// Logging.
     #[command(flatten)]
+    #[serde(flatten)]
     pub log: LogArgs,
     /// Identity.
     #[command(flatten)]
+    #[serde(flatten)]
     pub workload: WorkloadArgs,
     /// Where the application's own connections are redirected to.
     #[arg(long, env = "ASSENT_OUTBOUND_ADDRESS", default_value = "0.0.0.0:4140")]
@@ -21,7 +23,7 @@ pub struct Args {
     /// Where connections to the pod are redirected to, and where peers connect.
     #[arg(long, env = "ASSENT_INBOUND_ADDRESS", default_value = "0.0.0.0:4143")]
     pub inbound_address: SocketAddr,
-    /// Probes and metrics.
+    /// Probes, metrics and, over loopback, what the sidecar shows of itself.
     #[arg(long, env = "ASSENT_ADMIN_ADDRESS", default_value = "0.0.0.0:4191")]
     pub admin_address: SocketAddr,
     /// Send every outbound connection to this server instead of its original destination: an explicit proxy without redirect.
@@ -56,6 +58,15 @@ pub struct Args {
     /// Length of an observation window in milliseconds.
     #[arg(long, env = "ASSENT_WINDOW_MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(100..))]
     pub window_ms: u64,
+    /// Collector that metrics and spans are sent to by OTLP/gRPC, `http://host:port`; without it, none are.
+    #[arg(long, env = "ASSENT_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+    /// Milliseconds between two exports of metrics.
+    #[arg(long, env = "ASSENT_OTLP_INTERVAL_MS", default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(100..))]
+    pub otlp_interval_ms: u64,
+    /// Spans made in a second at most; of requests that are part of a sampled trace, and of no others.
+    #[arg(long, env = "ASSENT_OTLP_SPANS_PER_SECOND", default_value_t = 100)]
+    pub otlp_spans_per_second: u64,
     /// Threads for connections.
     #[arg(long, env = "ASSENT_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
     pub workers: u64,

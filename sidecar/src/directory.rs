@@ -5,6 +5,7 @@
 //! too: the last one stays until there is a newer one, and how old it is can be seen. The number of destinations is
 //! bounded. This module connects to nothing but discovery.
 
+mod described;
 mod kept;
 mod metrics;
 pub(crate) mod pool;

@@ -2,6 +2,8 @@
 //! application sees, what the peers prove, and what is reported. The redirect itself is tested with root elsewhere.
 
 mod control;
+mod life;
+mod otlp;
 mod partition;
 mod policy;
 mod world;

@@ -15,7 +15,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::failures::Cause;
 use crate::hello::{self, Hello};
+use crate::journey::{Journey, Leg};
 use crate::metrics::Failure;
 use crate::observe::flows::{Direction, Key};
 use crate::origin::Origin;
@@ -68,10 +70,12 @@ struct Refusal(Failure, io::Error);
 
 impl Inbound {
     /// Serves one accepted connection.
-    pub(crate) async fn serve(self, client: TcpStream) {
+    pub(crate) async fn serve(mut self, client: TcpStream) {
+        self.proxy.journey = Journey::begin(Direction::Inbound);
         let address = match self.origin.of(&client) {
             Ok(address) => address,
             Err(error) => {
+                self.proxy.counters.causes.count(Direction::Inbound, Cause::NO_DESTINATION);
                 tracing::warn!(%error, "the original destination of a connection is unknown");
                 return refuse(client);
             }
@@ -147,8 +151,10 @@ impl Inbound {
         };
         lease.connected();
         let tap = self.proxy.tap(key("", port), socket(&client), port);
-        if let Err(error) = relay_tcp_until(client, taken, server, tap, lease).await {
-            tracing::debug!(destination = %address, %error, "an inbound connection broke");
+        if let Err(error) = relay_tcp_until(client, taken, server, tap, lease).await
+            && !Revoked::is(&error)
+        {
+            self.proxy.count(Failure::Broken, &error, address);
         }
     }
 
@@ -181,6 +187,7 @@ impl Inbound {
     /// Ends mTLS and connects the application: where the connection was going, or where its header says. Nothing if that was
     /// refused and counted.
     async fn accept(&self, client: Prefixed<TcpStream>, from: IpAddr, address: SocketAddr, arrival: Arrival) -> Result<Option<Accepted>, Refusal> {
+        self.proxy.journey.enter(Leg::Handshake);
         let handshake = |error| Refusal(Failure::Handshake, error);
         let config = self.tls.config().map_err(|error| handshake(io::Error::other(error)))?;
         let handshaking = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(client));
@@ -201,6 +208,7 @@ impl Inbound {
             }
         };
         let name = peer.as_ref().map_or("", workload::Name::as_str).to_owned();
+        self.proxy.journey.with(&name);
         let judged = Client { peer: peer.map_or(Peer::Anonymous, Peer::Named), address: from };
         let Some(mut lease) = self.policies.admit(judged, port) else {
             refuse_tls(client);

@@ -11,13 +11,17 @@
 
 mod args;
 mod directory;
+mod dump;
+mod failures;
 mod hello;
 mod inbound;
+mod journey;
 mod kept;
 mod kernel;
 mod metrics;
 mod observe;
 mod origin;
+mod otlp;
 mod outbound;
 mod policy;
 mod prefixed;

@@ -4,6 +4,8 @@
 //! here as there. Latencies are those of whole exchanges, in Linkerd's buckets.
 
 mod database;
+pub(crate) mod identity;
+mod otlp;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +16,8 @@ use assent_runtime::metrics::collector::Collector;
 use assent_runtime::metrics::encoding::{DescriptorEncoder, MetricEncoder};
 use assent_runtime::metrics::metrics::MetricType;
 
-use crate::observe::flows::{Direction, Key, Requests, Window};
+use crate::failures::Failures;
+use crate::observe::flows::{Direction, Errno, Key, Requests, Window};
 use crate::observe::histogram::{MILLISECONDS, Milliseconds};
 
 /// Flows kept for scraping; further ones are counted together.
@@ -34,6 +37,7 @@ pub(crate) enum Failure {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     failures: [AtomicU64; 5],
+    pub(crate) causes: Failures,
     unresolved: AtomicU64,
     unmeshed_start: AtomicU64,
     lost_windows: [AtomicU64; 3],
@@ -45,12 +49,13 @@ pub(crate) struct Counters {
 struct Flow {
     requests: Requests,
     opened: u64,
+    closed: [u64; Errno::ALL.len()],
     sent: u64,
     received: u64,
 }
 
 type Value = fn(&Flow) -> u64;
-type Labels = Vec<(&'static str, String)>;
+pub(crate) type Labels = Vec<(&'static str, String)>;
 
 // === impl Failure ===
 
@@ -109,12 +114,17 @@ impl Counters {
             flow.sent += tcp.bytes_sent;
             flow.received += tcp.bytes_received;
         }
+        for (key, closed) in &window.closed {
+            let flow = place(&mut flows, key.clone());
+            flow.closed.iter_mut().zip(closed).for_each(|(mine, theirs)| *mine += theirs);
+        }
         let mut databases = self.databases();
         window.database.iter().for_each(|flow| databases.add(flow));
         for (key, requests) in &window.requests {
             let flow = place(&mut flows, key.clone());
             flow.requests.begun += requests.begun;
             flow.requests.latency.merge(&requests.latency);
+            flow.requests.duration.merge(&requests.duration);
             for (status, count) in &requests.statuses {
                 *flow.requests.statuses.entry(*status).or_default() += count;
             }
@@ -151,6 +161,13 @@ impl Collector for Counters {
         for (key, flow) in flows.iter().filter(|(_, flow)| flow.requests.begun > 0) {
             latency(&mut family.encode_family(&labels(key))?, &flow.requests.latency)?;
         }
+        let help = "Seconds from the first byte of a request to the last of its response";
+        let mut family = encoder.encode_descriptor("assent_request_duration_seconds", help, None, MetricType::Histogram)?;
+        for (key, flow) in flows.iter().filter(|(_, flow)| flow.requests.begun > 0) {
+            let (buckets, sum) = flow.requests.duration.seconds();
+            let ended = buckets.iter().map(|(_, count)| count).sum();
+            family.encode_family(&labels(key))?.encode_histogram::<[(&str, &str); 0]>(sum, ended, &buckets, None)?;
+        }
         let tcp: [(&str, &str, Value); 3] = [
             ("tcp_open", "Connections opened", |flow| flow.opened),
             ("tcp_read_bytes", "Bytes read from the peer that a connection belongs to", |flow| flow.received),
@@ -162,7 +179,22 @@ impl Collector for Counters {
                 count(&mut family, &labels(key), value(flow))?;
             }
         }
+        let mut family = encoder.encode_descriptor("tcp_open_connections", "Connections open at the end of the last window", None, MetricType::Gauge)?;
+        for (key, flow) in flows.iter() {
+            let open = flow.opened.saturating_sub(flow.closed.iter().sum());
+            family.encode_family(&labels(key))?.encode_gauge(&i64::try_from(open).unwrap_or(i64::MAX))?;
+        }
+        let help = "Connections closed, by the error that they closed with";
+        let mut family = encoder.encode_descriptor("tcp_close", help, None, MetricType::Counter)?;
+        for (key, flow) in flows.iter() {
+            for (errno, closed) in Errno::ALL.into_iter().zip(flow.closed).filter(|(_, closed)| *closed > 0) {
+                let mut labels = labels(key);
+                labels.push(("errno", errno.as_str().to_owned()));
+                count(&mut family, &labels, closed)?;
+            }
+        }
         drop(flows);
+        self.causes.encode(&mut encoder)?;
         self.databases().encode(&mut encoder)?;
         let mut family = encoder.encode_descriptor("assent_sidecar_failures", "Connections not served, or broken", None, MetricType::Counter)?;
         for (failure, counter) in Failure::ALL.iter().zip(&self.failures) {
@@ -190,7 +222,7 @@ fn place(flows: &mut BTreeMap<Key, Flow>, key: Key) -> &mut Flow {
     flows.entry(key).or_default()
 }
 
-fn count(family: &mut MetricEncoder<'_>, labels: &Labels, value: u64) -> fmt::Result {
+pub(crate) fn count(family: &mut MetricEncoder<'_>, labels: &Labels, value: u64) -> fmt::Result {
     family.encode_family(labels)?.encode_counter::<[(&str, &str); 0], u64, u64>(&value, None)
 }
 
@@ -202,15 +234,16 @@ fn latency(encoder: &mut MetricEncoder<'_>, latency: &Milliseconds) -> fmt::Resu
 
 /// Linkerd's labels: the peer of an inbound flow is the client, that of an outbound one the server.
 fn labels(key: &Key) -> Labels {
-    let (direction, peer, identity) = match key.direction {
-        Direction::Inbound => ("inbound", "src", "client_id"),
-        Direction::Outbound => ("outbound", "dst", "server_id"),
+    let (peer, identity) = match key.direction {
+        Direction::Inbound => ("src", "client_id"),
+        Direction::Outbound => ("dst", "server_id"),
     };
     let meshed = !key.peer.is_empty();
     let mut labels = vec![
-        ("direction", direction.to_owned()),
+        ("direction", key.direction.as_str().to_owned()),
         ("peer", peer.to_owned()),
         ("target_addr", key.destination.to_string()),
+        ("target_port", key.port().map_or_else(String::new, |port| port.to_string())),
         ("tls", if meshed { "true" } else { "no_identity" }.to_owned()),
     ];
     if meshed {
@@ -246,17 +279,71 @@ mod tests {
         registry.register_collector(Box::new(counters));
         let mut out = String::new();
         text::encode(&mut out, &registry).unwrap();
-        let labels = r#"direction="outbound",peer="dst",target_addr="10.0.0.1:80",tls="true",server_id="cart.shop""#;
+        let labels = r#"direction="outbound",peer="dst",target_addr="10.0.0.1:80",target_port="80",tls="true",server_id="cart.shop""#;
         for line in [
             format!("request_total{{{labels}}} 1"),
             format!("response_total{{{labels},status_code=\"503\",classification=\"failure\"}} 1"),
             format!("response_latency_ms_bucket{{le=\"5.0\",{labels}}} 0"),
             format!("response_latency_ms_bucket{{le=\"10.0\",{labels}}} 1"),
             format!("response_latency_ms_bucket{{le=\"+Inf\",{labels}}} 1"),
+            format!("assent_request_duration_seconds_bucket{{le=\"0.004096\",{labels}}} 0"),
+            format!("assent_request_duration_seconds_bucket{{le=\"0.008192\",{labels}}} 1"),
+            format!("assent_request_duration_seconds_sum{{{labels}}} 0.007"),
             format!("tcp_open_total{{{labels}}} 1"),
+            format!("tcp_open_connections{{{labels}}} 1"),
             "assent_sidecar_failures_total{reason=\"handshake\"} 1".to_owned(),
         ] {
             assert!(out.contains(&line), "`{line}` is not in\n{out}");
         }
+    }
+
+    fn scrape(counters: &Arc<Counters>) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(counters.clone()));
+        let mut out = String::new();
+        text::encode(&mut out, &registry).unwrap();
+        out
+    }
+
+    #[test]
+    fn connections_are_open_until_they_close_with_or_without_an_error() {
+        let (flows, counters) = (Flows::default(), Arc::new(Counters::default()));
+        let key = || Key::new(Direction::Inbound, "", ":80");
+        let (orderly, mut broken, open) = (flows.open(key(), None), flows.open(key(), None), flows.open(key(), None));
+        counters.add(&flows.drain(Instant::now(), &HashMap::new()));
+        let labels = r#"direction="inbound",peer="src",target_addr=":80",target_port="80",tls="no_identity""#;
+        assert!(scrape(&counters).contains(&format!("tcp_open_connections{{{labels}}} 3")));
+        broken.broke(&std::io::ErrorKind::ConnectionReset.into());
+        drop((orderly, broken));
+        counters.add(&flows.drain(Instant::now(), &HashMap::new()));
+        let out = scrape(&counters);
+        for line in ["tcp_open_connections{LABELS} 1", "tcp_close_total{LABELS,errno=\"\"} 1", "tcp_close_total{LABELS,errno=\"ECONNRESET\"} 1"] {
+            let line = line.replace("LABELS", labels);
+            assert!(out.contains(&line), "`{line}` is not in\n{out}");
+        }
+        drop(open);
+    }
+
+    #[test]
+    fn however_many_peers_there_are_the_series_are_bounded() {
+        let (flows, counters) = (Flows::default(), Arc::new(Counters::default()));
+        for round in 0..4 {
+            for peer in 0..MAX_FLOWS {
+                let peer = format!("peer-{round}-{peer}.shop");
+                let connection = flows.open(Key::new(Direction::Inbound, &peer, ":80"), None);
+                let (route, started) = (Route { method: "GET", segments: 1 }, Instant::now());
+                flows.http(&connection, Event::Begin { route, started });
+                flows.http(&connection, Event::End { route, started, status: 200, latency: Duration::ZERO, request_bytes: 0, response_bytes: 0 });
+            }
+            counters.add(&flows.drain(Instant::now(), &HashMap::new()));
+        }
+        let out = scrape(&counters);
+        for family in ["tcp_open_total{", "request_total{", "tcp_close_total{", "response_total{", "tcp_open_connections{"] {
+            let series = out.lines().filter(|line| line.starts_with(family)).count();
+            assert!((MAX_FLOWS..=MAX_FLOWS + 2).contains(&series), "{family}: {series}");
+        }
+        let other = r#"tcp_open_total{direction="inbound",peer="src",target_addr="other",target_port="",tls="no_identity"} "#;
+        let others: u64 = out.lines().find_map(|line| line.strip_prefix(other)).and_then(|count| count.parse().ok()).unwrap();
+        assert_eq!(others, 3 * MAX_FLOWS as u64, "what has no series of its own is still counted");
     }
 }

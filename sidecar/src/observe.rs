@@ -20,10 +20,13 @@ mod watched;
 use std::sync::Arc;
 use std::time::Instant;
 
+use assent_runtime::CancellationToken;
 use exchange::Exchanges;
 use flows::{Connection, Flows};
 use http1::Http1;
 use statement::Decoder;
+
+use crate::otlp::spans::Spans;
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub(crate) struct Tap {
     flows: Arc<Flows>,
     connection: Connection,
     protocol: Protocol,
+    stop: CancellationToken,
+    spans: Option<Arc<Spans>>,
 }
 
 #[derive(Debug)]
@@ -89,15 +94,41 @@ impl Tap {
             Some(system) => Protocol::Database(Exchanges::default(), (system.decoder)()),
             None => Protocol::Http(Http1::default()),
         };
-        Self { flows, connection, protocol }
+        Self { flows, connection, protocol, stop: CancellationToken::new(), spans: None }
+    }
+
+    /// The same, for a connection that should end soon after `stop` is cancelled.
+    pub(crate) fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// The same, with spans of traced requests.
+    pub(crate) fn traced(self, spans: Option<Arc<Spans>>) -> Self {
+        Self { spans, ..self }
+    }
+
+    /// Comes true when the connection should end.
+    pub(crate) fn stopping(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.stop.clone().cancelled_owned()
+    }
+
+    /// Nothing is asked or answered, and nothing is lost if the connection ends now. A database session is more than its
+    /// statements, and of what is not understood nobody knows.
+    pub(crate) fn idle(&self) -> bool {
+        matches!(&self.protocol, Protocol::Http(http) if http.idle())
+    }
+
+    /// The connection broke.
+    pub(crate) fn broke(&mut self, error: &std::io::Error) {
+        self.connection.broke(error);
     }
 
     /// Sees `bytes` that `from` sent and that were read at `at`.
     pub(crate) fn bytes(&mut self, from: Side, bytes: &[u8], at: Instant) {
         self.connection.count(from, bytes.len());
-        let (flows, connection) = (&self.flows, &self.connection);
+        let (flows, connection, spans) = (&self.flows, &self.connection, self.spans.as_deref());
         match &mut self.protocol {
-            Protocol::Http(http) => http.bytes(from, bytes, at, &mut |event| flows.http(connection, event)),
+            Protocol::Http(http) => http.bytes(from, bytes, at, &mut |event| tell(flows, connection, spans, event)),
             Protocol::Database(exchanges, decoder) => {
                 if let Some(event) = exchanges.bytes(from, at) {
                     flows.database(connection, event);
@@ -111,9 +142,9 @@ impl Tap {
 
     /// The connection is over at `at`.
     pub(crate) fn end(mut self, end: End, at: Instant) {
-        let (flows, connection) = (&self.flows, &self.connection);
+        let (flows, connection, spans) = (&self.flows, &self.connection, self.spans.as_deref());
         match &mut self.protocol {
-            Protocol::Http(http) => http.end(at, &mut |event| flows.http(connection, event)),
+            Protocol::Http(http) => http.end(at, &mut |event| tell(flows, connection, spans, event)),
             Protocol::Database(exchanges, decoder) => {
                 decoder.end(end, at, &mut |event| flows.session(connection, event));
                 if let Some(event) = exchanges.end() {
@@ -126,5 +157,12 @@ impl Tap {
             #[cfg(test)]
             Protocol::Watched(watched) => watched.end(end, at),
         }
+    }
+}
+
+fn tell(flows: &Flows, connection: &Connection, spans: Option<&Spans>, event: http1::Event) {
+    match (event, spans) {
+        (http1::Event::Traced(traced), Some(spans)) => spans.add(connection.key(), &traced),
+        (event, _) => flows.http(connection, event),
     }
 }

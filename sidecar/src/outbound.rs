@@ -17,6 +17,8 @@ use tokio_rustls::client::TlsStream;
 
 use crate::directory::pool::{Cause, Endpoint, Lease, Peer, Pool};
 use crate::directory::{Route, random};
+use crate::failures::Cause as Why;
+use crate::journey::{Journey, Leg};
 use crate::metrics::Failure;
 use crate::observe::flows::{Direction, Key};
 use crate::origin::Origin;
@@ -44,10 +46,12 @@ struct Failed {
 }
 
 /// Serves one connection that the application opened; `own` is this listener's port.
-pub(crate) async fn serve(proxy: Proxy, origin: Origin, own: u16, client: TcpStream) {
+pub(crate) async fn serve(mut proxy: Proxy, origin: Origin, own: u16, client: TcpStream) {
+    proxy.journey = Journey::begin(Direction::Outbound);
     let address = match origin.of(&client) {
         Ok(address) => address,
         Err(error) => {
+            proxy.counters.causes.count(Direction::Outbound, Why::NO_DESTINATION);
             tracing::warn!(%error, "the original destination of a connection is unknown");
             return refuse(client);
         }
@@ -86,7 +90,7 @@ pub(crate) async fn serve(proxy: Proxy, origin: Origin, own: u16, client: TcpStr
     };
     drop(lease);
     if let Err(error) = copied {
-        tracing::debug!(destination = %address, %error, "an outbound connection broke");
+        proxy.count(Failure::Broken, &error, address);
     }
 }
 
@@ -94,8 +98,10 @@ pub(crate) async fn serve(proxy: Proxy, origin: Origin, own: u16, client: TcpStr
 
 impl Proxy {
     async fn upstream(&self, address: SocketAddr) -> Result<(Upstream, Option<Lease>), (Failure, io::Error)> {
+        self.journey.enter(Leg::Discover);
         match self.directory.route(address).await {
             None => {
+                self.counters.causes.count(Direction::Outbound, Why::UNRESOLVED);
                 self.counters.unresolved();
                 self.plain(address).await
             }
@@ -157,7 +163,9 @@ impl Proxy {
             return Ok(Upstream::Plain(self.connect(endpoint.address, CONNECT).await.map_err(Failed::connect)?));
         };
         let inbound = SocketAddr::new(endpoint.address.ip(), peer.inbound_port);
+        self.journey.with(peer.identity.as_str());
         let stream = self.connect(inbound, CONNECT).await.map_err(Failed::connect)?;
+        self.journey.enter(Leg::Handshake);
         let secured = tokio::time::timeout(HANDSHAKE, self.secure(stream, peer, endpoint.address.port())).await;
         let stream = secured.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failed::handshake)?;
         Ok(Upstream::Meshed(Box::new(stream), peer.identity.clone()))

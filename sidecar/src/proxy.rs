@@ -17,15 +17,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use crate::failures::Reason;
+use crate::journey::{Journey, Leg};
 use crate::metrics::{Counters, Failure};
 use crate::observe::flows::Flows;
 use crate::observe::{Tap, flows};
+use crate::otlp::spans::Spans;
 use crate::{directory, relay};
 
 /// Silence after which a peer is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Shared by every connection of a sidecar.
+/// Shared by every connection of a sidecar, but for its own way.
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
     pub(crate) workload: Workload,
@@ -33,6 +36,10 @@ pub(crate) struct Proxy {
     pub(crate) flows: Arc<Flows>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) directory: Arc<directory::Directory>,
+    /// Cancelled when the sidecar is asked to stop.
+    pub(crate) stop: CancellationToken,
+    pub(crate) journey: Arc<Journey>,
+    pub(crate) spans: Option<Arc<Spans>>,
 }
 
 /// Local and remote address of a connection's network side.
@@ -101,18 +108,24 @@ pub(crate) fn refuse(stream: TcpStream) {
 impl Proxy {
     /// Dials `address`.
     pub(crate) async fn connect(&self, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-        let stream = tokio::time::timeout(limit, TcpStream::connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let before = self.journey.enter(Leg::Connect);
+        let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
+        self.journey.enter(before);
+        let stream = connected.map_err(|_| io::ErrorKind::TimedOut)??;
         tune(&stream);
         Ok(stream)
     }
 
     pub(crate) fn tap(&self, key: flows::Key, socket: Socket, port: u16) -> Tap {
-        Tap::new(self.flows.clone(), self.flows.open(key, socket), port)
+        self.journey.enter(Leg::Relay);
+        Tap::new(self.flows.clone(), self.flows.open(key, socket), port).until(self.stop.clone()).traced(self.spans.clone())
     }
 
-    pub(crate) fn count(&self, failure: Failure, error: &dyn std::fmt::Display, address: SocketAddr) {
+    /// The connection to `address` was not served, or broke.
+    pub(crate) fn count(&self, failure: Failure, reason: &dyn Reason, address: SocketAddr) {
         self.counters.failed(failure);
-        tracing::debug!(reason = failure.as_str(), destination = %address, error = %error, "a connection was not served");
+        self.counters.causes.add(failure, reason, address, &self.journey);
+        tracing::debug!(reason = failure.as_str(), destination = %address, error = reason.text(), "a connection failed");
     }
 }
 

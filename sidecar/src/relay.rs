@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -50,6 +50,15 @@ enum State {
     Done,
 }
 
+/// The side that a relay broke on.
+#[derive(Debug, thiserror::Error)]
+#[error("the {} side broke", if *.side == Side::Client { "client's" } else { "server's" })]
+struct Broken {
+    side: Side,
+    #[source]
+    source: io::Error,
+}
+
 /// Copies until both sides have ended, or one fails. The observer is told of the end either way.
 pub(crate) async fn relay(client: impl AsyncRead + AsyncWrite + Unpin, server: impl AsyncRead + AsyncWrite + Unpin, tap: Tap) -> io::Result<Copied> {
     relay_until(client, server, tap, std::future::pending()).await
@@ -62,20 +71,32 @@ pub(crate) async fn relay_until(
     mut tap: Tap,
     cut: impl Future<Output = io::Error>,
 ) -> io::Result<Copied> {
-    let mut cut = std::pin::pin!(cut);
+    let mut cut = pin!(cut);
     let mut up = Direction::new(Side::Client);
     let mut down = Direction::new(Side::Server);
+    let mut stopping = pin!(tap.stopping());
+    let mut stopped = false;
     let result = poll_fn(|cx| {
         if let Poll::Ready(error) = cut.as_mut().poll(cx) {
             return Poll::Ready(Err(error));
         }
-        let first = up.poll(cx, &mut client, &mut server, &mut tap)?;
-        let second = down.poll(cx, &mut server, &mut client, &mut tap)?;
-        ready!(first);
-        ready!(second);
-        Poll::Ready(Ok(Copied { sent: up.total, received: down.total }))
+        loop {
+            let first = up.poll(cx, &mut client, &mut server, &mut tap)?;
+            let second = down.poll(cx, &mut server, &mut client, &mut tap)?;
+            if first.is_ready() && second.is_ready() {
+                return Poll::Ready(Ok(Copied { sent: up.total, received: down.total }));
+            }
+            stopped = stopped || stopping.as_mut().poll(cx).is_ready();
+            // Between two requests nobody loses anything: clients expect a kept connection to end then.
+            if !(stopped && tap.idle() && up.quiet() && down.quiet() && (up.close() | down.close())) {
+                return Poll::Pending;
+            }
+        }
     })
     .await;
+    if let Err(error) = &result {
+        tap.broke(error);
+    }
     tap.end(if result.is_ok() { End::Closed } else { End::Reset }, Instant::now());
     result
 }
@@ -87,6 +108,20 @@ impl Direction {
         Self { from, rest: Vec::new(), start: 0, unflushed: false, state: State::Open, total: 0 }
     }
 
+    /// Nothing is on its way.
+    fn quiet(&self) -> bool {
+        self.rest.is_empty() && !self.unflushed
+    }
+
+    /// As if its end had come; tells whether it had not.
+    fn close(&mut self) -> bool {
+        let open = self.state == State::Open;
+        if open {
+            self.state = State::Ending;
+        }
+        open
+    }
+
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -94,9 +129,10 @@ impl Direction {
         writer: &mut (impl AsyncWrite + Unpin),
         tap: &mut Tap,
     ) -> Poll<io::Result<()>> {
+        let to = if self.from == Side::Client { Side::Server } else { Side::Client };
         loop {
             if let Some(rest) = self.rest.get(self.start..).filter(|rest| !rest.is_empty()) {
-                self.start += ready!(write(cx, writer, rest))?;
+                self.start += ready!(write(cx, writer, rest)).map_err(broken(to))?;
                 continue;
             }
             if !self.rest.is_empty() {
@@ -109,19 +145,18 @@ impl Direction {
                     if let Err(error) = ready!(Pin::new(&mut *writer).poll_shutdown(cx))
                         && error.kind() != io::ErrorKind::NotConnected
                     {
-                        return Poll::Ready(Err(error));
+                        return Poll::Ready(Err(broken(to)(error)));
                     }
                     self.state = State::Done;
                 }
                 State::Open => match SCRATCH.with_borrow_mut(|scratch| self.pass(cx, scratch, reader, writer, tap)) {
                     Poll::Pending => {
                         if self.unflushed {
-                            ready!(Pin::new(&mut *writer).poll_flush(cx))?;
+                            ready!(Pin::new(&mut *writer).poll_flush(cx)).map_err(broken(to))?;
                             self.unflushed = false;
                         }
                         return Poll::Pending;
                     }
-                    // Also a TLS stream that was cut off: passing that on as an orderly end would hide it.
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Ready(Ok(0)) => self.state = State::Ending,
                     Poll::Ready(Ok(count)) => self.total += count as u64,
@@ -141,7 +176,8 @@ impl Direction {
     ) -> Poll<io::Result<usize>> {
         let size = if self.total < FIRST_CHUNKS.1 { FIRST_CHUNKS.0 } else { CHUNK };
         let mut buffer = ReadBuf::new(scratch.get_mut(..size).unwrap_or_default());
-        ready!(Pin::new(reader).poll_read(cx, &mut buffer))?;
+        // Also a TLS stream that was cut off: passing that on as an orderly end would hide it.
+        ready!(Pin::new(reader).poll_read(cx, &mut buffer)).map_err(broken(self.from))?;
         let bytes = buffer.filled();
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
@@ -151,7 +187,7 @@ impl Direction {
         let written = write(cx, writer, bytes);
         tap.bytes(self.from, bytes, read_at);
         let taken = match written {
-            Poll::Ready(taken) => taken?,
+            Poll::Ready(taken) => taken.map_err(broken(if self.from == Side::Client { Side::Server } else { Side::Client }))?,
             Poll::Pending => 0,
         };
         self.rest.extend_from_slice(bytes.get(taken..).unwrap_or_default());
@@ -164,6 +200,16 @@ fn write(cx: &mut Context<'_>, writer: &mut (impl AsyncWrite + Unpin), bytes: &[
         0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
         count => Poll::Ready(Ok(count)),
     }
+}
+
+/// An error on that side.
+pub(crate) fn broken(side: Side) -> impl Fn(io::Error) -> io::Error {
+    move |source| io::Error::new(source.kind(), Broken { side, source })
+}
+
+/// The side that the `error` of a relay came from.
+pub(crate) fn side(error: &io::Error) -> Option<Side> {
+    error.get_ref()?.downcast_ref::<Broken>().map(|broken| broken.side)
 }
 
 #[cfg(test)]

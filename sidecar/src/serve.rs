@@ -17,10 +17,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::Args;
 use crate::directory::{self, Directory};
+use crate::dump::{self, Dump};
 use crate::inbound::Inbound;
+use crate::journey::Journey;
 use crate::metrics::Counters;
-use crate::observe::flows::Flows;
+use crate::metrics::identity::Identity;
+use crate::observe::flows::{Direction, Flows};
 use crate::origin::Origin;
+use crate::otlp::Exporter;
 use crate::policy::{self, Policies};
 use crate::proxy::{Proxy, accept};
 use crate::telemetry::{Outbox, Outboxes, RING, Seat, observe, send};
@@ -71,7 +75,17 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     }
 
     let clients = Arc::new(ResumingClients::new(workload.clone(), &[transport::ALPN]));
-    let proxy = Proxy { workload: workload.clone(), clients, flows: flows.clone(), counters: counters.clone(), directory: directory.clone() };
+    let exporter = Exporter::new(&args, counters.clone())?;
+    let proxy = Proxy {
+        workload: workload.clone(),
+        clients,
+        flows: flows.clone(),
+        counters: counters.clone(),
+        directory: directory.clone(),
+        stop: stop.clone(),
+        journey: Journey::begin(Direction::Outbound),
+        spans: exporter.as_ref().map(|exporter| exporter.spans.clone()),
+    };
     let data = Data::new(usize::try_from(args.workers).unwrap_or(1)).context("start worker threads")?;
     let connections = TaskTracker::new();
 
@@ -114,8 +128,17 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let (identity, policy) = (readiness.guard("identity"), readiness.guard("policy"));
     let mut registry = Registry::default();
     registry.register_collector(Box::new(counters.clone()));
-    registry.register_collector(Box::new(directory));
     registry.register_collector(Box::new(policies.clone()));
+    registry.register_collector(Box::new(directory.clone()));
+    let certificates = Arc::new(Identity::new(workload.clone()));
+    registry.register_collector(Box::new(certificates.clone()));
+    tasks.spawn_forever("certificates", async move { certificates.follow().await });
+    if let Some(exporter) = exporter {
+        registry.register_collector(Box::new(exporter.clone()));
+        let spans = exporter.clone();
+        tasks.spawn_forever("otlp metrics", async move { exporter.send_metrics().await });
+        tasks.spawn_forever("otlp spans", async move { spans.send_spans().await });
+    }
     let ready = readiness.clone();
     let probes = axum::Router::new().route("/live", axum::routing::get(async || "ok\n")).route(
         "/ready",
@@ -127,7 +150,8 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     );
     let admin = Admin::bind(&AdminArgs { admin_address: args.admin_address }, readiness, registry).await.context("bind the admin port")?;
     let admin_address = admin.address();
-    tasks.spawn("admin", admin.merge(probes).serve(stop.clone()));
+    let dumps = dump::routes(Dump { args: args.clone(), workload: workload.clone(), directory, counters: counters.clone() });
+    tasks.spawn("admin", admin.merge(probes).merge_local(dumps).serve(stop.clone()));
 
     let patience = Duration::from_secs(args.start_wait_seconds);
     let unmeshed = counters.clone();
@@ -151,6 +175,12 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
 // === impl Running ===
 
 impl Running {
+    /// Connections being served.
+    #[cfg(test)]
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Serves until asked to stop, then lets open connections finish for a while.
     pub(crate) async fn finish(self) -> anyhow::Result<()> {
         let ended = self.tasks.join().await;

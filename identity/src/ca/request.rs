@@ -49,7 +49,8 @@ pub fn examine(identity: &str, token: &[u8], request: &[u8]) -> Result<Examined,
     Ok(Examined { identity: identity.to_owned(), key: parsed.certification_request_info.subject_pki.raw.to_vec() })
 }
 
-fn check_names(identity: &str, request: &X509CertificationRequest<'_>) -> Result<(), Refusal> {
+/// That it names `identity` once, and nobody else.
+pub(super) fn check_names(identity: &str, request: &X509CertificationRequest<'_>) -> Result<(), Refusal> {
     for name in request.certification_request_info.subject.iter_common_name() {
         if !matches!(name.as_str(), Ok(name) if name.is_empty() || name == identity) {
             return denied("common name is not the requested identity");

@@ -70,7 +70,10 @@ async fn a_known_meshed_route_goes_over_mutual_tls_to_exactly_that_identity() {
         let state = learned(&world, app, server.running.inbound.port(), service).await;
         let client = world.sidecar_keeping("web", app, state.path()).await;
         assert!(get(client.running.outbound).await.ends_with("hello"));
-        let over = format!("tcp_open_total{{direction=\"outbound\",peer=\"dst\",target_addr=\"{app}\",tls=\"true\",server_id=\"{CART}\"}}");
+        let over = format!(
+            "tcp_open_total{{direction=\"outbound\",peer=\"dst\",target_addr=\"{app}\",target_port=\"{}\",tls=\"true\",server_id=\"{CART}\"}}",
+            app.port()
+        );
         comes_true(async || get(client.running.admin).await.contains(&format!("{over} 1"))).await;
         assert_eq!(metric(&client, "assent_discovery_restored_destinations").await, 1.0);
         assert!(metric(&client, "assent_discovery_stale_seconds").await > 0.0);

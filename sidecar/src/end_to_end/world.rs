@@ -145,8 +145,15 @@ where
 
 /// One request over a new connection; everything that came back.
 pub(super) async fn get(address: SocketAddr) -> String {
+    ask(address, "GET", "/metrics", "").await
+}
+
+/// As [`get`], with another method, path and body.
+pub(super) async fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let length = body.len();
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut got = String::new();
     stream.read_to_string(&mut got).await.unwrap();
     got

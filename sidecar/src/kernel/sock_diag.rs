@@ -48,7 +48,7 @@ pub(crate) fn dump() -> io::Result<HashMap<(SocketAddr, SocketAddr), Sample>> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Dump {
+pub(super) enum Dump {
     More,
     Done,
 }
@@ -71,7 +71,7 @@ fn request(family: u8) -> [u8; 72] {
 }
 
 /// Takes the messages of one datagram.
-fn parse(mut bytes: &[u8], samples: &mut HashMap<(SocketAddr, SocketAddr), Sample>) -> io::Result<Dump> {
+pub(super) fn parse(mut bytes: &[u8], samples: &mut HashMap<(SocketAddr, SocketAddr), Sample>) -> io::Result<Dump> {
     while bytes.len() >= HEADER {
         let length = u32_at(bytes, 0).unwrap_or(0) as usize;
         let Some(message) = bytes.get(HEADER..length) else {

@@ -50,6 +50,16 @@ struct Sessions {
     idle_us: u64,
 }
 
+// === impl Durations ===
+
+impl Durations {
+    /// Bucket i ends below 2^(i+1) microseconds; the last has no end.
+    fn buckets(&self) -> Vec<(f64, u64)> {
+        let bounds = (1..BUCKETS).map(|power| 2f64.powi(power as i32) / 1e6).chain([f64::INFINITY]);
+        bounds.zip(self.buckets).collect()
+    }
+}
+
 // === impl Databases ===
 
 impl Databases {
@@ -85,13 +95,25 @@ impl Databases {
         sessions.idle_us = sessions.idle_us.saturating_add(flow.idle_in_transaction_us);
     }
 
+    /// Durations of each operation, by the names of its labels in OpenTelemetry, in buckets of seconds with their sum.
+    #[expect(clippy::type_complexity, reason = "a row of a table that one caller reads")]
+    pub(super) fn durations(&self) -> Vec<(Key, [(&'static str, String); 3], Vec<(f64, u64)>, f64)> {
+        let row = |(operation, durations): (&Operation, &Durations)| {
+            let names = [
+                ("db.system.name", operation.system.clone()),
+                ("db.operation.name", operation.operation.clone()),
+                ("db.collection.name", operation.collection.clone()),
+            ];
+            (operation.key.clone(), names, durations.buckets(), durations.sum_us as f64 / 1e6)
+        };
+        self.operations.iter().map(row).collect()
+    }
+
     pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Seconds from the first byte of a statement to the last of its answer";
         let mut family = encoder.encode_descriptor("db_client_operation_duration_seconds", help, None, MetricType::Histogram)?;
         for (operation, durations) in &self.operations {
-            // Bucket i ends below 2^(i+1) microseconds; the last has no end.
-            let bounds = (1..BUCKETS).map(|power| 2f64.powi(power as i32) / 1e6).chain([f64::INFINITY]);
-            let buckets: Vec<(f64, u64)> = bounds.zip(durations.buckets).collect();
+            let buckets = durations.buckets();
             let ended = durations.buckets.iter().sum();
             let labels = operation_labels(operation);
             let mut series = family.encode_family(&labels)?;

@@ -4,6 +4,7 @@
 //! that memory and messages are bounded whatever the traffic. It holds sums, never samples, and decides nothing.
 
 mod drain;
+mod errno;
 mod sessions;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +20,7 @@ use super::{Side, exchange, statement};
 use sessions::Sessions;
 
 pub(crate) use drain::{Requests, Sample, Window};
+pub(crate) use errno::Errno;
 
 /// Flow keys of each kind per window; further ones share `other`.
 const MAX_KEYS: usize = 256;
@@ -49,12 +51,13 @@ pub(crate) struct Connection {
     counters: Arc<Counters>,
     sockets: Arc<Mutex<Sockets>>,
     socket: Option<(SocketAddr, SocketAddr)>,
+    errno: Errno,
 }
 
 #[derive(Debug, Default)]
 struct Counters {
     opened: AtomicU64,
-    closed: AtomicU64,
+    closed: [AtomicU64; Errno::ALL.len()],
     connect_failed: AtomicU64,
     /// Bytes towards the application's server, and from it.
     sent: AtomicU64,
@@ -110,6 +113,17 @@ pub(crate) struct Flows {
     sockets: Arc<Mutex<Sockets>>,
 }
 
+// === impl Direction ===
+
+impl Direction {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
 // === impl Key ===
 
 impl Key {
@@ -121,7 +135,7 @@ impl Key {
         Self::new(direction, "", OTHER)
     }
 
-    fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         self.destination.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
     }
 }
@@ -136,7 +150,7 @@ impl Flows {
         if let Some(socket) = socket {
             lock(&self.sockets).insert(socket, Socket { key: key.clone(), last: Sample::default() });
         }
-        Connection { key, counters, sockets: self.sockets.clone(), socket }
+        Connection { key, counters, sockets: self.sockets.clone(), socket, errno: Errno::None }
     }
 
     /// A connection of `key` could not be made.
@@ -148,6 +162,7 @@ impl Flows {
     pub(crate) fn http(&self, connection: &Connection, event: http1::Event) {
         use http1::Event;
         let (route, ends) = match event {
+            Event::Traced(_) => return,
             Event::Begin { route, .. } | Event::Informational { route } => (route, None),
             Event::End { route, started, .. } | Event::NoResponse { route, started } | Event::Forget { route, started } => (route, Some(started)),
         };
@@ -161,6 +176,7 @@ impl Flows {
                 flow.pending.add(started);
             }
             Event::Informational { .. } => flow.classes[0] += 1,
+            Event::Traced(_) => {}
             Event::End { started, status, latency, request_bytes, response_bytes, .. } => {
                 flow.pending.remove(started);
                 if let Some(class) = flow.classes.get_mut(usize::from(status / 100).saturating_sub(1)) {
@@ -222,6 +238,15 @@ impl Flows {
 // === impl Connection ===
 
 impl Connection {
+    /// It will have closed with this error.
+    pub(crate) fn broke(&mut self, error: &std::io::Error) {
+        self.errno = Errno::of(error.kind());
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
     pub(crate) fn count(&self, from: Side, bytes: usize) {
         let counter = match from {
             Side::Client => &self.counters.sent,
@@ -233,7 +258,9 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.counters.closed.fetch_add(1, Ordering::Relaxed);
+        if let Some(closed) = self.counters.closed.get(self.errno as usize) {
+            closed.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(socket) = self.socket {
             lock(&self.sockets).remove(&socket);
         }

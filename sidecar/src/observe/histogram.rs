@@ -38,6 +38,19 @@ impl Histogram {
         self.sum = self.sum.saturating_add(micros);
     }
 
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
+            *mine += theirs;
+        }
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+
+    /// Seconds below which each bucket ends, with its count; and the sum in seconds.
+    pub(crate) fn seconds(&self) -> (Vec<(f64, u64)>, f64) {
+        let bounds = (1..BUCKETS).map(|power| 2f64.powi(power as i32) / 1e6).chain([f64::INFINITY]);
+        (bounds.zip(self.buckets).collect(), self.sum as f64 / 1e6)
+    }
+
     /// The wire form, without trailing zeros; none when nothing was recorded.
     pub(crate) fn wire(&self) -> Option<proto::Histogram> {
         let used = self.buckets.iter().rposition(|count| *count > 0)? + 1;

@@ -5,6 +5,7 @@
 //! worse than none. It judges nothing and stores no names: a route is a method and a number of path segments.
 
 mod framing;
+mod traceparent;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::Side;
 use framing::{Body, Frame, Reader, RequestHead, ResponseHead};
+
+pub(crate) use traceparent::Context;
 
 /// Requests waiting for an answer on one connection; a client that pipelines more is no longer followed.
 const MAX_PENDING: usize = 64;
@@ -21,6 +24,17 @@ const MAX_PENDING: usize = 64;
 pub(crate) struct Route {
     pub(crate) method: &'static str,
     pub(crate) segments: u8,
+}
+
+/// A request that is part of a recorded trace, when it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traced {
+    pub(crate) context: Context,
+    pub(crate) route: Route,
+    pub(crate) started: Instant,
+    pub(crate) ended: Instant,
+    /// None without an answer.
+    pub(crate) status: Option<u16>,
 }
 
 /// What happened to one request.
@@ -41,6 +55,8 @@ pub(crate) enum Event {
         request_bytes: u64,
         response_bytes: u64,
     },
+    /// Told before the end of a request that is part of a trace.
+    Traced(Traced),
     /// The connection ended without an answer, or in the middle of it.
     NoResponse {
         route: Route,
@@ -63,12 +79,15 @@ pub(crate) struct Http1 {
     began: Option<Instant>,
     /// The request being read is the last of `pending`.
     reading: bool,
+    /// A request was answered.
+    answered: bool,
     opaque: bool,
 }
 
 #[derive(Debug)]
 struct Pending {
     route: Route,
+    context: Option<Context>,
     started: Instant,
     head: bool,
     upgrade: bool,
@@ -105,12 +124,18 @@ impl Http1 {
         }
     }
 
+    /// It is between two requests.
+    pub(crate) fn idle(&self) -> bool {
+        self.answered && !self.opaque && self.pending.is_empty() && self.began.is_none() && self.requests.at_start()
+    }
+
     /// The connection is over.
     pub(crate) fn end(&mut self, at: Instant, tell: &mut impl FnMut(Event)) {
         if !self.opaque && self.responses.until_close() {
             self.finish(at, tell);
         }
         for pending in self.pending.drain(..) {
+            pending.traced(at, None).into_iter().for_each(&mut *tell);
             tell(Event::NoResponse { route: pending.route, started: pending.started });
         }
         self.opaque = true;
@@ -131,6 +156,7 @@ impl Http1 {
                     let started = self.began.take().unwrap_or(at);
                     self.pending.push_back(Pending {
                         route: head.route,
+                        context: head.context,
                         started,
                         head: head.route.method == "HEAD",
                         upgrade: head.upgrade,
@@ -195,9 +221,11 @@ impl Http1 {
 
     fn finish(&mut self, at: Instant, tell: &mut impl FnMut(Event)) {
         let Some(done) = self.pending.pop_front() else { return };
+        self.answered = true;
         if self.pending.is_empty() {
             self.reading = false;
         }
+        done.traced(at, Some(done.status)).into_iter().for_each(&mut *tell);
         tell(Event::End {
             route: done.route,
             started: done.started,
@@ -213,6 +241,15 @@ impl Http1 {
             tell(Event::Forget { route: pending.route, started: pending.started });
         }
         *self = Self { opaque: true, ..Self::default() };
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    fn traced(&self, ended: Instant, status: Option<u16>) -> Option<Event> {
+        let context = self.context?;
+        Some(Event::Traced(Traced { context, route: self.route, started: self.started, ended, status }))
     }
 }
 

@@ -173,7 +173,8 @@ impl Redis {
         } else if reply.kind == Kind::Error && errors::refuses(reply.line.bytes()) {
             return self.refused(reply, tell);
         }
-        let Some(front) = self.pending.front_mut() else {
+        // What began before the question is no answer to it.
+        let Some(front) = self.pending.front_mut().filter(|front| front.asked <= reply.began) else {
             return if reply.kind == Kind::Error { self.refused(reply, tell) } else { Err(Odd) };
         };
         let answered = *front.answered.get_or_insert(reply.began);

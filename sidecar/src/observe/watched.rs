@@ -87,7 +87,7 @@ async fn connection(client: TcpStream, server: SocketAddr, decoder: Box<dyn Deco
     let told = Told::default();
     let flows = Arc::new(Flows::default());
     let connection = flows.open(Key::new(Direction::Inbound, "", ":0"), None);
-    let tap = Tap { flows, connection, protocol: Protocol::Watched(Watched { decoder, told: told.clone() }) };
+    let tap = Tap { flows, connection, protocol: Protocol::Watched(Watched { decoder, told: told.clone() }), stop: Default::default(), spans: None };
     let copied = relay(Sums { stream: client, sums: Arc::clone(&near) }, Sums { stream: server, sums: Arc::clone(&far) }, tap).await;
     if copied.is_ok() {
         let ([read, written], [answered, asked]) = (*near.lock().unwrap(), *far.lock().unwrap());

@@ -12,6 +12,7 @@ use assent_api::proto;
 use assent_api::proto::compute_intake_client::ComputeIntakeClient;
 use assent_api::proto::database_intake_client::DatabaseIntakeClient;
 use assent_api::proto::network_intake_client::NetworkIntakeClient;
+use assent_runtime::backoff::Backoff;
 use prost::Message;
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -103,7 +104,7 @@ impl<T: Clone + Message> Outbox<T> {
 
 /// Streams `outbox` to its seat over `channel`, reconnecting for ever.
 pub(crate) async fn send<T: Seat>(channel: Channel, outbox: Arc<Outbox<T>>) {
-    let mut retry = FIRST_RETRY;
+    let mut retry = Backoff::new(FIRST_RETRY, LAST_RETRY, 0.5);
     loop {
         let mut acknowledged = false;
         if let Err(status) = stream(&channel, &outbox, &mut acknowledged).await {
@@ -111,11 +112,9 @@ pub(crate) async fn send<T: Seat>(channel: Channel, outbox: Arc<Outbox<T>>) {
         }
         // It worked for a while.
         if acknowledged {
-            retry = FIRST_RETRY;
+            retry.reset();
         }
-        let jitter = crate::directory::random() as f64 / u64::MAX as f64;
-        tokio::time::sleep(retry.mul_f64(0.5 + 0.5 * jitter)).await;
-        retry = (retry * 2).min(LAST_RETRY);
+        retry.wait().await;
     }
 }
 

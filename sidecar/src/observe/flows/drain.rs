@@ -11,8 +11,8 @@ use std::time::Instant;
 use assent_api::proto;
 
 use super::super::database;
-use super::super::histogram::Milliseconds;
-use super::{Direction, Flows, Key, lock};
+use super::super::histogram::{Histogram, Milliseconds};
+use super::{Direction, Errno, Flows, Key, lock};
 
 /// What the kernel says of one socket; times in microseconds, counts since the socket was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) struct Window {
     pub(crate) database: Vec<proto::DatabaseFlow>,
     /// For the scraped counters, by flow.
     pub(crate) requests: BTreeMap<Key, Requests>,
+    /// Connections closed, by flow and by [`Errno`].
+    pub(crate) closed: BTreeMap<Key, [u64; Errno::ALL.len()]>,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +42,7 @@ pub(crate) struct Requests {
     pub(crate) begun: u64,
     pub(crate) statuses: BTreeMap<u16, u64>,
     pub(crate) latency: Milliseconds,
+    pub(crate) duration: Histogram,
 }
 
 // === impl Direction ===
@@ -70,6 +73,7 @@ impl Flows {
             let requests = window.requests.entry(key.clone()).or_default();
             requests.begun += flow.begun;
             requests.latency.merge(&flow.milliseconds);
+            requests.duration.merge(&flow.latency);
             for (status, count) in &flow.statuses {
                 *requests.statuses.entry(*status).or_default() += count;
             }
@@ -99,13 +103,15 @@ impl Flows {
         let mut seen_databases = std::mem::take(databases);
         tcp.retain(|key, counters| {
             let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+            let closed = counters.closed.each_ref().map(take);
+            window.closed.insert(key.clone(), closed);
             let (connections, sample) = kernel.remove(key).unwrap_or_default();
             let flow = proto::TcpFlow {
                 direction: wire(key.direction),
                 peer: key.peer.to_string(),
                 destination: key.destination.to_string(),
                 opened: take(&counters.opened),
-                closed: take(&counters.closed),
+                closed: closed.iter().sum(),
                 connect_failed: take(&counters.connect_failed),
                 bytes_sent: take(&counters.sent),
                 bytes_received: take(&counters.received),

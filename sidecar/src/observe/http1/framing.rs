@@ -4,6 +4,7 @@
 //! with responses is its caller's business.
 
 use super::Route;
+use super::traceparent::{self, Context};
 
 /// A head longer than this is not followed. Applications' own limits are 8 to 16 KiB.
 const MAX_HEAD: usize = 16 * 1024;
@@ -32,6 +33,7 @@ pub(super) enum Frame<H> {
 #[derive(Debug)]
 pub(super) struct RequestHead {
     pub(super) route: Route,
+    pub(super) context: Option<Context>,
     pub(super) upgrade: bool,
     pub(super) body: Body,
 }
@@ -214,7 +216,13 @@ impl Head for RequestHead {
         let body = body(request.headers)?.unwrap_or(Body::None);
         let upgrade = request.headers.iter().any(|header| header.name.eq_ignore_ascii_case("upgrade"));
         let route = Route { method: method(request.method.unwrap_or_default()), segments: segments(request.path.unwrap_or_default()) };
-        Ok(Some((Self { route, upgrade, body }, length)))
+        // Twice is as good as not at all.
+        let mut traceparents = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("traceparent"));
+        let context = match (traceparents.next(), traceparents.next()) {
+            (Some(header), None) => traceparent::sampled(header.value),
+            _ => None,
+        };
+        Ok(Some((Self { route, context, upgrade, body }, length)))
     }
 }
 

@@ -15,6 +15,7 @@ fn tell(turns: &[(Side, &[u8])], split: impl Fn(usize) -> usize, end: bool) -> V
         Event::End { route, status, request_bytes, response_bytes, .. } => {
             told.push(format!("{route} {status} {request_bytes}>{response_bytes}"));
         }
+        Event::Traced(Traced { context, status, .. }) => told.push(format!("span {:02x}{:02x} {status:?}", context.trace[0], context.span[0])),
         Event::NoResponse { route, .. } => told.push(format!("{route} none")),
         Event::Forget { route, .. } => told.push(format!("{route} forgotten")),
     };
@@ -46,6 +47,20 @@ use Side::{Client as C, Server as S};
 #[test]
 fn counts_one_exchange() {
     check(&[(C, b"GET /cart/7?x=/y HTTP/1.1\r\nHost: a\r\n\r\n"), (S, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")], &["GET/2 200 38>43"]);
+}
+
+#[test]
+fn a_sampled_request_is_told_with_its_trace() {
+    const PARENT: &str = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-f0f067aa0ba902b7-01\r\n";
+    let request = |headers: &str| format!("GET / HTTP/1.1\r\n{headers}\r\n").into_bytes();
+    let ok: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+    let upper = request(&PARENT.replace("traceparent", "TraceParent"));
+    check(&[(C, &upper), (S, ok), (C, &upper)], &["span 4bf0 Some(204)", "GET/0 204 88>27", "span 4bf0 None", "GET/0 none"]);
+    for headers in [PARENT.repeat(2), PARENT.replace("-01", "-00"), PARENT.replace("00-4b", "xx-4b")] {
+        let untraced = request(&headers);
+        let told = tell(&[(C, &untraced), (S, ok)], |_| usize::MAX, true);
+        assert_eq!(told.len(), 1, "{headers}: {told:?}");
+    }
 }
 
 #[test]

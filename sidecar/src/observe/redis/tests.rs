@@ -167,6 +167,28 @@ fn tells_refusals_from_errors_of_statements() {
 }
 
 #[test]
+fn what_began_before_a_question_is_no_answer_to_it() {
+    let start = Instant::now();
+    let cases: [(&[u8], &[u8], &[&str]); 2] =
+        [(b"+", b"OK\r\n", &["asked", "done", "asked", "forgotten", "opaque"]), (b"-", b"ERR late\r\n", &["asked", "done", "asked", "refused", "forgotten"])];
+    for (first, rest, expected) in cases {
+        let (mut redis, mut told) = (Redis::default(), Vec::new());
+        let mut each = |event: Event| match event {
+            Event::Asked(_) => told.push("asked"),
+            Event::Done(_) => told.push("done"),
+            Event::Forgotten(_) => told.push("forgotten"),
+            Event::Refused(..) => told.push("refused"),
+            Event::Opaque => told.push("opaque"),
+            _ => {}
+        };
+        for (place, (side, bytes)) in [(C, b"PING\r\n".as_slice()), (S, b"+PONG\r\n"), (S, first), (C, b"PING\r\n"), (S, rest)].into_iter().enumerate() {
+            redis.bytes(side, bytes, start + Duration::from_millis(place as u64), &mut each);
+        }
+        assert_eq!(told, expected, "{}", first.escape_ascii());
+    }
+}
+
+#[test]
 fn gives_up_on_what_leaves_questions_open() {
     check(&[(C, b"\x16\x03\x01\x02\x00\x01"), (S, b"\x16\x03\x03")], &["encrypted"]);
     for last in ["PSYNC ? -1", "SYNC", "CLIENT REPLY OFF", "client reply skip"] {
