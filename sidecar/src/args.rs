@@ -26,6 +26,15 @@ pub struct Args {
     /// Probes, metrics and, over loopback, what the sidecar shows of itself.
     #[arg(long, env = "ASSENT_ADMIN_ADDRESS", default_value = "0.0.0.0:4191")]
     pub admin_address: SocketAddr,
+    /// User id whose connections the redirect leaves alone; without it, that of this process.
+    #[arg(long, env = "ASSENT_SIDECAR_UID")]
+    pub sidecar_uid: Option<u32>,
+    /// Ports of the pod that the redirect leaves alone, so that what goes there is not taken for a bypass.
+    #[arg(long, env = "ASSENT_SKIP_INBOUND_PORTS", value_delimiter = ',')]
+    pub skip_inbound_ports: Vec<u16>,
+    /// Ports elsewhere that the redirect leaves alone.
+    #[arg(long, env = "ASSENT_SKIP_OUTBOUND_PORTS", value_delimiter = ',')]
+    pub skip_outbound_ports: Vec<u16>,
     /// Send every outbound connection to this server instead of its original destination: an explicit proxy without redirect.
     #[arg(long, env = "ASSENT_OUTBOUND_TARGET")]
     pub outbound_target: Option<SocketAddr>,

@@ -6,6 +6,7 @@
 mod database;
 pub(crate) mod identity;
 mod otlp;
+mod pod;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +18,8 @@ use assent_runtime::metrics::encoding::{DescriptorEncoder, MetricEncoder};
 use assent_runtime::metrics::metrics::MetricType;
 
 use crate::failures::Failures;
+use crate::kernel::Look;
+use crate::kernel::tcp_info::Split;
 use crate::observe::flows::{Direction, Errno, Key, Requests, Window};
 use crate::observe::histogram::{MILLISECONDS, Milliseconds};
 
@@ -43,6 +46,7 @@ pub(crate) struct Counters {
     lost_windows: [AtomicU64; 3],
     flows: Mutex<BTreeMap<Key, Flow>>,
     databases: Mutex<database::Databases>,
+    pod: Mutex<pod::Pod>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +56,9 @@ struct Flow {
     closed: [u64; Errno::ALL.len()],
     sent: u64,
     received: u64,
+    retransmits: u64,
+    rtt_us: u32,
+    split: Split,
 }
 
 type Value = fn(&Flow) -> u64;
@@ -113,6 +120,13 @@ impl Counters {
             flow.opened += tcp.opened;
             flow.sent += tcp.bytes_sent;
             flow.received += tcp.bytes_received;
+            flow.retransmits += tcp.retransmits;
+            flow.split.network_us += tcp.network_limited_us;
+            flow.split.receiver_us += tcp.receiver_limited_us;
+            flow.split.sender_us += tcp.sender_limited_us;
+            if tcp.rtt_us > 0 {
+                flow.rtt_us = tcp.rtt_us;
+            }
         }
         for (key, closed) in &window.closed {
             let flow = place(&mut flows, key.clone());
@@ -129,6 +143,11 @@ impl Counters {
                 *flow.requests.statuses.entry(*status).or_default() += count;
             }
         }
+    }
+
+    /// Adds what the kernel said at the end of a window.
+    pub(crate) fn looked(&self, look: &Look) {
+        self.pod.lock().unwrap_or_else(PoisonError::into_inner).add(look);
     }
 
     fn databases(&self) -> MutexGuard<'_, database::Databases> {
@@ -168,10 +187,11 @@ impl Collector for Counters {
             let ended = buckets.iter().map(|(_, count)| count).sum();
             family.encode_family(&labels(key))?.encode_histogram::<[(&str, &str); 0]>(sum, ended, &buckets, None)?;
         }
-        let tcp: [(&str, &str, Value); 3] = [
+        let tcp: [(&str, &str, Value); 4] = [
             ("tcp_open", "Connections opened", |flow| flow.opened),
             ("tcp_read_bytes", "Bytes read from the peer that a connection belongs to", |flow| flow.received),
             ("tcp_write_bytes", "Bytes written to it", |flow| flow.sent),
+            ("tcp_retransmit_segments", "Segments sent again on the network side", |flow| flow.retransmits),
         ];
         for (name, help, value) in tcp {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -193,9 +213,11 @@ impl Collector for Counters {
                 count(&mut family, &labels, closed)?;
             }
         }
+        pod::limited(&mut encoder, &flows)?;
         drop(flows);
         self.causes.encode(&mut encoder)?;
         self.databases().encode(&mut encoder)?;
+        self.pod.lock().unwrap_or_else(PoisonError::into_inner).encode(&mut encoder)?;
         let mut family = encoder.encode_descriptor("assent_sidecar_failures", "Connections not served, or broken", None, MetricType::Counter)?;
         for (failure, counter) in Failure::ALL.iter().zip(&self.failures) {
             count(&mut family, &vec![("reason", failure.as_str().to_owned())], counter.load(Ordering::Relaxed))?;

@@ -27,6 +27,7 @@ use http1::Http1;
 use statement::Decoder;
 
 use crate::otlp::spans::Spans;
+use crate::sampled::Sampled;
 
 /// Who sent the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +139,14 @@ impl Tap {
             #[cfg(test)]
             Protocol::Watched(watched) => watched.bytes(from, bytes, at),
         }
+    }
+
+    /// The connection is about to close: the kernel's last word on its network side.
+    pub(crate) fn last(&self, client: &impl Sampled, server: &impl Sampled) {
+        self.connection.last(|from| match from {
+            Side::Client => client.sample(),
+            Side::Server => server.sample(),
+        });
     }
 
     /// The connection is over at `at`.

@@ -21,6 +21,10 @@ impl<T> Prefixed<T> {
         Self { prefix, taken: 0, io }
     }
 
+    pub(crate) fn get_ref(&self) -> &T {
+        &self.io
+    }
+
     /// The stream itself; bytes not given back yet are lost.
     pub(crate) fn into_inner(self) -> T {
         self.io

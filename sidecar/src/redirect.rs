@@ -1,8 +1,9 @@
 //! Sends a pod's traffic through its sidecar: one nftables table, replaced as a whole.
 //!
 //! Everything that comes in goes to the inbound port, everything that the application opens to the outbound port. The
-//! sidecar's own connections, loopback and named ports are left alone, and so is IPv6, which the sidecar does not listen on.
-//! It runs once, before the application starts.
+//! sidecar's own connections, loopback and named ports are left alone. IPv6 is redirected where the pod has an address of it;
+//! a kernel that cannot do that leaves it alone, which the sidecar's count of bypassing connections shows. It runs once,
+//! before the application starts.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -44,7 +45,17 @@ pub struct Args {
 /// # Errors
 /// If `nft` cannot be run or refuses the rules.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let rules = rules(args);
+    install(args, &rules(args, "ip"))?;
+    if has_ipv6(&std::fs::read_to_string("/proc/self/net/if_inet6").unwrap_or_default())
+        && let Err(error) = install(args, &rules(args, "ip6"))
+    {
+        // Failing here would keep a pod from starting that has worked before it was injected.
+        writeln!(std::io::stderr(), "IPv6 is not redirected: {error:#}").context("report")?;
+    }
+    Ok(())
+}
+
+fn install(args: &Args, rules: &str) -> anyhow::Result<()> {
     if args.dry_run {
         return std::io::stdout().write_all(rules.as_bytes()).context("print the rules");
     }
@@ -59,8 +70,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The table as one transaction: created if absent, removed, and made anew.
-fn rules(args: &Args) -> String {
+/// Whether the list of the kernel's IPv6 addresses has one that other hosts can use: their scope is 0.
+fn has_ipv6(addresses: &str) -> bool {
+    addresses.lines().any(|line| line.split_whitespace().nth(3) == Some("00"))
+}
+
+/// The table of `family` as one transaction: created if absent, removed, and made anew.
+fn rules(args: &Args, family: &str) -> String {
     let mut inbound = vec![args.inbound_port, args.admin_port];
     inbound.extend(&args.skip_inbound_ports);
     let mut outbound = String::new();
@@ -69,9 +85,9 @@ fn rules(args: &Args) -> String {
         let _ = writeln!(outbound, "    tcp dport {{ {} }} accept", ports(&args.skip_outbound_ports));
     }
     format!(
-        "table ip assent\n\
-         delete table ip assent\n\
-         table ip assent {{\n\
+        "table {family} assent\n\
+         delete table {family} assent\n\
+         table {family} assent {{\n\
          \x20 chain inbound {{\n\
          \x20   type nat hook prerouting priority dstnat; policy accept;\n\
          \x20   iif lo accept\n\
@@ -116,11 +132,21 @@ mod tests {
             dry_run: false,
             nft: "nft".into(),
         };
-        let text = rules(&args);
+        let text = rules(&args, "ip");
         for line in ["tcp dport { 4143, 4191, 9999 } accept", "meta skuid 2102 accept", "tcp dport { 53 } accept", "redirect to :4140", "redirect to :4143"] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
-        let bare = rules(&Args { skip_outbound_ports: vec![], ..args });
+        let bare = rules(&Args { skip_outbound_ports: vec![], ..args.clone() }, "ip");
         assert!(!bare.contains("{ 53 }") && bare.starts_with("table ip assent\ndelete table ip assent\n"));
+        assert_eq!(rules(&args, "ip6"), text.replace("table ip ", "table ip6 "));
+    }
+
+    #[test]
+    fn finds_an_address_that_others_can_use() {
+        let loopback = "00000000000000000000000000000001 01 80 10 80       lo\n";
+        let link = "fe80000000000000a4c91dfffe5bb5a1 02 40 20 80     eth0\n";
+        let unique = "fd000000000000000000000000000009 02 40 00 80     eth0\n";
+        assert!(!has_ipv6("") && !has_ipv6("x") && !has_ipv6(&format!("{loopback}{link}")));
+        assert!(has_ipv6(&format!("{loopback}{link}{unique}")));
     }
 }

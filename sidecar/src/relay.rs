@@ -13,6 +13,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::observe::{End, Side, Tap};
+use crate::sampled::Sampled;
 
 /// Bytes read at once: four full TLS records, and one until so many bytes came: what a slow reader leaves us with stays
 /// small where connections are many.
@@ -60,14 +61,18 @@ struct Broken {
 }
 
 /// Copies until both sides have ended, or one fails. The observer is told of the end either way.
-pub(crate) async fn relay(client: impl AsyncRead + AsyncWrite + Unpin, server: impl AsyncRead + AsyncWrite + Unpin, tap: Tap) -> io::Result<Copied> {
+pub(crate) async fn relay(
+    client: impl AsyncRead + AsyncWrite + Sampled + Unpin,
+    server: impl AsyncRead + AsyncWrite + Sampled + Unpin,
+    tap: Tap,
+) -> io::Result<Copied> {
     relay_until(client, server, tap, std::future::pending()).await
 }
 
 /// As [`relay`], and fails as soon as `cut` gives an error.
 pub(crate) async fn relay_until(
-    mut client: impl AsyncRead + AsyncWrite + Unpin,
-    mut server: impl AsyncRead + AsyncWrite + Unpin,
+    mut client: impl AsyncRead + AsyncWrite + Sampled + Unpin,
+    mut server: impl AsyncRead + AsyncWrite + Sampled + Unpin,
     mut tap: Tap,
     cut: impl Future<Output = io::Error>,
 ) -> io::Result<Copied> {
@@ -97,6 +102,7 @@ pub(crate) async fn relay_until(
     if let Err(error) = &result {
         tap.broke(error);
     }
+    tap.last(&client, &server);
     tap.end(if result.is_ok() { End::Closed } else { End::Reset }, Instant::now());
     result
 }

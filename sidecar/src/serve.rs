@@ -20,6 +20,8 @@ use crate::directory::{self, Directory};
 use crate::dump::{self, Dump};
 use crate::inbound::Inbound;
 use crate::journey::Journey;
+use crate::kernel::census::Layout;
+use crate::kernel::{Roots, Signals};
 use crate::metrics::Counters;
 use crate::metrics::identity::Identity;
 use crate::observe::flows::{Direction, Flows};
@@ -28,7 +30,7 @@ use crate::otlp::Exporter;
 use crate::policy::{self, Policies};
 use crate::proxy::{Proxy, accept};
 use crate::telemetry::{Outbox, Outboxes, RING, Seat, observe, send};
-use crate::{kernel, outbound, transport};
+use crate::{listen, outbound, transport};
 
 /// Runs the sidecar until it is asked to stop.
 ///
@@ -89,9 +91,10 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let data = Data::new(usize::try_from(args.workers).unwrap_or(1)).context("start worker threads")?;
     let connections = TaskTracker::new();
 
-    let inbound_listener = TcpListener::bind(args.inbound_address).await.context("bind the inbound port")?;
-    let outbound_listener = TcpListener::bind(args.outbound_address).await.context("bind the outbound port")?;
-    let (inbound_address, outbound_address) = (inbound_listener.local_addr()?, outbound_listener.local_addr()?);
+    let inbound_listeners = listen::bind(args.inbound_address).context("bind the inbound port")?;
+    let outbound_listeners = listen::bind(args.outbound_address).context("bind the outbound port")?;
+    let bound = |listeners: &[std::net::TcpListener]| listeners.first().context("no listener")?.local_addr().context("no address");
+    let (inbound_address, outbound_address) = (bound(&inbound_listeners)?, bound(&outbound_listeners)?);
     let (inbound_port, outbound_port) = (inbound_address.port(), outbound_address.port());
     let policies = Policies::new(discovery, context, inbound_port, control);
     if let Some(state) = &args.workload.identity_state_dir {
@@ -110,19 +113,33 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let limit = args.max_connections;
     let origin = args.outbound_target.map_or(Origin::Kernel, Origin::Fixed);
     // Listeners belong to the threads that serve them; the tasks here only wait for those.
-    let (inbound_listener, outbound_listener) = (inbound_listener.into_std()?, outbound_listener.into_std()?);
-    let accepting = data.spawn(accept_on(inbound_listener, limit, stop.clone(), connections.clone(), move |client| inbound.clone().serve(client)));
-    tasks.spawn("inbound", async move { accepting.await? });
-    let serve = move |client| outbound::serve(proxy.clone(), origin, outbound_port, client);
-    let accepting = data.spawn(accept_on(outbound_listener, limit, stop.clone(), connections.clone(), serve));
-    tasks.spawn("outbound", async move { accepting.await? });
+    for listener in inbound_listeners {
+        let inbound = inbound.clone();
+        let accepting = data.spawn(accept_on(listener, limit, stop.clone(), connections.clone(), move |client| inbound.clone().serve(client)));
+        tasks.spawn("inbound", async move { accepting.await? });
+    }
+    for listener in outbound_listeners {
+        let proxy = proxy.clone();
+        let serve = move |client| outbound::serve(proxy.clone(), origin, outbound_port, client);
+        let accepting = data.spawn(accept_on(listener, limit, stop.clone(), connections.clone(), serve));
+        tasks.spawn("outbound", async move { accepting.await? });
+    }
 
     let outboxes = Outboxes {
         network: seat(&args.network_seat, "assent-seat-network", &args, &workload, &mut tasks)?,
         database: seat(&args.database_seat, "assent-seat-database", &args, &workload, &mut tasks)?,
         compute: seat(&args.compute_seat, "assent-seat-compute", &args, &workload, &mut tasks)?,
     };
-    tasks.spawn_forever("windows", observe(flows, counters.clone(), outboxes, kernel::Roots::system(), args.window()));
+    let layout = Layout {
+        user: args.sidecar_uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
+        outbound_port,
+        inbound_port,
+        admin_port: args.admin_address.port(),
+        skip_inbound: args.skip_inbound_ports.clone(),
+        skip_outbound: args.skip_outbound_ports.clone(),
+    };
+    let signals = Signals::new(Roots::system(), layout);
+    tasks.spawn_forever("windows", observe(flows, counters.clone(), outboxes, signals, args.window()));
 
     let readiness = Readiness::default();
     let (identity, policy) = (readiness.guard("identity"), readiness.guard("policy"));

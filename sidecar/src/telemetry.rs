@@ -12,9 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 use assent_api::proto;
 use tokio::time::MissedTickBehavior;
 
-use crate::kernel::{self, Roots, sock_diag};
+use crate::kernel::census::{self, Census};
+use crate::kernel::{Compute, Look, Signals};
 use crate::metrics::Counters;
-use crate::observe::flows::Flows;
+use crate::observe::flows::{Direction, Flows};
 
 pub(crate) use sender::{Outbox, Seat, send};
 
@@ -32,23 +33,20 @@ pub(crate) struct Outboxes {
 }
 
 /// Closes a window every `length`, for ever.
-pub(crate) async fn observe(flows: Arc<Flows>, counters: Arc<Counters>, outboxes: Outboxes, roots: Roots, length: Duration) {
+pub(crate) async fn observe(flows: Arc<Flows>, counters: Arc<Counters>, outboxes: Outboxes, mut signals: Signals, length: Duration) {
     let mut ticks = tokio::time::interval(length);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
-    let mut before = roots.counters();
     let (mut began, mut start) = (SystemTime::now(), Instant::now());
     loop {
         ticks.tick().await;
-        // One exchange with the kernel and a handful of small files: short, and on the control thread.
-        let samples = sock_diag::dump().unwrap_or_else(|error| {
-            tracing::debug!(%error, "the kernel's socket counters are not available");
-            Default::default()
-        });
+        // Short, and on the control thread.
+        let look = signals.look();
         let now = Instant::now();
-        let window = flows.drain(now, &samples);
-        let counted = roots.counters();
+        let window = flows.drain(now, &look.samples);
         counters.add(&window);
+        counters.looked(&look);
+        let Look { census, tcp: pod, compute, .. } = look;
         let head = |outbox: u64, dropped: u64| proto::Window {
             sequence: outbox,
             start_ms: began.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX)),
@@ -56,9 +54,10 @@ pub(crate) async fn observe(flows: Arc<Flows>, counters: Arc<Counters>, outboxes
             dropped,
         };
         if let Some(outbox) = &outboxes.network {
-            let pod = counted.tcp_since(&before);
             let (http, tcp) = (window.http, window.tcp);
-            outbox.push(|sequence, dropped| proto::NetworkObservation { window: Some(head(sequence, dropped)), http, tcp, pod });
+            let sockets = census.as_ref().map(proto::PodSockets::from);
+            let listeners = census.map(|census| census.listeners.iter().map(proto::Listener::from).collect()).unwrap_or_default();
+            outbox.push(|sequence, dropped| proto::NetworkObservation { window: Some(head(sequence, dropped)), http, tcp, pod, sockets, listeners });
             counters.lost_windows(0, outbox.dropped());
         }
         if let Some(outbox) = &outboxes.database {
@@ -67,18 +66,56 @@ pub(crate) async fn observe(flows: Arc<Flows>, counters: Arc<Counters>, outboxes
             counters.lost_windows(1, outbox.dropped());
         }
         if let Some(outbox) = &outboxes.compute {
-            let [cpu, memory, io] = roots.pressure();
-            outbox.push(|sequence, dropped| proto::ComputeObservation {
-                window: Some(head(sequence, dropped)),
-                node_cpu_some_avg10: cpu,
-                node_memory_some_avg10: memory,
-                node_io_some_avg10: io,
-                own_run_delay_us: kernel::since(counted.run_delay_us, before.run_delay_us),
-                own_throttled_us: kernel::since(counted.throttled_us, before.throttled_us),
-            });
+            outbox.push(|sequence, dropped| observation(head(sequence, dropped), &compute));
             counters.lost_windows(2, outbox.dropped());
         }
-        before = counted;
         (began, start) = (SystemTime::now(), now);
+    }
+}
+
+fn observation(window: proto::Window, compute: &Compute) -> proto::ComputeObservation {
+    let [node_cpu, node_memory, node_io] = compute.node_pressure.map(Option::unwrap_or_default);
+    let [own_cpu, own_memory, own_io] = compute.own_pressure.map(Option::unwrap_or_default);
+    proto::ComputeObservation {
+        window: Some(window),
+        node_cpu_some_avg10: node_cpu,
+        node_memory_some_avg10: node_memory,
+        node_io_some_avg10: node_io,
+        own_run_delay_us: compute.run_delay_us,
+        own_throttled_us: compute.throttled_us,
+        own_throttled_periods: compute.throttled_periods,
+        own_memory_bytes: compute.memory,
+        own_memory_limit_bytes: compute.memory_limit,
+        own_memory_reclaims: compute.memory_reclaims,
+        own_oom_kills: compute.oom_kills,
+        own_cpu_some_avg10: own_cpu,
+        own_memory_some_avg10: own_memory,
+        own_io_some_avg10: own_io,
+    }
+}
+
+// === impl PodSockets ===
+
+impl From<&Census> for proto::PodSockets {
+    fn from(census: &Census) -> Self {
+        let bypass = |(&(direction, port), &connections): (&(Direction, u16), &u32)| proto::Bypass {
+            direction: proto::Direction::from(direction).into(),
+            port: u32::from(port),
+            connections,
+        };
+        Self {
+            proxied: census.proxied,
+            bypass: census.bypass,
+            skipped: census.skipped,
+            local: census.local,
+            bypasses: census.bypasses.iter().map(bypass).collect(),
+            truncated: census.truncated,
+        }
+    }
+}
+
+impl From<&census::Listener> for proto::Listener {
+    fn from(listener: &census::Listener) -> Self {
+        Self { port: u32::from(listener.address.port()), waiting: listener.waiting, limit: listener.limit, own: listener.own }
     }
 }

@@ -290,7 +290,10 @@ fn server(name: &str, authorizations: Vec<Authz>) -> Server {
 /// Those from a network who are permitted.
 fn authorization(name: &str, network: &str, prefix_len: u32, permit: Permit) -> Authz {
     let ip: std::net::IpAddr = network.parse().unwrap();
-    let networks = vec![Network { net: Some(IpNetwork { ip: Some(ip.into()), prefix_len }), except: Vec::new() }];
+    // What is from everywhere is so over both families.
+    let both = (prefix_len == 0).then(|| std::net::Ipv6Addr::UNSPECIFIED.into());
+    let addresses = std::iter::once(ip.into()).chain(both);
+    let networks = addresses.map(|ip| Network { net: Some(IpNetwork { ip: Some(ip), prefix_len }), except: Vec::new() }).collect();
     Authz { networks, authentication: Some(Authn { permit: Some(permit) }), labels: labels(name), metadata: None }
 }
 

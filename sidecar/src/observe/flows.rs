@@ -19,8 +19,10 @@ use super::http1::{self, Route};
 use super::{Side, exchange, statement};
 use sessions::Sessions;
 
-pub(crate) use drain::{Requests, Sample, Window};
+pub(crate) use drain::{Requests, Window};
 pub(crate) use errno::Errno;
+
+use crate::kernel::tcp_info::{Counts, Sample};
 
 /// Flow keys of each kind per window; further ones share `other`.
 const MAX_KEYS: usize = 256;
@@ -62,6 +64,14 @@ struct Counters {
     /// Bytes towards the application's server, and from it.
     sent: AtomicU64,
     received: AtomicU64,
+    ended: Mutex<Readings>,
+}
+
+/// What the kernel says of several connections: maxima of what changes both ways, sums of changes of what only grows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Readings {
+    connections: u32,
+    worst: Sample,
 }
 
 /// Local and remote address of every proxied socket on the network side, for matching with the kernel's own counters.
@@ -70,7 +80,7 @@ type Sockets = HashMap<(SocketAddr, SocketAddr), Socket>;
 #[derive(Debug)]
 struct Socket {
     key: Key,
-    last: Sample,
+    last: Counts,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +114,7 @@ struct Tables {
     http: HashMap<(Key, Option<Route>), HttpFlow>,
     database: HashMap<Key, DatabaseFlow>,
     tcp: HashMap<Key, Arc<Counters>>,
+    drained: Option<Instant>,
 }
 
 /// The table.
@@ -148,7 +159,7 @@ impl Flows {
         let (key, counters) = self.counters(key);
         counters.opened.fetch_add(1, Ordering::Relaxed);
         if let Some(socket) = socket {
-            lock(&self.sockets).insert(socket, Socket { key: key.clone(), last: Sample::default() });
+            lock(&self.sockets).insert(socket, Socket { key: key.clone(), last: Counts::default() });
         }
         Connection { key, counters, sockets: self.sockets.clone(), socket, errno: Errno::None }
     }
@@ -254,6 +265,19 @@ impl Connection {
         };
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
     }
+
+    /// It is about to close; `sample` tells what the kernel knows of its side towards the client or the server.
+    pub(crate) fn last(&self, sample: impl FnOnce(Side) -> Option<Sample>) {
+        let Some(socket) = &self.socket else { return };
+        let network = match self.key.direction {
+            Direction::Inbound => Side::Client,
+            Direction::Outbound => Side::Server,
+        };
+        let Some(sample) = sample(network) else { return };
+        if let Some(socket) = lock(&self.sockets).get_mut(socket) {
+            lock(&self.counters.ended).add(sample, &mut socket.last);
+        }
+    }
 }
 
 impl Drop for Connection {
@@ -264,6 +288,17 @@ impl Drop for Connection {
         if let Some(socket) = self.socket {
             lock(&self.sockets).remove(&socket);
         }
+    }
+}
+
+// === impl Readings ===
+
+impl Readings {
+    /// Adds what changed on one connection since its `last` reading.
+    fn add(&mut self, sample: Sample, last: &mut Counts) {
+        self.worst.join(&Sample { counts: sample.counts.since(last), ..sample });
+        self.connections = self.connections.saturating_add(1);
+        *last = sample.counts;
     }
 }
 

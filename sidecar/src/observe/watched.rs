@@ -41,6 +41,8 @@ struct Sums {
     sums: Arc<Mutex<[u64; 2]>>,
 }
 
+impl crate::sampled::Sampled for Sums {}
+
 // === impl Watched ===
 
 impl Watched {

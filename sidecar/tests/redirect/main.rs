@@ -16,6 +16,8 @@ use control::{CART, Control};
 use pods::{Pod, can_run, lines};
 
 const APP: u16 = 8080;
+/// Dialled directly by configuration.
+const SKIPPED: u16 = 8081;
 
 // The control plane must answer while sockets block this thread.
 #[tokio::test(flavor = "multi_thread")]
@@ -58,6 +60,17 @@ async fn redirected_traffic_is_meshed_and_survives_a_restart_in_a_partition() {
     assert!(exchange(std::net::TcpStream::connect_timeout(&probe, Duration::from_secs(5)).unwrap()).ends_with("hello"));
     control.flow(|flow| flow.peer.is_empty() && flow.destination == format!(":{APP}")).await;
 
+    // Over IPv6 too.
+    let app_v6 = SocketAddr::new(cart.address_v6(), APP);
+    control.meshed(app_v6, 4143, CART);
+    assert!(request(&web, app_v6).ends_with("hello"));
+    assert_eq!(lines(&seen).last().unwrap(), &cart.address_v6().to_string());
+    let flow = control.flow(|flow| flow.destination == app_v6.to_string()).await;
+    assert_eq!((flow.peer.as_str(), flow.success), (CART, 1));
+
+    ways_are_told_apart(&web, &cart, [app, app_v6]).await;
+    control.meshed(app, 4143, CART);
+
     // A sidecar that restarts while nobody signs certificates still proves who it is.
     control.away();
     cart.stop();
@@ -83,6 +96,32 @@ async fn redirected_traffic_is_meshed_and_survives_a_restart_in_a_partition() {
     assert!(exchange(std::net::TcpStream::connect_timeout(&probe, Duration::from_secs(5)).unwrap()).ends_with("hello"));
     let metrics = cart.admin("/metrics");
     assert!(metrics.contains("authz_name=\"probe\",tls=\"no_identity\""), "{metrics}");
+}
+
+/// The kernel's list of sockets tells what passes the sidecar, what need not, and what should and does not.
+async fn ways_are_told_apart(web: &Pod, cart: &Pod, apps: [SocketAddr; 2]) {
+    for app in apps {
+        let held = web.connect(app);
+        for pod in [web, cart] {
+            pod.shows("assent_pod_connections{way=\"proxied\"} 1").await;
+            pod.shows("assent_pod_connections{way=\"bypass\"} 0").await;
+        }
+        drop(held);
+        cart.shows("assent_pod_connections{way=\"proxied\"} 0").await;
+    }
+    cart.serve_http(SKIPPED);
+    let left_alone = web.connect(SocketAddr::new(cart.address(), SKIPPED));
+    web.shows("assent_pod_connections{way=\"skipped\"} 1").await;
+    drop(left_alone);
+
+    web.unredirect();
+    let around = web.connect(SocketAddr::new(cart.address(), APP));
+    web.shows("assent_pod_bypass_connections{direction=\"outbound\",port=\"8080\"} 1").await;
+    // Of the other pod it is one more that its own sidecar has taken.
+    cart.shows("assent_pod_connections{way=\"bypass\"} 0").await;
+    drop(around);
+    web.shows("assent_pod_bypass_connections{direction=\"outbound\",port=\"8080\"} 0").await;
+    web.redirect();
 }
 
 fn request(from: &Pod, to: SocketAddr) -> String {

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -34,6 +34,7 @@ pub(crate) fn can_run() -> bool {
     let missing: Vec<&str> = ["ip", "nft", "nsenter"].into_iter().filter(|tool| Command::new(tool).arg("-V").output().is_err()).collect();
     let root = nix::unistd::geteuid().is_root();
     if !root || !missing.is_empty() {
+        assert!(std::env::var_os("CI").is_none(), "CI tests the redirect; root: {root}, missing: {missing:?}");
         eprintln!("SKIPPED: the redirect is tested only as root (here: {root}) and with all of ip, nft and nsenter (missing: {missing:?})");
     }
     root && missing.is_empty()
@@ -72,6 +73,8 @@ impl Pod {
         run("ip", &format!("-n {} link add asdpeer type veth peer name asdpeer netns {}", one.namespace(), two.namespace()));
         for pod in [one, two] {
             run("ip", &format!("-n {} addr add {}/24 dev asdpeer", pod.namespace(), pod.address()));
+            // Without asking the link whether somebody has it: that takes a second.
+            run("ip", &format!("-n {} -6 addr add {}/64 dev asdpeer nodad", pod.namespace(), pod.address_v6()));
             run("ip", &format!("-n {} link set asdpeer up", pod.namespace()));
         }
     }
@@ -81,17 +84,22 @@ impl Pod {
         Ipv4Addr::new(10, 98, 0, self.number).into()
     }
 
+    /// The same over IPv6.
+    pub(crate) fn address_v6(&self) -> IpAddr {
+        Ipv6Addr::new(0xfd98, 0, 0, 0, 0, 0, 0, u16::from(self.number)).into()
+    }
+
     /// Where this machine finds it.
     pub(crate) fn node_side_address(&self) -> IpAddr {
         Ipv4Addr::new(10, 98, self.number, 1).into()
     }
 
     pub(crate) fn redirect(&self) {
-        run("nsenter", &format!("--net=/var/run/netns/{} {}", self.namespace(), env!("CARGO_BIN_EXE_assent-redirect")));
+        run("nsenter", &format!("--net=/var/run/netns/{} {} --skip-outbound-ports=8081", self.namespace(), env!("CARGO_BIN_EXE_assent-redirect")));
     }
 
     pub(crate) fn rules(&self) -> String {
-        run("nsenter", &format!("--net=/var/run/netns/{} nft list table ip assent", self.namespace()))
+        ["ip", "ip6"].map(|family| run("nsenter", &format!("--net=/var/run/netns/{} nft list table {family} assent", self.namespace()))).concat()
     }
 
     /// Starts the sidecar as its own user, with a state directory that outlives it.
@@ -112,7 +120,7 @@ impl Pod {
             .arg(format!("--net=/var/run/netns/{}", self.namespace()))
             .args([format!("--setuid={UID}"), format!("--setgid={UID}")])
             .arg(&binary)
-            .args(["--workload-namespace=shop", "--window-ms=100", "--discovery-wait-ms=3000", "--log=info,assent_sidecar=debug"])
+            .args(["--workload-namespace=shop", "--window-ms=100", "--skip-outbound-ports=8081", "--discovery-wait-ms=3000", "--log=info,assent_sidecar=debug"])
             .arg(format!("--workload-service-account={}", self.account))
             .arg(format!("--identity-service={node}:{identity}"))
             .arg(format!("--discovery-service={node}:{others}"))
@@ -174,18 +182,36 @@ impl Pod {
 
     /// An application in the pod that says hello and notes who asked.
     pub(crate) fn serve_http(&self, port: u16) -> Seen {
-        let listener = self.inside(move || TcpListener::bind(("0.0.0.0", port)).unwrap());
+        let listener = self.inside(move || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap());
         let seen = Seen::default();
         let noted = seen.clone();
         std::thread::spawn(move || {
             while let Ok((mut stream, from)) = listener.accept() {
-                noted.lock().unwrap().push(from.ip().to_string());
+                noted.lock().unwrap().push(from.ip().to_canonical().to_string());
                 if stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {
                     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
                 }
             }
         });
         seen
+    }
+
+    /// Takes the redirect away again, as another owner of the rules might.
+    pub(crate) fn unredirect(&self) {
+        run("nsenter", &format!("--net=/var/run/netns/{} nft delete table ip assent", self.namespace()));
+    }
+
+    /// Scrapes until `line` is on the page.
+    pub(crate) async fn shows(&self, line: &str) {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let page = self.admin("/metrics");
+            if page.lines().any(|other| other == line) {
+                return;
+            }
+            assert!(Instant::now() < until, "`{line}` is not in\n{page}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Runs `open` on a thread that has entered the pod; a socket stays in the namespace where it was made.

@@ -17,7 +17,7 @@ const TOKEN_SECONDS: i64 = 3600;
 /// ConfigMap that the identity service keeps in every opted-in namespace.
 const TRUST: &str = "assent-trust";
 
-pub(super) fn sidecar(settings: &Settings) -> Value {
+pub(super) fn sidecar(settings: &Settings, skip_inbound: &[u16], skip_outbound: &[u16]) -> Value {
     let [_, inbound, admin] = PORTS;
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let value = |name: &str, value: &str| json!({ "name": name, "value": value });
@@ -35,6 +35,9 @@ pub(super) fn sidecar(settings: &Settings) -> Value {
     let seats =
         [("ASSENT_NETWORK_SEAT", &settings.network_seat), ("ASSENT_DATABASE_SEAT", &settings.database_seat), ("ASSENT_COMPUTE_SEAT", &settings.compute_seat)];
     env.extend(seats.into_iter().filter(|(_, address)| !address.is_empty()).map(|(name, address)| value(name, address)));
+    // What the redirect leaves alone is no bypass.
+    let skipped = [("ASSENT_SKIP_INBOUND_PORTS", skip_inbound), ("ASSENT_SKIP_OUTBOUND_PORTS", skip_outbound)];
+    env.extend(skipped.into_iter().filter(|(_, ports)| !ports.is_empty()).map(|(name, ports)| value(name, &list(ports))));
     json!({
         "name": SIDECAR,
         "image": settings.sidecar_image,
@@ -72,7 +75,6 @@ pub(super) fn sidecar(settings: &Settings) -> Value {
 }
 
 pub(super) fn redirect(settings: &Settings, skip_inbound: &[u16], skip_outbound: &[u16]) -> Value {
-    let list = |ports: &[u16]| ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
     let mut command = vec!["/assent-redirect".to_owned()];
     for (flag, ports) in [("--skip-inbound-ports", skip_inbound), ("--skip-outbound-ports", skip_outbound)] {
         if !ports.is_empty() {
@@ -100,6 +102,10 @@ pub(super) fn redirect(settings: &Settings, skip_inbound: &[u16], skip_outbound:
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",
     })
+}
+
+fn list(ports: &[u16]) -> String {
+    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",")
 }
 
 pub(super) fn volumes() -> Vec<Value> {

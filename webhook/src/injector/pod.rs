@@ -162,7 +162,7 @@ pub fn inject(pod: &Value, namespace: &str, settings: &Settings) -> Result<Vec<V
     }
     let skip_inbound = ports(pod, SKIP_INBOUND)?;
     let skip_outbound = ports(pod, SKIP_OUTBOUND)?;
-    let sidecar = containers::sidecar(settings);
+    let sidecar = containers::sidecar(settings, &skip_inbound, &skip_outbound);
     let redirect = containers::redirect(settings, &skip_inbound, &skip_outbound);
 
     let mut patch = Vec::new();

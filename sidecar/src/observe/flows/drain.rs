@@ -12,18 +12,8 @@ use assent_api::proto;
 
 use super::super::database;
 use super::super::histogram::{Histogram, Milliseconds};
-use super::{Direction, Errno, Flows, Key, lock};
-
-/// What the kernel says of one socket; times in microseconds, counts since the socket was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sample {
-    pub(crate) rtt_us: u32,
-    pub(crate) min_rtt_us: u32,
-    pub(crate) retransmits: u64,
-    pub(crate) lost: u32,
-    pub(crate) receiver_limited_us: u64,
-    pub(crate) sender_limited_us: u64,
-}
+use super::{Direction, Errno, Flows, Key, Readings, lock};
+use crate::kernel::tcp_info::{Limit, Sample};
 
 /// One window of all flows.
 #[derive(Debug, Default)]
@@ -68,7 +58,8 @@ impl Flows {
         let mut window = Window::default();
         let mut kernel = self.kernel(samples);
         let mut tables = lock(&self.tables);
-        let super::Tables { http, database: databases, tcp } = &mut *tables;
+        let super::Tables { http, database: databases, tcp, drained } = &mut *tables;
+        let window_us = drained.replace(now).map_or(0, |before| now.saturating_duration_since(before).as_micros() as u64);
         http.retain(|(key, route), flow| {
             let requests = window.requests.entry(key.clone()).or_default();
             requests.begun += flow.begun;
@@ -105,7 +96,12 @@ impl Flows {
             let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
             let closed = counters.closed.each_ref().map(take);
             window.closed.insert(key.clone(), closed);
-            let (connections, sample) = kernel.remove(key).unwrap_or_default();
+            let alive = kernel.remove(key).unwrap_or_default();
+            let ended = std::mem::take(&mut *lock(&counters.ended));
+            let mut sample = alive.worst;
+            sample.join(&ended.worst);
+            let busy = alive.connections.saturating_add(ended.connections);
+            let split = sample.counts.split();
             let flow = proto::TcpFlow {
                 direction: wire(key.direction),
                 peer: key.peer.to_string(),
@@ -115,13 +111,26 @@ impl Flows {
                 connect_failed: take(&counters.connect_failed),
                 bytes_sent: take(&counters.sent),
                 bytes_received: take(&counters.received),
-                connections,
+                connections: alive.connections,
                 rtt_us: sample.rtt_us,
                 min_rtt_us: sample.min_rtt_us,
-                retransmits: sample.retransmits,
+                retransmits: sample.counts.retransmits,
                 lost: u64::from(sample.lost),
-                receiver_limited_us: sample.receiver_limited_us,
-                sender_limited_us: sample.sender_limited_us,
+                receiver_limited_us: split.receiver_us,
+                sender_limited_us: split.sender_us,
+                rtt_variation_us: sample.rtt_variation_us,
+                retransmitted_bytes: sample.counts.retransmitted_bytes,
+                delivery_rate: sample.delivery_rate,
+                not_sent: sample.not_sent,
+                busy_us: sample.counts.busy_us,
+                network_limited_us: split.network_us,
+                limit: match sample.counts.limit(busy, window_us) {
+                    Limit::None => proto::TcpLimit::None,
+                    Limit::Network => proto::TcpLimit::Network,
+                    Limit::Receiver => proto::TcpLimit::Receiver,
+                    Limit::Sender => proto::TcpLimit::Sender,
+                }
+                .into(),
             };
             if let Some(system) = key.port().and_then(database) {
                 let seen = seen_databases.remove(key).unwrap_or_default();
@@ -155,20 +164,15 @@ impl Flows {
         window
     }
 
-    /// Samples by flow: how many, and maximum of the times and sum of the changes.
-    fn kernel(&self, samples: &HashMap<(SocketAddr, SocketAddr), Sample>) -> HashMap<Key, (u32, Sample)> {
-        let mut flows: HashMap<Key, (u32, Sample)> = HashMap::new();
+    /// Samples of the connections alive, by flow.
+    fn kernel(&self, samples: &HashMap<(SocketAddr, SocketAddr), Sample>) -> HashMap<Key, Readings> {
+        let mut flows: HashMap<Key, Readings> = HashMap::new();
         for (addresses, socket) in lock(&self.sockets).iter_mut() {
-            let (count, flow) = flows.entry(socket.key.clone()).or_default();
-            *count += 1;
-            let Some(sample) = samples.get(addresses) else { continue };
-            flow.rtt_us = flow.rtt_us.max(sample.rtt_us);
-            flow.min_rtt_us = flow.min_rtt_us.max(sample.min_rtt_us);
-            flow.lost = flow.lost.saturating_add(sample.lost);
-            flow.retransmits += sample.retransmits.saturating_sub(socket.last.retransmits);
-            flow.receiver_limited_us += sample.receiver_limited_us.saturating_sub(socket.last.receiver_limited_us);
-            flow.sender_limited_us += sample.sender_limited_us.saturating_sub(socket.last.sender_limited_us);
-            socket.last = *sample;
+            let flow = flows.entry(socket.key.clone()).or_default();
+            match samples.get(addresses) {
+                Some(sample) => flow.add(*sample, &mut socket.last),
+                None => flow.connections = flow.connections.saturating_add(1),
+            }
         }
         flows
     }

@@ -61,14 +61,36 @@ fn kernel_counts_are_deltas_and_times_are_maxima() {
     let flows = Flows::default();
     let pair = |port: u16| (SocketAddr::from(([10, 0, 0, 1], port)), SocketAddr::from(([10, 0, 0, 2], 80)));
     let connections = [flows.open(key("10.0.0.2:80"), Some(pair(1))), flows.open(key("10.0.0.2:80"), Some(pair(2)))];
-    let sample = |rtt_us, retransmits| Sample { rtt_us, retransmits, ..Sample::default() };
+    let sample = |rtt_us, retransmits| Sample { rtt_us, counts: Counts { retransmits, ..Counts::default() }, ..Sample::default() };
     let now = Instant::now();
     let first = flows.drain(now, &HashMap::from([(pair(1), sample(100, 3)), (pair(2), sample(900, 0))]));
     assert_eq!((first.tcp[0].connections, first.tcp[0].rtt_us, first.tcp[0].retransmits), (2, 900, 3));
     let second = flows.drain(now, &HashMap::from([(pair(1), sample(100, 5))]));
     assert_eq!((second.tcp[0].connections, second.tcp[0].rtt_us, second.tcp[0].retransmits), (2, 100, 2));
+    // What happened after the last look is told at the end, once, and of the network side only.
+    connections[0].last(|side| (side == Side::Server).then(|| sample(300, 9)));
+    connections[1].last(|_| None);
     drop(connections);
-    assert_eq!(flows.drain(now, &HashMap::new()).tcp[0].connections, 0);
+    let third = flows.drain(now, &HashMap::new());
+    assert_eq!((third.tcp[0].connections, third.tcp[0].rtt_us, third.tcp[0].retransmits), (0, 300, 4));
+}
+
+#[test]
+fn a_flow_is_named_by_what_held_it_back() {
+    let flows = Flows::default();
+    let pair = (SocketAddr::from(([10, 0, 0, 1], 1)), SocketAddr::from(([10, 0, 0, 2], 80)));
+    let connection = flows.open(key("10.0.0.2:80"), Some(pair));
+    let now = Instant::now();
+    flows.drain(now, &HashMap::new());
+    let counts = Counts { busy_us: 1_500_000, receiver_us: 1_200_000, ..Counts::default() };
+    let samples = HashMap::from([(pair, Sample { counts, ..Sample::default() })]);
+    let first = flows.drain(now + Duration::from_secs(2), &samples);
+    let flow = &first.tcp[0];
+    assert_eq!((flow.busy_us, flow.network_limited_us, flow.receiver_limited_us), (1_500_000, 300_000, 1_200_000));
+    assert_eq!(flow.limit(), assent_api::proto::TcpLimit::Receiver);
+    let second = flows.drain(now + Duration::from_secs(4), &samples);
+    assert_eq!((second.tcp[0].busy_us, second.tcp[0].limit()), (0, assent_api::proto::TcpLimit::None));
+    drop(connection);
 }
 
 #[test]

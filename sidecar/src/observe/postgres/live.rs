@@ -44,6 +44,8 @@ struct Leg<S> {
     watched: Arc<Mutex<Watched>>,
 }
 
+impl<S> crate::sampled::Sampled for Leg<S> {}
+
 fn installed() -> bool {
     let missing: Vec<_> = ["initdb", "pg_ctl", "psql", "pgbench"].into_iter().filter(|name| !Path::new(PROGRAMS).join(name).exists()).collect();
     if missing.is_empty() {

@@ -44,6 +44,10 @@ fn adds_a_native_sidecar_first_and_the_redirect_behind_it() {
     assert_eq!(sidecar["securityContext"]["capabilities"], json!({ "drop": ["ALL"] }));
     assert_eq!(sidecar["startupProbe"]["httpGet"], json!({ "path": "/ready", "port": 4191 }));
     assert_eq!(after["spec"]["initContainers"][1]["command"], json!(["/assent-redirect", "--skip-outbound-ports=25,587"]));
+    // The sidecar knows what its redirect leaves alone.
+    let env = sidecar["env"].as_array().unwrap();
+    assert!(env.contains(&json!({ "name": "ASSENT_SKIP_OUTBOUND_PORTS", "value": "25,587" })), "{env:?}");
+    assert!(!env.iter().any(|variable| variable["name"] == "ASSENT_SKIP_INBOUND_PORTS"));
     let volumes: Vec<&str> = after["spec"]["volumes"].as_array().unwrap().iter().map(name).collect();
     assert_eq!(volumes, ["data", "assent-identity-token", "assent-trust", "assent-state"]);
     assert_eq!(after["metadata"]["annotations"]["team"], "a");
