@@ -6,6 +6,7 @@
 
 pub mod facts;
 pub mod gate;
+pub mod mesh;
 pub mod names;
 pub mod resources;
 pub mod signed;

@@ -12,6 +12,7 @@ mod explain;
 mod incidents;
 pub mod init;
 mod ledger;
+mod mesh;
 mod output;
 mod pause;
 mod policy;
@@ -29,6 +30,7 @@ use clap::{Parser, Subcommand};
 A first hour:
   kubectl assent init assent                  write an overlay, then apply it in its two stages
   kubectl assent check                        is the installation what the threat model counts on?
+  kubectl assent mesh check -A                which pods are meshed, which only should be?
   kubectl assent incidents                    what happened
   kubectl assent audit UID                    the story of one incident, step by step
   kubectl assent explain UID                  why its attempts were refused or let through, value by value
@@ -57,6 +59,9 @@ enum Command {
     /// See whether the ledger is the one that plans speak of; go on after it was lost
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// See which pods are meshed, and upgrade their sidecars in place
+    #[command(subcommand)]
+    Mesh(mesh::MeshCommand),
     /// Stop every apply; owed reverts go on
     Pause(pause::PauseArgs),
     /// Lift the pause
@@ -86,6 +91,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Audit(args) => audit::run(args, connect).await,
         Command::Verify(args) => verify::run(args, connect).await,
         Command::Ledger(command) => ledger::run(command, connect).await,
+        Command::Mesh(command) => mesh::run(command, connect).await,
         Command::Pause(args) => pause::pause(args, connect).await.map(done),
         Command::Resume => pause::resume(connect).await.map(done),
         Command::Policy(command) => policy::run(command, connect).await,

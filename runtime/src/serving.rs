@@ -16,6 +16,9 @@ use futures::StreamExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::gauge::ConstGauge;
 use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -27,11 +30,13 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::FromDer as _;
 
 use crate::accept::{self, Limits};
 use crate::{reload, telemetry, workload};
 
 const LEAF_LIFE: Duration = Duration::from_secs(24 * 3600);
+const DAY: f64 = 24.0 * 3600.0;
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
 // Longer than the 90 s after which the API server closes an idle connection itself: we must not
 // close one under a request that is just being sent.
@@ -156,6 +161,26 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
+/// At each scrape: how long the certificate lives that is served now. It shows a renewal that does not happen while there is
+/// time to act.
+impl Collector for Certificate {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let current = self.0.borrow().clone();
+        let Some(until) = current.cert.first().and_then(not_after) else { return Ok(()) };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let left = ConstGauge::new((until - now) / DAY);
+        let help = "Days until the certificate that is served expires; negative after that";
+        let metric = encoder.encode_descriptor("assent_serving_certificate_days_left", help, None, prometheus_client::metrics::MetricType::Gauge)?;
+        left.encode(metric)
+    }
+}
+
+/// The end of a certificate's life, in seconds since 1970.
+fn not_after(certificate: &CertificateDer<'_>) -> Option<f64> {
+    let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp() as f64)
+}
+
 /// The CA made at install time.
 #[derive(Debug)]
 struct Authority {
@@ -229,5 +254,31 @@ fn pair(contents: &[Vec<u8>]) -> (&[u8], &[u8]) {
     match contents {
         [certificate, key] => (certificate, key),
         _ => (&[], &[]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, IsCa};
+
+    use super::*;
+
+    #[test]
+    fn a_scrape_says_how_many_days_the_served_certificate_has_left() {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let authority = params.self_signed(&key).unwrap();
+        let authority = Authority::parse(&[authority.pem().into_bytes(), key.serialize_pem().into_bytes()]).unwrap();
+        let (leaf, _) = authority.mint(&["injector.test".to_owned()]).unwrap();
+        let (_sender, receiver) = watch::channel(Arc::new(leaf));
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register_collector(Box::new(Certificate(receiver)));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let line = text.lines().find(|line| line.starts_with("assent_serving_certificate_days_left ")).unwrap();
+        let days: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!((0.99..1.01).contains(&days), "{text}");
     }
 }

@@ -2,8 +2,12 @@
 //!
 //! Everything that comes in goes to the inbound port, everything that the application opens to the outbound port. The
 //! sidecar's own connections, loopback and named ports are left alone. IPv6 is redirected where the pod has an address of it;
-//! a kernel that cannot do that leaves it alone, which the sidecar's count of bypassing connections shows. It runs once,
-//! before the application starts.
+//! a kernel that cannot do that leaves it alone, which the sidecar's count of bypassing connections shows.
+//! A port on which nobody listens is not redirected either: the kernel refuses it, so that a `tcpSocket` probe, and everybody
+//! else, sees it closed as without a sidecar. A kernel without that match redirects all ports, and such a probe then always
+//! succeeds.
+//! It runs once, before the application starts, and fails open: a pod without a redirect starts unmeshed, with the reason in
+//! its status, where it is found and reported.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -38,36 +42,61 @@ pub struct Args {
     /// The `nft` program.
     #[arg(long, env = "ASSENT_NFT", default_value = "nft")]
     pub nft: String,
+    /// Where the kubelet reads why there is no redirect.
+    #[arg(long, env = "ASSENT_TERMINATION_LOG", default_value = "/dev/termination-log")]
+    pub termination_log: std::path::PathBuf,
 }
 
-/// Installs the redirect in this network namespace.
+/// Which connections to the pod are redirected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inbound {
+    /// Those to a port on which somebody listens.
+    Listening,
+    /// All, where the kernel cannot tell.
+    All,
+}
+
+/// Installs the redirect in this network namespace. Without one the pod starts unmeshed: that is said, and no error.
 ///
 /// # Errors
-/// If `nft` cannot be run or refuses the rules.
+/// If the rules cannot be printed.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    install(args, &rules(args, "ip"))?;
-    if has_ipv6(&std::fs::read_to_string("/proc/self/net/if_inet6").unwrap_or_default())
-        && let Err(error) = install(args, &rules(args, "ip6"))
-    {
-        // Failing here would keep a pod from starting that has worked before it was injected.
-        writeln!(std::io::stderr(), "IPv6 is not redirected: {error:#}").context("report")?;
+    let families = if has_ipv6(&std::fs::read_to_string("/proc/self/net/if_inet6").unwrap_or_default()) { &["ip", "ip6"][..] } else { &["ip"] };
+    for family in families {
+        if args.dry_run {
+            std::io::stdout().write_all(rules(args, family, Inbound::Listening).as_bytes()).context("print the rules")?;
+        } else {
+            redirect(args, family);
+        }
     }
     Ok(())
 }
 
-fn install(args: &Args, rules: &str) -> anyhow::Result<()> {
-    if args.dry_run {
-        return std::io::stdout().write_all(rules.as_bytes()).context("print the rules");
+fn redirect(args: &Args, family: &str) {
+    let Err(error) = install(args, family, Inbound::Listening) else { return };
+    eprintln!("this kernel cannot tell ports on which nobody listens, so that tcpSocket probes always succeed: {error:#}");
+    let Err(error) = install(args, family, Inbound::All) else { return };
+    let why = format!("{error:#}");
+    eprintln!("no redirect of {family}: {why}");
+    // Without that of IPv6 the pod is meshed all the same; what goes around the sidecar is counted there.
+    if family == "ip"
+        && let Err(error) = std::fs::write(&args.termination_log, &why)
+    {
+        eprintln!("and the pod's status will not say so: {error}");
     }
+}
+
+fn install(args: &Args, family: &str, inbound: Inbound) -> anyhow::Result<()> {
     let mut nft = Command::new(&args.nft).args(["-f", "-"]).stdin(Stdio::piped()).spawn().with_context(|| format!("start `{}`", args.nft))?;
     let mut input = nft.stdin.take().context("no pipe to nft")?;
-    input.write_all(rules.as_bytes()).context("write the rules")?;
+    // Before nft is waited for, also when it does not read: it ends when its input does.
+    let written = input.write_all(rules(args, family, inbound).as_bytes());
     drop(input);
     let status = nft.wait().context("wait for nft")?;
     if !status.success() {
         bail!("nft refused the rules: {status}");
     }
-    Ok(())
+    written.context("write the rules")
 }
 
 /// Whether the list of the kernel's IPv6 addresses has one that other hosts can use: their scope is 0.
@@ -76,7 +105,7 @@ fn has_ipv6(addresses: &str) -> bool {
 }
 
 /// The table of `family` as one transaction: created if absent, removed, and made anew.
-fn rules(args: &Args, family: &str) -> String {
+fn rules(args: &Args, family: &str, listening: Inbound) -> String {
     let mut inbound = vec![args.inbound_port, args.admin_port];
     inbound.extend(&args.skip_inbound_ports);
     let mut outbound = String::new();
@@ -84,6 +113,11 @@ fn rules(args: &Args, family: &str) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(outbound, "    tcp dport {{ {} }} accept", ports(&args.skip_outbound_ports));
     }
+    let listening = match listening {
+        // Bound to one address or to all of them; what matters is that there is a socket.
+        Inbound::Listening => " socket wildcard { 0, 1 }",
+        Inbound::All => "",
+    };
     format!(
         "table {family} assent\n\
          delete table {family} assent\n\
@@ -92,7 +126,7 @@ fn rules(args: &Args, family: &str) -> String {
          \x20   type nat hook prerouting priority dstnat; policy accept;\n\
          \x20   iif lo accept\n\
          \x20   tcp dport {{ {inbound} }} accept\n\
-         \x20   meta l4proto tcp redirect to :{inbound_port}\n\
+         \x20   meta l4proto tcp{listening} redirect to :{inbound_port}\n\
          \x20 }}\n\
          \x20 chain outbound {{\n\
          \x20   type nat hook output priority -100; policy accept;\n\
@@ -131,14 +165,22 @@ mod tests {
             skip_outbound_ports: vec![53],
             dry_run: false,
             nft: "nft".into(),
+            termination_log: "/dev/null".into(),
         };
-        let text = rules(&args, "ip");
-        for line in ["tcp dport { 4143, 4191, 9999 } accept", "meta skuid 2102 accept", "tcp dport { 53 } accept", "redirect to :4140", "redirect to :4143"] {
+        let text = rules(&args, "ip", Inbound::Listening);
+        for line in [
+            "tcp dport { 4143, 4191, 9999 } accept",
+            "meta skuid 2102 accept",
+            "tcp dport { 53 } accept",
+            "redirect to :4140",
+            "tcp socket wildcard { 0, 1 } redirect to :4143",
+        ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
-        let bare = rules(&Args { skip_outbound_ports: vec![], ..args.clone() }, "ip");
+        let bare = rules(&Args { skip_outbound_ports: vec![], ..args.clone() }, "ip", Inbound::All);
+        assert!(!bare.contains("wildcard") && bare.contains("meta l4proto tcp redirect to :4143"), "{bare}");
         assert!(!bare.contains("{ 53 }") && bare.starts_with("table ip assent\ndelete table ip assent\n"));
-        assert_eq!(rules(&args, "ip6"), text.replace("table ip ", "table ip6 "));
+        assert_eq!(rules(&args, "ip6", Inbound::Listening), text.replace("table ip ", "table ip6 "));
     }
 
     #[test]
@@ -148,5 +190,30 @@ mod tests {
         let unique = "fd000000000000000000000000000009 02 40 00 80     eth0\n";
         assert!(!has_ipv6("") && !has_ipv6("x") && !has_ipv6(&format!("{loopback}{link}")));
         assert!(has_ipv6(&format!("{loopback}{link}{unique}")));
+    }
+
+    #[test]
+    fn without_a_redirect_the_pod_starts_and_its_status_says_why() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("termination-log");
+        let command = ["--nft=/nowhere/nft".to_owned(), format!("--termination-log={}", log.display())];
+        run(&parse(&command)).unwrap();
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert!(said.contains("start `/nowhere/nft`"), "{said}");
+        // One that fails without reading its input.
+        let command = ["--nft=false".to_owned(), format!("--termination-log={}", log.display())];
+        run(&parse(&command)).unwrap();
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert!(said.contains("nft refused the rules"), "{said}");
+    }
+
+    fn parse(flags: &[String]) -> Args {
+        #[derive(clap::Parser)]
+        struct Whole {
+            #[command(flatten)]
+            args: Args,
+        }
+        let words = std::iter::once("redirect").chain(flags.iter().map(String::as_str));
+        <Whole as clap::Parser>::parse_from(words).args
     }
 }

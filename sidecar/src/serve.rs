@@ -10,7 +10,7 @@ use assent_runtime::metrics::registry::Registry;
 use assent_runtime::shutdown::{self, Tasks};
 use assent_runtime::workload::resuming::{ResumingClients, ResumingServer};
 use assent_runtime::workload::{ClientAuth, Workload};
-use assent_runtime::{mtls, telemetry as log};
+use assent_runtime::{CancellationToken, mtls, telemetry as log};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::TaskTracker;
@@ -54,9 +54,9 @@ pub(crate) struct Running {
     pub(crate) admin: SocketAddr,
     #[cfg_attr(not(test), expect(dead_code, reason = "tests look at the counts without scraping them"))]
     pub(crate) counters: Arc<Counters>,
-    tasks: Tasks,
+    #[cfg_attr(not(test), expect(dead_code, reason = "as above"))]
     connections: TaskTracker,
-    drain: Duration,
+    tasks: Tasks,
     data: Data,
 }
 
@@ -113,15 +113,31 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     let limit = args.max_connections;
     let origin = args.outbound_target.map_or(Origin::Kernel, Origin::Fixed);
     // Listeners belong to the threads that serve them; the tasks here only wait for those.
+    // While connections drain, new ones are served too: a container that only restarts, for a new image, must not turn the
+    // application's callers away until then. In a pod that ends, the application is gone and nobody calls.
+    let closing = CancellationToken::new();
+    let (asked, drained, closed, drain) = (stop.clone(), connections.clone(), closing.clone(), args.drain());
+    tasks.spawn("drain", async move {
+        asked.cancelled().await;
+        let open = drained.len();
+        drained.close();
+        if tokio::time::timeout(drain, drained.wait()).await.is_err() {
+            tracing::warn!(open = drained.len(), "connections were still open at the end of the drain time");
+        } else {
+            tracing::info!(drained = open, "stopped");
+        }
+        closed.cancel();
+        Ok(())
+    });
     for listener in inbound_listeners {
         let inbound = inbound.clone();
-        let accepting = data.spawn(accept_on(listener, limit, stop.clone(), connections.clone(), move |client| inbound.clone().serve(client)));
+        let accepting = data.spawn(accept_on(listener, limit, closing.clone(), connections.clone(), move |client| inbound.clone().serve(client)));
         tasks.spawn("inbound", async move { accepting.await? });
     }
     for listener in outbound_listeners {
         let proxy = proxy.clone();
         let serve = move |client| outbound::serve(proxy.clone(), origin, outbound_port, client);
-        let accepting = data.spawn(accept_on(listener, limit, stop.clone(), connections.clone(), serve));
+        let accepting = data.spawn(accept_on(listener, limit, closing.clone(), connections.clone(), serve));
         tasks.spawn("outbound", async move { accepting.await? });
     }
 
@@ -186,7 +202,7 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
         // Done, and not to be taken for a task that failed.
         std::future::pending::<()>().await;
     });
-    Ok(Running { inbound: inbound_address, outbound: outbound_address, admin: admin_address, counters, tasks, connections, drain: args.drain(), data })
+    Ok(Running { inbound: inbound_address, outbound: outbound_address, admin: admin_address, counters, connections, tasks, data })
 }
 
 // === impl Running ===
@@ -198,16 +214,9 @@ impl Running {
         self.connections.len()
     }
 
-    /// Serves until asked to stop, then lets open connections finish for a while.
+    /// Serves until asked to stop and open connections have had their time to finish.
     pub(crate) async fn finish(self) -> anyhow::Result<()> {
         let ended = self.tasks.join().await;
-        self.connections.close();
-        let open = self.connections.len();
-        if tokio::time::timeout(self.drain, self.connections.wait()).await.is_err() {
-            tracing::warn!(open = self.connections.len(), "connections were still open at the end of the drain time");
-        } else {
-            tracing::info!(drained = open, "stopped");
-        }
         drop(self.data);
         ended
     }
@@ -223,13 +232,7 @@ fn seat<T: Seat>(address: &Option<String>, account: &str, args: &Args, workload:
     Ok(Some(outbox))
 }
 
-async fn accept_on<S, F>(
-    listener: std::net::TcpListener,
-    limit: usize,
-    stop: assent_runtime::CancellationToken,
-    connections: TaskTracker,
-    serve: S,
-) -> anyhow::Result<()>
+async fn accept_on<S, F>(listener: std::net::TcpListener, limit: usize, stop: CancellationToken, connections: TaskTracker, serve: S) -> anyhow::Result<()>
 where
     S: Fn(tokio::net::TcpStream) -> F,
     F: Future<Output = ()> + Send + 'static,

@@ -28,13 +28,12 @@ const POD_BINARIES: [&str; 2] = ["assent-sidecar", "assent-redirect"];
 /// # Errors
 /// If cargo, a package download or the packing fails.
 pub fn build() -> anyhow::Result<Vec<Image>> {
-    let folder = binaries()?;
+    let folder = binaries(&BINARIES)?;
     let mut images = Vec::new();
     for name in BINARIES.iter().filter(|name| **name != "assent-shop") {
         images.push(Builder::new(name, TAG).binary(folder.join(name), &format!("/{name}")).build_blocking()?);
     }
-    let sidecar = POD_BINARIES.iter().fold(Builder::new("assent-sidecar", TAG), |image, name| image.binary(pod_program(name), &format!("/{name}")));
-    images.push(sidecar.package("nftables").build_blocking()?);
+    images.push(sidecar(TAG)?);
     images.push(Builder::new("assent-shop", "v1").binary(folder.join("assent-shop"), "/assent-shop").build_blocking()?);
     images.push(
         Builder::new("assent-postgres", "15")
@@ -64,8 +63,41 @@ pub fn build() -> anyhow::Result<Vec<Image>> {
     Ok(images)
 }
 
+/// Builds what injection needs with cargo, and the images of it: identity, discovery, injector, two versions of the sidecar,
+/// and an application of a few shell commands.
+///
+/// # Errors
+/// As [`build`].
+pub fn mesh() -> anyhow::Result<Mesh> {
+    let parts = ["assent-identity", "assent-discovery", "assent-injector"];
+    let folder = binaries(&parts)?;
+    let part = |name: &&str| Builder::new(name, TAG).binary(folder.join(name), &format!("/{name}")).build_blocking();
+    Ok(Mesh {
+        parts: parts.iter().map(part).collect::<Result<_, _>>()?,
+        sidecars: [sidecar("one")?, sidecar("two")?],
+        application: Builder::new("mesh-app", "1").package("busybox").symlink("/bin/sh", "busybox").user("65534:65534").build_blocking()?,
+    })
+}
+
+/// Images of the mesh alone.
+#[derive(Debug)]
+pub struct Mesh {
+    /// Of the control plane.
+    pub parts: Vec<Image>,
+    /// The same program under two digests.
+    pub sidecars: [Image; 2],
+    /// busybox.
+    pub application: Image,
+}
+
+fn sidecar(tag: &str) -> anyhow::Result<Image> {
+    let empty = Builder::new("assent-sidecar", tag).env("ASSENT_IMAGE_TAG", tag);
+    let image = POD_BINARIES.iter().fold(empty, |image, name| image.binary(pod_program(name), &format!("/{name}")));
+    Ok(image.package("nftables").build_blocking()?)
+}
+
 /// The folder with freshly built and stripped binaries; those of every pod are built too, where cargo puts them.
-fn binaries() -> anyhow::Result<PathBuf> {
+fn binaries(names: &[&str]) -> anyhow::Result<PathBuf> {
     let cargo = |arguments: &[&str]| {
         let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
         run(cargo.current_dir(root()).args(arguments))
@@ -73,9 +105,10 @@ fn binaries() -> anyhow::Result<PathBuf> {
     // The whole workspace with its tests: any selection would unify features otherwise and compile every dependency again.
     cargo(&["build", "--quiet", "--workspace", "--all-targets"])?;
     cargo(&["build-pod", "--quiet"])?;
-    let stripped = assent_cluster::cache_dir().join("stripped");
+    // Beside what it is made of: another checkout has binaries of the same names.
+    let stripped = target().join("stripped");
     std::fs::create_dir_all(&stripped)?;
-    for name in BINARIES {
+    for name in names {
         let (from, to) = (target().join("debug").join(name), stripped.join(name));
         let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
         let fresh = matches!((modified(&from), modified(&to)), (Ok(source), Ok(copy)) if copy > source);

@@ -33,6 +33,7 @@ pub fn overlay(place: &Place) -> anyhow::Result<PathBuf> {
         registry: source.registry,
         api_server: vec![],
         ledger_size: "1Gi".into(),
+        sidecar_digest: None,
         ephemeral_ledger: true,
         kubelet_insecure: source.kubelet_insecure,
     };

@@ -25,7 +25,8 @@ use axum::routing::post;
 use axum::{Json, Router};
 use tokio::net::TcpListener;
 
-pub use pod::{Settings, Skip, inject};
+pub use assent_api::mesh::{Mode, Skip};
+pub use pod::{Injection, Settings, inject};
 
 /// Flags of the injector.
 #[derive(clap::Args, Clone, Debug)]
@@ -78,16 +79,20 @@ pub async fn serve(args: Args, listener: TcpListener, stop: CancellationToken) -
     let injector = Injector { settings: args.settings.clone(), reviews: Family::default() };
     registry.register("assent_injector_reviews", "Pods reviewed, by outcome", injector.reviews.clone());
     let coverage = coverage::Metrics::register(&mut registry);
+    let (certificate, upkeep) = serving::certificate(&args.serving).await?;
+    registry.register_collector(Box::new(certificate.clone()));
     let admin = Admin::bind(&args.admin, readiness.clone(), registry).await.context("bind the admin port")?;
     tasks.spawn("admin", admin.serve(tasks.token()));
-    let (certificate, upkeep) = serving::certificate(&args.serving).await?;
     tasks.spawn_forever("certificate", upkeep);
     if args.coverage_seconds > 0 {
         let client = kube::client(&args.kube).await?;
         let every = Duration::from_secs(args.coverage_seconds);
         tasks.spawn_forever("coverage", coverage::watch(client, args.settings, coverage, every));
     }
-    let router = Router::new().route("/inject", post(review_pod)).with_state(injector);
+    // The API server says by the path what the pod's namespace permits: the configuration has an entry for each.
+    let redirected = post(|injector: State<Injector>, review: Json<review::Review>| review_pod(Mode::Redirect, injector, review));
+    let explicit = post(|injector: State<Injector>, review: Json<review::Review>| review_pod(Mode::Explicit, injector, review));
+    let router = Router::new().route("/inject", redirected).route("/inject/explicit", explicit).with_state(injector);
     let token = tasks.token();
     drop(starting);
     tasks.spawn("webhook", async move { Ok(serving::serve(listener, &certificate, Limits::default(), router, token).await?) });
@@ -95,13 +100,14 @@ pub async fn serve(args: Args, listener: TcpListener, stop: CancellationToken) -
 }
 
 /// A review that cannot be read is the API server's error to handle; with `failurePolicy: Ignore` the pod is admitted.
-async fn review_pod(State(injector): State<Injector>, Json(review): Json<review::Review>) -> Result<Json<review::Answer>, StatusCode> {
+async fn review_pod(mode: Mode, State(injector): State<Injector>, Json(review): Json<review::Review>) -> Result<Json<review::Answer>, StatusCode> {
     let request = review.request.ok_or(StatusCode::BAD_REQUEST)?;
     let name = request.object.pointer("/metadata/generateName").or(request.object.pointer("/metadata/name"));
     let name = name.and_then(|name| name.as_str()).unwrap_or_default().to_owned();
-    let outcome = inject(&request.object, &request.namespace, &injector.settings);
+    let outcome = inject(&request.object, &request.namespace, mode, &injector.settings);
     let label = match &outcome {
-        Ok(_) => "injected",
+        Ok(Injection { mode: Mode::Redirect, .. }) => "injected",
+        Ok(Injection { mode: Mode::Explicit, .. }) => "injected_explicit",
         Err(skip) => skip.reason(),
     };
     injector.reviews.get_or_create(&[("outcome", label)]).inc();

@@ -22,6 +22,7 @@ pub(super) async fn findings(client: &Client) -> anyhow::Result<Vec<Finding>> {
     for name in POLICIES {
         findings.push(policy(client, name).await?);
     }
+    findings.push(sidecar(client).await?);
     findings.push(aggregation(client).await?);
     findings.push(seats(client).await?);
     findings.push(pods(client).await?);
@@ -75,6 +76,24 @@ async fn policy(client: &Client, name: &str) -> anyhow::Result<Finding> {
         return wrong("is bound, but does not deny");
     }
     Ok(finding("policies", Level::Good, format!("`{name}` stands")))
+}
+
+/// It fails open, as all that stands between people and their pods; and a tag is only as good as the registry.
+async fn sidecar(client: &Client) -> anyhow::Result<Finding> {
+    let name = "assent-sidecar-image";
+    let policy = Api::<ValidatingAdmissionPolicy>::all(client.clone()).get_opt(name).await.context("read a native policy")?;
+    let binding = Api::<ValidatingAdmissionPolicyBinding>::all(client.clone()).get_opt(name).await.context("read a binding")?;
+    let denies = binding.and_then(|binding| binding.spec?.validation_actions).unwrap_or_default().iter().any(|action| action == "Deny");
+    let Some(spec) = policy.and_then(|policy| policy.spec).filter(|_| denies) else {
+        return Ok(finding("policies", Level::Wrong, format!("`{name}` does not deny: any program can call itself our sidecar")));
+    };
+    let images = spec.variables.unwrap_or_default().into_iter().find(|variable| variable.name == "images").map(|variable| variable.expression);
+    let images: Vec<String> = serde_json::from_str(&images.unwrap_or_default()).unwrap_or_default();
+    Ok(match images.iter().find(|image| !image.contains("@sha256:")) {
+        None if images.is_empty() => finding("policies", Level::Wrong, format!("`{name}` names no image")),
+        None => finding("policies", Level::Good, format!("`{name}` stands, and pins by digest")),
+        Some(image) => finding("policies", Level::Warning, format!("`{name}` pins {image} by its tag (init --sidecar-digest pins by content)")),
+    })
 }
 
 /// Webhooks and native policies see only what the API server itself serves.

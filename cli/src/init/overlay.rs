@@ -28,6 +28,9 @@ pub struct Settings {
     /// Tag of the images.
     #[arg(long, value_name = "TAG", default_value = env!("CARGO_PKG_VERSION"))]
     pub tag: String,
+    /// Digest of the sidecar's image, `sha256:…`: pods then run exactly these bytes, whatever the tag comes to point at.
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
+    pub sidecar_digest: Option<String>,
     /// Addresses of the API server, once per range: components connect to nothing else outside, and the ledger is read from
     /// there alone. Without it, all private ranges stand in for them.
     #[arg(long = "api-server", value_name = "CIDR")]
@@ -93,10 +96,19 @@ pub fn gate_digest() -> anyhow::Result<Digest> {
     Ok(assent_api::gate::configuration_digest(&configuration("base/gate/configuration.yaml")?)?)
 }
 
+fn digest(text: &str) -> Result<String, String> {
+    let hex = text.strip_prefix("sha256:").unwrap_or_default();
+    let is_digest = hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_digest { Ok(text.to_owned()) } else { Err("expected `sha256:` and 64 hexadecimal digits".into()) }
+}
+
 /// The sidecar's images: this version's first, then the one that an earlier overlay installed, for as long as an upgrade
 /// takes. Without the second, pods would be refused until the injector has followed its policy.
 fn sidecar_images(settings: &Settings, before: Option<&str>) -> Vec<String> {
-    let own = format!("{}/assent-sidecar:{}", settings.registry, settings.tag);
+    let own = match &settings.sidecar_digest {
+        Some(digest) => format!("{}/assent-sidecar@{digest}", settings.registry),
+        None => format!("{}/assent-sidecar:{}", settings.registry, settings.tag),
+    };
     let earlier = before.map(pinned).unwrap_or_default().into_iter().find(|image| *image != own);
     std::iter::once(own).chain(earlier).collect()
 }

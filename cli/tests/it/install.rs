@@ -15,6 +15,7 @@ fn init(directory: &std::path::Path, force: bool) -> Result<()> {
         tag: "t1".into(),
         api_server: vec!["10.9.8.7/32".into()],
         ledger_size: "1Gi".into(),
+        sidecar_digest: None,
         ephemeral_ledger: false,
         kubelet_insecure: true,
     };

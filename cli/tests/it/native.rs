@@ -231,5 +231,19 @@ async fn what_calls_itself_our_sidecar_is_the_image_that_was_installed() -> Resu
     let image = json!({"op": "replace", "path": "/spec/initContainers/0/image", "value": "registry.invalid/evil:1"});
     let name = stored.metadata.name.context("name")?;
     refused(edit(&pods, &name, &image).await, "not registry.invalid/evil:1")?;
+    a_living_pod_of_an_older_version_stays_editable(&cluster, &pods, &name).await
+}
+
+/// As after two upgrades: finalizers go, labels come, and only the installed image may follow.
+async fn a_living_pod_of_an_older_version_stays_editable(cluster: &Cluster, pods: &Api<DynamicObject>, name: &str) -> Result<()> {
+    let newer = r#"[{"op":"replace","path":"/spec/variables/0/expression","value":"[\"registry.invalid/new:3\", \"registry.invalid/new:2\"]"}]"#;
+    cluster.kubectl(&["patch", "validatingadmissionpolicy", "assent-sidecar-image", "--type=json", "-p", newer]).await?;
+    let image = |value: &str| json!({"op": "replace", "path": "/spec/initContainers/0/image", "value": value});
+    until_refused("runs registry.invalid/new:3 or registry.invalid/new:2, not registry.invalid/evil:2", async || {
+        edit(pods, name, &image("registry.invalid/evil:2")).await
+    })
+    .await?;
+    edit(pods, name, &json!({"op": "add", "path": "/metadata/labels", "value": {"team": "a"}})).await.context("a label on an old pod")?;
+    edit(pods, name, &image("registry.invalid/new:3")).await.context("the installed image, in place")?;
     Ok(())
 }

@@ -47,9 +47,13 @@ async fn learned(world: &World, app: std::net::SocketAddr, inbound: u16, service
 }
 
 async fn refused(client: &Sidecar) {
-    let mut stream = TcpStream::connect(client.running.outbound).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    let read = stream.read(&mut [0; 16]).await;
+    // The reset may come at any moment, also before the connection is known to be open.
+    let ask = async {
+        let mut stream = TcpStream::connect(client.running.outbound).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
+        stream.read(&mut [0; 16]).await
+    };
+    let read = ask.await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
 }
 

@@ -3,13 +3,16 @@
 //! Both run with the least they can: the sidecar without any privilege, the redirect with the two capabilities that change
 //! the pod's own network and for an instant only.
 
+use std::fmt;
+
+use assent_api::mesh::{Mode, PORTS, REDIRECT, SIDECAR, UID, VOLUMES, Wishes};
 use serde_json::{Value, json};
 
-use super::pod::{PORTS, REDIRECT, SIDECAR, Settings, UID};
+use super::pod::Settings;
 
-const TOKEN_VOLUME: &str = "assent-identity-token";
-const TRUST_VOLUME: &str = "assent-trust";
-const STATE_VOLUME: &str = "assent-state";
+const TOKEN_VOLUME: &str = VOLUMES[0];
+const TRUST_VOLUME: &str = VOLUMES[1];
+const STATE_VOLUME: &str = VOLUMES[2];
 const STATE: &str = "/var/run/assent/state";
 /// Audience that only the identity service accepts.
 const AUDIENCE: &str = "identity.assent.dev";
@@ -17,8 +20,44 @@ const TOKEN_SECONDS: i64 = 3600;
 /// ConfigMap that the identity service keeps in every opted-in namespace.
 const TRUST: &str = "assent-trust";
 
-pub(super) fn sidecar(settings: &Settings, skip_inbound: &[u16], skip_outbound: &[u16]) -> Value {
-    let [_, inbound, admin] = PORTS;
+/// What the sidecar requests and may use, by settings and the pod's own annotations.
+#[derive(Clone, Debug)]
+pub(super) struct Resources {
+    requests: [(&'static str, String); 2],
+    limits: Vec<(&'static str, String)>,
+}
+
+// === impl Resources ===
+
+impl Resources {
+    pub(super) fn new(settings: &Settings, wishes: &Wishes) -> Self {
+        let of = |wish: &Option<String>, setting: &String| wish.clone().unwrap_or_else(|| setting.clone());
+        let limits = [("cpu", of(&wishes.cpu_limit, &settings.sidecar_cpu_limit)), ("memory", of(&wishes.memory_limit, &settings.sidecar_memory_limit))];
+        Self {
+            requests: [
+                ("cpu", of(&wishes.cpu_request, &settings.sidecar_cpu_request)),
+                ("memory", of(&wishes.memory_request, &settings.sidecar_memory_request)),
+            ],
+            limits: limits.into_iter().filter(|(_, amount)| !amount.is_empty()).collect(),
+        }
+    }
+
+    fn value(&self) -> Value {
+        let map =
+            |amounts: &[(&'static str, String)]| amounts.iter().map(|(name, amount)| ((*name).to_owned(), json!(amount))).collect::<serde_json::Map<_, _>>();
+        json!({ "requests": map(&self.requests), "limits": map(&self.limits) })
+    }
+}
+
+impl fmt::Display for Resources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |amounts: &[(&str, String)]| amounts.iter().map(|(name, amount)| format!("{name} {amount}")).collect::<Vec<_>>().join(" and ");
+        write!(f, "requesting {}, limited to {}", list(&self.requests), list(&self.limits))
+    }
+}
+
+pub(super) fn sidecar(settings: &Settings, mode: Mode, wishes: &Wishes, resources: &Resources) -> Value {
+    let [outbound, inbound, admin] = PORTS;
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let value = |name: &str, value: &str| json!({ "name": name, "value": value });
     let mut env = vec![
@@ -34,9 +73,14 @@ pub(super) fn sidecar(settings: &Settings, skip_inbound: &[u16], skip_outbound: 
     ];
     let seats =
         [("ASSENT_NETWORK_SEAT", &settings.network_seat), ("ASSENT_DATABASE_SEAT", &settings.database_seat), ("ASSENT_COMPUTE_SEAT", &settings.compute_seat)];
+    if mode == Mode::Explicit {
+        // For the application alone: without a redirect, anybody who reaches the port could use it.
+        env.push(value("ASSENT_OUTBOUND_ADDRESS", &format!("127.0.0.1:{outbound}")));
+        env.extend(wishes.outbound_target.map(|target| value("ASSENT_OUTBOUND_TARGET", &target.to_string())));
+    }
     env.extend(seats.into_iter().filter(|(_, address)| !address.is_empty()).map(|(name, address)| value(name, address)));
     // What the redirect leaves alone is no bypass.
-    let skipped = [("ASSENT_SKIP_INBOUND_PORTS", skip_inbound), ("ASSENT_SKIP_OUTBOUND_PORTS", skip_outbound)];
+    let skipped = [("ASSENT_SKIP_INBOUND_PORTS", &wishes.skip_inbound), ("ASSENT_SKIP_OUTBOUND_PORTS", &wishes.skip_outbound)];
     env.extend(skipped.into_iter().filter(|(_, ports)| !ports.is_empty()).map(|(name, ports)| value(name, &list(ports))));
     json!({
         "name": SIDECAR,
@@ -51,10 +95,7 @@ pub(super) fn sidecar(settings: &Settings, skip_inbound: &[u16], skip_outbound: 
         ],
         // The sidecar is ready with its first certificate, or after ten seconds without one.
         "startupProbe": { "httpGet": { "path": "/ready", "port": admin }, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 120 },
-        "resources": {
-            "requests": { "cpu": settings.sidecar_cpu_request, "memory": settings.sidecar_memory_request },
-            "limits": { "memory": settings.sidecar_memory_limit },
-        },
+        "resources": resources.value(),
         "securityContext": {
             "runAsUser": UID,
             "runAsGroup": UID,
@@ -74,9 +115,9 @@ pub(super) fn sidecar(settings: &Settings, skip_inbound: &[u16], skip_outbound: 
     })
 }
 
-pub(super) fn redirect(settings: &Settings, skip_inbound: &[u16], skip_outbound: &[u16]) -> Value {
+pub(super) fn redirect(settings: &Settings, wishes: &Wishes, resources: &Resources) -> Value {
     let mut command = vec!["/assent-redirect".to_owned()];
-    for (flag, ports) in [("--skip-inbound-ports", skip_inbound), ("--skip-outbound-ports", skip_outbound)] {
+    for (flag, ports) in [("--skip-inbound-ports", &wishes.skip_inbound), ("--skip-outbound-ports", &wishes.skip_outbound)] {
         if !ports.is_empty() {
             command.push(format!("{flag}={}", list(ports)));
         }
@@ -86,10 +127,7 @@ pub(super) fn redirect(settings: &Settings, skip_inbound: &[u16], skip_outbound:
         "image": settings.sidecar_image,
         "imagePullPolicy": settings.sidecar_pull_policy,
         "command": command,
-        "resources": {
-            "requests": { "cpu": settings.sidecar_cpu_request, "memory": settings.sidecar_memory_request },
-            "limits": { "memory": settings.sidecar_memory_limit },
-        },
+        "resources": resources.value(),
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,

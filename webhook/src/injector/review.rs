@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::pod::Skip;
+use assent_api::mesh::{Mode, Skip};
+
+use super::pod::Injection;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Review {
@@ -48,10 +50,13 @@ struct Response {
 // === impl Answer ===
 
 impl Answer {
-    /// The answer to the request `uid`: a patch, or a warning about why there is none.
-    pub(super) fn new(uid: String, outcome: Result<Vec<Value>, Skip>) -> Self {
+    /// The answer to the request `uid`: a patch, or a warning about why there is none or why not everything is meshed.
+    pub(super) fn new(uid: String, outcome: Result<Injection, Skip>) -> Self {
         let (patch, warnings) = match outcome {
-            Ok(patch) => (Some(STANDARD.encode(Value::Array(patch).to_string())), Vec::new()),
+            Ok(Injection { patch, mode, report }) => {
+                let warnings = if mode == Mode::Explicit { vec![format!("assent: {report}")] } else { Vec::new() };
+                (Some(STANDARD.encode(Value::Array(patch).to_string())), warnings)
+            }
             Err(skip) if skip.is_expected() => (None, Vec::new()),
             Err(skip) => (None, vec![format!("assent: no sidecar: {skip}")]),
         };
@@ -67,18 +72,27 @@ mod tests {
 
     use super::*;
 
-    fn wire(outcome: Result<Vec<Value>, Skip>) -> Value {
+    fn wire(outcome: Result<Injection, Skip>) -> Value {
         serde_json::to_value(Answer::new("u1".into(), outcome)).unwrap()
+    }
+
+    fn injection(mode: Mode) -> Injection {
+        Injection { patch: vec![json!({"op": "add", "path": "/a", "value": 1})], mode, report: "what was added".into() }
     }
 
     #[test]
     fn a_patch_is_base64_and_has_a_type() {
-        let patch = vec![json!({"op": "add", "path": "/a", "value": 1})];
-        let answer = wire(Ok(patch.clone()));
+        let answer = wire(Ok(injection(Mode::Redirect)));
         let bytes = STANDARD.decode(answer["response"]["patch"].as_str().unwrap()).unwrap();
-        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), Value::Array(patch));
+        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), Value::Array(injection(Mode::Redirect).patch));
         assert_eq!(answer["response"]["patchType"], "JSONPatch");
         assert_eq!((answer["kind"].as_str(), answer["response"]["uid"].as_str()), (Some("AdmissionReview"), Some("u1")));
+        assert!(answer["response"]["warnings"].is_null(), "{answer}");
+    }
+
+    #[test]
+    fn whoever_makes_a_pod_is_told_that_not_all_of_it_is_meshed() {
+        assert_eq!(wire(Ok(injection(Mode::Explicit)))["response"]["warnings"], json!(["assent: what was added"]));
     }
 
     #[test]
