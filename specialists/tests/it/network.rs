@@ -35,8 +35,7 @@ fn window(world: &World, sequence: u64, start_ms: i64, errors: u64) -> NetworkOb
     NetworkObservation {
         window: Some(Window { sequence, start_ms, length_ms: 500, dropped: 0 }),
         http: vec![flow(Direction::Inbound, "", 0), flow(Direction::Outbound, &orders, errors)],
-        tcp: vec![],
-        pod: None,
+        ..NetworkObservation::default()
     }
 }
 
