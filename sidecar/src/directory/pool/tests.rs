@@ -1,3 +1,5 @@
+//! Choices over many picks, one endpoint at a time failing, and random pools.
+
 use proptest::prelude::*;
 
 use super::breaker::{FAILURES, LONGEST_PROBATION};

@@ -1,3 +1,5 @@
+//! Conversations byte for byte, in any chunks, and what is told of them.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Statements by their class: what is kept, and that no literal is.
+
 use proptest::prelude::*;
 
 use super::*;
