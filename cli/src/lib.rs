@@ -17,6 +17,7 @@ mod output;
 mod pause;
 mod policy;
 pub mod record;
+mod trust;
 pub mod verify;
 
 use std::process::ExitCode;
@@ -62,6 +63,9 @@ enum Command {
     /// See which pods are meshed, and upgrade their sidecars in place
     #[command(subcommand)]
     Mesh(mesh::MeshCommand),
+    /// Replace the mesh's trust root while everything runs
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
     /// Stop every apply; owed reverts go on
     Pause(pause::PauseArgs),
     /// Lift the pause
@@ -92,6 +96,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => verify::run(args, connect).await,
         Command::Ledger(command) => ledger::run(command, connect).await,
         Command::Mesh(command) => mesh::run(command, connect).await,
+        Command::Trust(command) => trust::run(command, connect).await,
         Command::Pause(args) => pause::pause(args, connect).await.map(done),
         Command::Resume => pause::resume(connect).await.map(done),
         Command::Policy(command) => policy::run(command, connect).await,

@@ -18,7 +18,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use linkerd2_proxy_api::identity::identity_server::Identity;
 use linkerd2_proxy_api::identity::{CertifyRequest, CertifyResponse};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tonic::{Code, Request, Response, Status};
 
 use crate::ca::{self, Bound, Issuer, Refusal};
@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 /// The service behind `io.linkerd.proxy.identity.Identity`.
 pub struct Certify {
     client: Client,
-    issuer: Arc<Issuer>,
+    issuer: watch::Receiver<Arc<Issuer>>,
     own: Name,
     metrics: Metrics,
     life: Duration,
@@ -76,9 +76,9 @@ impl std::fmt::Debug for Certify {
 }
 
 impl Certify {
-    /// A service that signs with `issuer`; `own` gives the authority of every name, and
+    /// A service that signs with `issuer` as it is at that moment; `own` gives the authority of every name, and
     /// leafs live for `life`.
-    pub fn new(client: Client, issuer: Arc<Issuer>, own: Name, life: Duration, metrics: Metrics) -> Self {
+    pub fn new(client: Client, issuer: watch::Receiver<Arc<Issuer>>, own: Name, life: Duration, metrics: Metrics) -> Self {
         Self { client, issuer, own, life, metrics, slots: Semaphore::new(CONCURRENT) }
     }
 
@@ -96,14 +96,15 @@ impl Certify {
         self.check_pod(&bound).await?;
         let validity = ca::validity(&proven, self.life, SystemTime::now());
         let serial = serial().map_err(|error| Status::internal(error.to_string()))?;
-        let leaf = self.issuer.sign(&examined, &proven, validity, serial).map_err(|error| match error {
+        let issuer = self.issuer.borrow().clone();
+        let leaf = issuer.sign(&examined, &proven, validity, serial).map_err(|error| match error {
             ca::Error::Refused(refusal) => refused(refusal),
             other => Status::internal(telemetry::chain(&other)),
         })?;
         let response = CertifyResponse {
             leaf_certificate: leaf.to_vec(),
-            intermediate_certificates: vec![self.issuer.certificate().to_vec()],
-            valid_until: Some(validity.not_after.min(self.issuer.not_after()).into()),
+            intermediate_certificates: vec![issuer.certificate().to_vec()],
+            valid_until: Some(validity.not_after.min(issuer.not_after()).into()),
         };
         Ok((proven, response))
     }

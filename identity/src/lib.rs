@@ -8,6 +8,7 @@
 //! | [`ca`] | checks a request and signs a leaf: pure, time and randomness are arguments |
 //! | [`certify`] | asks the API server who the token belongs to, then the CA |
 //! | [`issuer`] | makes or loads root and issuer |
+//! | [`rotation`] | replaces roots and issuer while everything runs |
 //! | [`bundle`] | publishes the trust bundle to namespaces |
 //! | [`discovery`] | endpoints and profiles |
 
@@ -16,6 +17,7 @@ pub mod ca;
 pub mod certify;
 pub mod discovery;
 pub mod issuer;
+pub mod rotation;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use tonic::service::Routes;
 
 use crate::ca::Issuer;
 use crate::certify::{Certify, Metrics};
+use crate::rotation::{Followers, Rotation};
 
 /// The certificate authority.
 #[derive(clap::Parser, Clone, Debug)]
@@ -53,6 +56,10 @@ pub struct Args {
     /// Life of a sidecar's certificate in seconds; a seat's is an hour at most.
     #[arg(long, env = "ASSENT_LEAF_SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(120..=604_800))]
     pub leaf_seconds: u64,
+    /// How long a new root must have been in every namespace before certificates come from it, in seconds: until the kubelets have
+    /// brought it to every pod.
+    #[arg(long, env = "ASSENT_TRUST_PROPAGATION_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub trust_propagation_seconds: u64,
     /// API server.
     #[command(flatten)]
     pub kube: KubeArgs,
@@ -90,14 +97,28 @@ pub async fn serve(args: Args, listener: TcpListener, mut tasks: Tasks) -> anyho
 
     let life = Duration::from_secs(args.leaf_seconds);
     let own = Name::new(&args.control_namespace, IDENTITY_ACCOUNT, &args.control_namespace, &args.trust_domain).context("derive the own name")?;
-    let issuer = Arc::new(issuer::load_or_create(&client, &args.control_namespace, own.authority()).await?);
+    let state = issuer::load_or_create(&client, &args.control_namespace, own.authority()).await?.state;
+    let issuer = Issuer::load(&state.issuing.material).context("load the issuer")?;
     metrics.issuer_expiry(issuer.not_after());
-    let roots = Roots::parse(issuer.bundle().as_bytes()).context("read the own trust bundle")?;
-    let (trust, _roots) = TrustBundle::supplied(roots);
+    let (roots, bundle) = (Roots::parse(state.bundle().as_bytes()).context("read the own trust bundle")?, watch::Sender::new(state.bundle()));
+    let (issuers, issuer) = watch::channel(Arc::new(issuer));
+    let (trust, roots) = TrustBundle::supplied(roots);
     let (workload, certificates) = Workload::supplied(own.clone(), trust);
-    publish_own(&issuer, &own, life, &certificates)?;
+    publish_own(&issuer.borrow(), &own, life, &certificates)?;
     tasks.spawn("own certificate", renew_own(issuer.clone(), own.clone(), life, certificates));
-    tasks.spawn_forever("bundle", bundle::publish(client.clone(), args.control_namespace, issuer.bundle().to_owned()));
+    let (publishing, published) = watch::channel(String::new());
+    tasks.spawn_forever("bundle", bundle::publish(client.clone(), args.control_namespace.clone(), bundle.subscribe(), publishing));
+    let rotation = Rotation {
+        client: client.clone(),
+        namespace: args.control_namespace,
+        authority: own.authority().to_owned(),
+        life,
+        propagation: Duration::from_secs(args.trust_propagation_seconds),
+        followers: Followers { issuer: issuers, roots, bundle },
+        published,
+        metrics: metrics.clone(),
+    };
+    tasks.spawn_forever("rotation", rotation.run());
 
     let service = IdentityServer::new(Certify::new(client, issuer, own, life, metrics)).max_decoding_message_size(certify::MAX_MESSAGE);
     let token = tasks.token();
@@ -123,17 +144,19 @@ fn publish_own(issuer: &Issuer, own: &Name, life: Duration, sender: &watch::Send
     Ok(due)
 }
 
-async fn renew_own(issuer: Arc<Issuer>, own: Name, life: Duration, sender: watch::Sender<Option<Arc<Certified>>>) -> anyhow::Result<()> {
+async fn renew_own(mut issuer: watch::Receiver<Arc<Issuer>>, own: Name, life: Duration, sender: watch::Sender<Option<Arc<Certified>>>) -> anyhow::Result<()> {
     let mut due = SystemTime::now();
     loop {
         let left = due.duration_since(SystemTime::now()).unwrap_or_default();
         if left.is_zero() {
+            let issuer = issuer.borrow_and_update().clone();
             due = publish_own(&issuer, &own, life, &sender)?;
         }
         // Timers stand still on a suspended machine; look at the clock again every minute.
         let pause = tokio::time::sleep(left.min(Duration::from_secs(60)));
         tokio::select! {
             () = pause => {}
+            Ok(()) = issuer.changed() => due = SystemTime::now(),
             () = sender.closed() => return Ok(()),
         }
     }

@@ -7,6 +7,7 @@ mod certified;
 mod name;
 mod renewal;
 pub mod resuming;
+pub mod rotation;
 #[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 mod tls;
@@ -105,6 +106,14 @@ pub enum Error {
     Peer {
         /// Who it should be.
         expected: Name,
+        /// Who it is.
+        found: Name,
+    },
+    /// The peer belongs to another control plane or trust domain.
+    #[error("peer `{found}` is not of the mesh of `{own}`")]
+    Mesh {
+        /// Ourselves.
+        own: Name,
         /// Who it is.
         found: Name,
     },

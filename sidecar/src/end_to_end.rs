@@ -6,6 +6,7 @@ mod life;
 mod otlp;
 mod partition;
 mod policy;
+mod roots;
 mod world;
 
 use std::time::Duration;

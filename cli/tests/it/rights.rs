@@ -111,6 +111,7 @@ async fn accounts_hold_what_their_part_needs_and_nothing_that_threatens() -> Res
         questions.push((account(name), ("", "users", "", "impersonate", "", "assent:executor"), executor));
         questions.push((account(name), ("authentication.k8s.io", "userextras", "assent.dev/incident-uid", "impersonate", "", ""), executor));
         questions.push((account(name), ("", "secrets", "", "get", "assent-system", "assent-identity-issuer"), name == "assent-identity"));
+        questions.push((account(name), ("", "secrets", "", "update", "assent-system", "assent-identity-issuer"), name == "assent-identity"));
         questions.push((account(name), ("assent.dev", "ballots", "", "create", "assent-system", ""), name.starts_with("assent-seat-")));
         questions.push((account(name), ("assent.dev", "remediations", "", "create", "assent-system", ""), executor));
         questions.push((account(name), ("assent.dev", "ballots", "", "delete", "assent-system", "any"), name == "assent-director"));

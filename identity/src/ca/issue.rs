@@ -11,6 +11,7 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use serde::{Deserialize, Serialize};
 use x509_parser::prelude::FromDer as _;
 
 use super::{Examined, Refusal};
@@ -31,18 +32,17 @@ pub struct Validity {
     pub not_after: SystemTime,
 }
 
-/// The intermediate that signs leaves, its key, and the roots that vouch for it.
+/// The intermediate that signs leaves, and its key.
 #[derive(Debug)]
 pub struct Issuer {
     // Debug of a KeyPair hides the private half.
     issuer: rcgen::Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
-    bundle: String,
     not_after: SystemTime,
 }
 
 /// Root, issuer and issuer key in PEM: what the Secret holds.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Material {
     /// Trusted roots, one or more.
     pub bundle: String,
@@ -118,17 +118,12 @@ impl Issuer {
         }
         let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default();
         let issuer = rcgen::Issuer::from_ca_cert_der(&certificate, key).map_err(Error::Sign)?;
-        Ok(Self { issuer, certificate, bundle: material.bundle.clone(), not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) })
+        Ok(Self { issuer, certificate, not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) })
     }
 
     /// The issuer's own certificate, the intermediate of every leaf.
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
-    }
-
-    /// The trusted roots in PEM.
-    pub fn bundle(&self) -> &str {
-        &self.bundle
     }
 
     /// The last second of the issuer; no leaf lives longer.

@@ -192,7 +192,8 @@ fn rule_5_signs_ecdsa_p256_only() {
 
 #[test]
 fn a_leaf_carries_the_proven_name_and_nothing_of_the_request() {
-    let issuer = issuer();
+    let material = create("assent-system.cluster.local", SystemTime::now()).unwrap();
+    let issuer = Issuer::load(&material).unwrap();
     let proven: Name = CART.parse().unwrap();
     let mut greedy = params(vec![dns(CART)]);
     greedy.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -210,7 +211,7 @@ fn a_leaf_carries_the_proven_name_and_nothing_of_the_request() {
     assert!(usage.server_auth && usage.client_auth && !usage.any && !usage.code_signing);
     assert_eq!(assent_runtime::workload::name(&leaf).unwrap(), proven);
     assert!(parsed.raw_serial().len() == 16 && parsed.raw_serial()[0] & 0x80 == 0);
-    let roots = Roots::parse(issuer.bundle().as_bytes()).unwrap();
+    let roots = Roots::parse(material.bundle.as_bytes()).unwrap();
     for usage in [Usage::Server, Usage::Client] {
         roots.verify(&leaf, &[issuer.certificate().clone()], usage, UnixTime::now()).unwrap();
     }

@@ -89,7 +89,7 @@ async fn certifies_a_living_pod_and_nobody_else() {
     // The root's key was discarded: the Secret holds the issuer's only.
     let secret = Api::<Secret>::namespaced(fixture.client.clone(), SYSTEM).get("assent-identity-issuer").await.unwrap();
     let keys: Vec<_> = secret.data.unwrap().into_keys().collect();
-    assert_eq!(keys, ["ca-bundle.pem", "issuer.crt", "issuer.key"]);
+    assert_eq!(keys, ["ca-bundle.pem", "issuer.crt", "issuer.key", "rotation.json"]);
     renewing.abort();
     fixture.stop().await;
 }

@@ -21,6 +21,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a new root must be out, in seconds.
+pub(crate) const PROPAGATION: u64 = 3;
 pub(crate) const SYSTEM: &str = "assent-system";
 
 /// A control plane with the identity service running. Both end when dropped.
@@ -30,6 +32,7 @@ pub(crate) struct Fixture {
     pub(crate) identity: String,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) token: CancellationToken,
+    args: assent_identity::Args,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -56,7 +59,7 @@ kind: Role
 metadata: {name: assent-identity, namespace: assent-system}
 rules:
 - {apiGroups: [""], resources: [secrets], verbs: [create]}
-- {apiGroups: [""], resources: [secrets], resourceNames: [assent-identity-issuer], verbs: [get]}
+- {apiGroups: [""], resources: [secrets], resourceNames: [assent-identity-issuer], verbs: [get, update]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -82,6 +85,11 @@ subjects: [{kind: ServiceAccount, name: assent-discovery, namespace: assent-syst
 
 impl Fixture {
     pub(crate) async fn start(name: &str) -> Self {
+        Self::start_with(name, 86_400).await
+    }
+
+    /// As [`Self::start`], with certificates that live for `leaf_seconds`.
+    pub(crate) async fn start_with(name: &str, leaf_seconds: u64) -> Self {
         let cluster = assent_cluster::api_only(name).await.unwrap();
         let client = cluster.client().await.unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -100,7 +108,8 @@ impl Fixture {
             listen: any(),
             control_namespace: SYSTEM.to_owned(),
             trust_domain: "cluster.local".to_owned(),
-            leaf_seconds: 86_400,
+            leaf_seconds,
+            trust_propagation_seconds: PROPAGATION,
             kube,
             log: log(),
             admin: AdminArgs { admin_address: any() },
@@ -108,8 +117,18 @@ impl Fixture {
         assent_runtime::telemetry::init(&args.log).unwrap();
         let token = CancellationToken::new();
         let tasks = Tasks::new(token.clone());
-        let running = tokio::spawn(assent_identity::serve(args, listener, tasks));
-        Self { cluster, client, identity, directory, token, running }
+        let running = tokio::spawn(assent_identity::serve(args.clone(), listener, tasks));
+        Self { cluster, client, identity, directory, token, args, running }
+    }
+
+    /// Ends the identity service and starts it anew at the same address.
+    pub(crate) async fn restart(self) -> Self {
+        self.token.cancel();
+        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap().unwrap();
+        let listener = TcpListener::bind(&self.identity).await.unwrap();
+        let token = CancellationToken::new();
+        let running = tokio::spawn(assent_identity::serve(self.args.clone(), listener, Tasks::new(token.clone())));
+        Self { token, running, ..self }
     }
 
     /// Stops the identity service in good order.

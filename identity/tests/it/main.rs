@@ -6,3 +6,4 @@ mod authority;
 mod discovery;
 mod fixture;
 mod memory;
+mod rotation;

@@ -1,6 +1,7 @@
 //! Obtaining and renewing the workload certificate: at a jittered half to 70 % of its life, with a
-//! fresh key, retried with capped backoff while the old certificate keeps serving, and at once when
-//! the trust bundle no longer vouches for it. It never extends or trusts an expired certificate.
+//! fresh key, retried with capped backoff while the old certificate keeps serving; at once when the
+//! trust bundle no longer vouches for it, and soon when the bundle changes and names another root
+//! first, which is the one that certificates come from now. It never extends or trusts an expired certificate.
 
 use std::fmt;
 use std::future::Future;
@@ -14,12 +15,14 @@ use linkerd2_proxy_api::identity::identity_client::IdentityClient;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::sync::watch;
 
-use super::{Certified, Error, Name, Usage, Workload, WorkloadArgs, certified};
+use super::{Certified, Error, Name, Roots, Usage, Workload, WorkloadArgs, certified};
 use crate::backoff::fraction;
 use crate::{mtls, reload, telemetry};
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
+// Longest time until a certificate is replaced because others come from another root now.
+const FOLLOW_ROOT: Duration = Duration::from_secs(60);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 // The wall clock may jump and a suspended machine's timers do not; look at it again this often.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
@@ -44,6 +47,12 @@ struct Certifier {
 pub fn renew_at(not_before: SystemTime, not_after: SystemTime, fraction: f64) -> SystemTime {
     let life = not_after.duration_since(not_before).unwrap_or_default();
     not_before + life.mul_f64(0.5 + 0.2 * fraction.clamp(0.0, 1.0))
+}
+
+/// How long after the roots changed to renew under the new ones: between half and all of a minute or, if that is shorter, of
+/// a tenth of `life`, so that the workloads do not come all at once.
+fn follow_after(life: Duration, fraction: f64) -> Duration {
+    (life / 10).min(FOLLOW_ROOT).mul_f64(0.5 + 0.5 * fraction.clamp(0.0, 1.0))
 }
 
 // === impl Renewal ===
@@ -92,11 +101,14 @@ impl Renewal {
 impl Certifier {
     async fn renew(&self) -> std::convert::Infallible {
         let mut retry = FIRST_RETRY;
+        // The roots that the current certificate was obtained under; a kept one's are not known.
+        let mut under = Arc::new(Roots::default());
         loop {
-            self.until_due().await;
+            self.until_due(&under).await;
+            let current = self.workload.trust().current();
             match self.certify().await {
                 Ok(certified) => {
-                    retry = FIRST_RETRY;
+                    (retry, under) = (FIRST_RETRY, current);
                     tracing::info!(identity = %certified.name(), expires_in = ?left(&certified), "certified");
                     self.keep(&certified);
                     self.sender.send_replace(Some(Arc::new(certified)));
@@ -113,15 +125,25 @@ impl Certifier {
         }
     }
 
-    /// Returns when a certificate is missing, due, or no longer vouched for.
-    async fn until_due(&self) {
+    /// Returns when a certificate is missing, due, no longer vouched for, or of a root that is not first any more among roots
+    /// that changed since `under`.
+    async fn until_due(&self, under: &Arc<Roots>) {
         let mut trust = self.workload.trust().watch();
         let Some(certified) = self.sender.borrow().clone() else {
             return;
         };
         // Not at once, even for a certificate that arrives half expired: that would be a busy loop.
-        let due = renew_at(certified.not_before(), certified.not_after(), fraction()).max(SystemTime::now() + FIRST_RETRY);
+        let mut due = renew_at(certified.not_before(), certified.not_after(), fraction()).max(SystemTime::now() + FIRST_RETRY);
+        let mut seen = under.clone();
         loop {
+            let roots = self.workload.trust().current();
+            if !Arc::ptr_eq(&roots, &seen) {
+                if !of_first(&roots, &certified) {
+                    let life = certified.not_after().duration_since(certified.not_before()).unwrap_or_default();
+                    due = due.min(SystemTime::now() + follow_after(life, fraction()));
+                }
+                seen = roots;
+            }
             let left = due.duration_since(SystemTime::now()).unwrap_or_default();
             if left.is_zero() || !self.vouched(&certified) {
                 return;
@@ -197,7 +219,39 @@ impl Certifier {
     }
 }
 
+fn of_first(roots: &Roots, certified: &Certified) -> bool {
+    let (Some(leaf), intermediates) = (certified.chain().first(), certified.chain().get(1..).unwrap_or_default()) else {
+        return false;
+    };
+    roots.first_vouches(leaf, intermediates, UnixTime::now())
+}
+
 fn left(certified: &Certified) -> Duration {
     let left = certified.not_after().duration_since(SystemTime::now());
     Duration::from_secs(left.unwrap_or_default().as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::testing::Authority;
+
+    #[test]
+    fn a_certificate_is_of_the_first_root_or_not() {
+        let (ours, other) = (Authority::new(), Authority::new());
+        let certified = ours.certify(ours.workload("shop", "cart").own_name(), Duration::from_secs(60));
+        let roots = |authorities: &[&Authority]| Roots::parse(authorities.iter().map(|one| one.pem()).collect::<String>().as_bytes()).unwrap();
+        assert!(of_first(&roots(&[&ours, &other]), &certified));
+        assert!(!of_first(&roots(&[&other, &ours]), &certified));
+        assert!(!of_first(&Roots::default(), &certified));
+    }
+
+    #[test]
+    fn a_changed_root_is_followed_within_a_minute_or_a_tenth_of_a_short_life() {
+        let seconds = Duration::from_secs;
+        let cases = [(86_400, 0.0, 30), (86_400, 1.0, 60), (86_400, 9.0, 60), (100, 0.0, 5), (100, 1.0, 10), (0, 0.5, 0)];
+        for (life, fraction, after) in cases {
+            assert_eq!(follow_after(seconds(life), fraction), seconds(after), "{life} {fraction}");
+        }
+    }
 }

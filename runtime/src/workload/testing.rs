@@ -44,10 +44,14 @@ impl Authority {
 
     /// A leaf for the public key of `key`, valid from ten seconds ago for `life`.
     pub fn sign(&self, name: &Name, key: &impl rcgen::PublicKeyData, life: Duration) -> CertificateDer<'static> {
+        self.sign_until(name, key, SystemTime::now() + life)
+    }
+
+    fn sign_until(&self, name: &Name, key: &impl rcgen::PublicKeyData, not_after: SystemTime) -> CertificateDer<'static> {
         let mut params = CertificateParams::new(vec![name.to_string()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.not_before = (SystemTime::now() - Duration::from_secs(10)).into();
-        params.not_after = (SystemTime::now() + life).into();
+        params.not_after = not_after.into();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.signed_by(key, &self.0).unwrap().der().clone()
@@ -55,8 +59,13 @@ impl Authority {
 
     /// Key and certificate for `name`.
     pub fn certify(&self, name: &Name, life: Duration) -> Certified {
+        self.certify_until(name, SystemTime::now() + life)
+    }
+
+    /// As [`Self::certify`], valid from ten seconds ago until `not_after`, which may be past.
+    pub fn certify_until(&self, name: &Name, not_after: SystemTime) -> Certified {
         let (key, _) = request(name).unwrap();
-        let leaf = self.sign(name, &key, life);
+        let leaf = self.sign_until(name, &key, not_after);
         Certified::new(key, vec![leaf]).unwrap()
     }
 

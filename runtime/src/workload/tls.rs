@@ -48,7 +48,7 @@ fn provider() -> CryptoProvider {
 
 pub(super) fn server(workload: &Workload, auth: ClientAuth, alpn: &[&[u8]]) -> Result<ServerConfig, Error> {
     let provider = Arc::new(provider());
-    let verifier = Arc::new(Verifier::new(workload.trust().clone(), None, auth, &provider));
+    let verifier = Arc::new(Verifier::new(workload.trust().clone(), Expected::Mesh(workload.own_name().clone()), auth, &provider));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(Error::Tls)?
@@ -63,7 +63,7 @@ pub(super) fn server(workload: &Workload, auth: ClientAuth, alpn: &[&[u8]]) -> R
 /// `ours` is the identity to present; `None` stays anonymous.
 pub(super) fn client(trust: &TrustBundle, ours: Option<&Workload>, expected: &Name, alpn: &[&[u8]]) -> Result<ClientConfig, Error> {
     let provider = Arc::new(provider());
-    let verifier = Arc::new(Verifier::new(trust.clone(), Some(expected.clone()), ClientAuth::Required, &provider));
+    let verifier = Arc::new(Verifier::new(trust.clone(), Expected::Peer(expected.clone()), ClientAuth::Required, &provider));
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(Error::Tls)?
@@ -98,17 +98,26 @@ impl ResolvesClientCert for Resolver {
     }
 }
 
+/// Whom a peer may be.
+#[derive(Debug)]
+enum Expected {
+    /// Exactly this.
+    Peer(Name),
+    /// Anybody under the authority of this name: a root that vouches for several meshes joins none of them.
+    Mesh(Name),
+}
+
 /// Checks the peer's chain against the roots of the moment, and its one name.
 #[derive(Debug)]
 struct Verifier {
     trust: TrustBundle,
-    expected: Option<Name>,
+    expected: Expected,
     auth: ClientAuth,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
-    fn new(trust: TrustBundle, expected: Option<Name>, auth: ClientAuth, provider: &CryptoProvider) -> Self {
+    fn new(trust: TrustBundle, expected: Expected, auth: ClientAuth, provider: &CryptoProvider) -> Self {
         Self { trust, expected, auth, algorithms: provider.signature_verification_algorithms }
     }
 
@@ -117,7 +126,8 @@ impl Verifier {
         self.trust.current().verify(chain.0, chain.1, usage, now).map_err(|error| refused(Error::Trust(error)))?;
         let found = name(chain.0).map_err(refused)?;
         match &self.expected {
-            Some(expected) if *expected != found => Err(refused(Error::Peer { expected: expected.clone(), found })),
+            Expected::Peer(expected) if *expected != found => Err(refused(Error::Peer { expected: expected.clone(), found })),
+            Expected::Mesh(own) if own.authority() != found.authority() => Err(refused(Error::Mesh { own: own.clone(), found })),
             _ => Ok(()),
         }
     }

@@ -86,26 +86,31 @@ impl Roots {
         if self.verified.holds(&digest, now) {
             return Ok(());
         }
-        self.verify_anew(leaf, intermediates, usage, now)?;
+        verify(&self.anchors, leaf, intermediates, usage, now)?;
         if let Some(validity) = verified::validity(leaf, intermediates) {
             self.verified.keep(digest, validity);
         }
         Ok(())
     }
 
-    fn verify_anew(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], usage: Usage, now: UnixTime) -> Result<(), Error> {
-        let usage = match usage {
-            Usage::Server => webpki::KeyUsage::server_auth(),
-            Usage::Client => webpki::KeyUsage::client_auth(),
-        };
-        let algorithms = webpki::ALL_VERIFICATION_ALGS;
-        webpki::EndEntityCert::try_from(leaf)
-            .and_then(|cert| {
-                cert.verify_for_usage(algorithms, &self.anchors, intermediates, now, usage, None, None)?;
-                Ok(())
-            })
-            .map_err(Error::Chain)
+    /// Whether a chain leads to the first root, that of who issues: the identity service puts it there.
+    pub fn first_vouches(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now: UnixTime) -> bool {
+        self.anchors.get(..1).is_some_and(|first| verify(first, leaf, intermediates, Usage::Client, now).is_ok())
     }
+}
+
+fn verify(anchors: &[TrustAnchor<'_>], leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], usage: Usage, now: UnixTime) -> Result<(), Error> {
+    let usage = match usage {
+        Usage::Server => webpki::KeyUsage::server_auth(),
+        Usage::Client => webpki::KeyUsage::client_auth(),
+    };
+    let algorithms = webpki::ALL_VERIFICATION_ALGS;
+    webpki::EndEntityCert::try_from(leaf)
+        .and_then(|cert| {
+            cert.verify_for_usage(algorithms, anchors, intermediates, now, usage, None, None)?;
+            Ok(())
+        })
+        .map_err(Error::Chain)
 }
 
 // === impl TrustBundle ===

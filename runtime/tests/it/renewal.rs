@@ -104,3 +104,20 @@ async fn a_changed_bundle_is_followed_and_a_broken_one_is_not() {
     assert_eq!(workload.trust().current().certificates().len(), 2);
     task.abort();
 }
+
+#[tokio::test]
+async fn another_root_that_comes_first_is_followed_long_before_renewal_is_due() {
+    // Fifty seconds with those in the past: due after fifteen from now at the earliest, and followed within five.
+    let (authority, mut running, directory) = identity(Duration::from_secs(40)).await;
+    let args = args(&running, directory.path());
+    let (workload, task) = open(&args).await;
+    let first = patient(workload.ready()).await.unwrap();
+    patient(running.seen.recv()).await.unwrap();
+    let turned = format!("{}{}", Authority::new().pem(), authority.pem());
+    std::fs::write(&args.trust_bundle_file, turned).unwrap();
+    patient(running.seen.recv()).await.unwrap();
+    assert!(SystemTime::now() < first.not_before() + Duration::from_secs(25), "only when it was due");
+    let mut watch = workload.watch();
+    patient(watch.wait_for(|now| now.as_ref().is_some_and(|now| !Arc::ptr_eq(now, &first)))).await.unwrap();
+    task.abort();
+}

@@ -11,7 +11,8 @@ use assent_api::proto::compute_intake_server::{ComputeIntake, ComputeIntakeServe
 use assent_api::proto::database_intake_server::{DatabaseIntake, DatabaseIntakeServer};
 use assent_api::proto::network_intake_server::{NetworkIntake, NetworkIntakeServer};
 use assent_api::proto::{Acknowledgement, ComputeObservation, DatabaseFlow, DatabaseObservation, HttpFlow, NetworkObservation, Window};
-use assent_runtime::workload::{ClientAuth, testing::Authority};
+use assent_runtime::workload::testing::{Authority, Certificates};
+use assent_runtime::workload::{ClientAuth, Roots, Workload};
 use assent_runtime::{CancellationToken, Limits, mtls};
 use linkerd2_proxy_api::destination::destination_server::{Destination, DestinationServer};
 use linkerd2_proxy_api::destination::protocol_hint::OpaqueTransport;
@@ -41,6 +42,7 @@ pub(crate) struct Control(Arc<State>);
 
 struct State {
     authority: Authority,
+    members: Mutex<Vec<Member>>,
     away: AtomicBool,
     gone: tokio::sync::Notify,
     profile: Mutex<DestinationProfile>,
@@ -52,6 +54,13 @@ struct State {
     told: tokio::sync::Notify,
 }
 
+/// Somebody whose certificate and roots can be replaced.
+struct Member {
+    workload: Workload,
+    certificates: Certificates,
+    roots: tokio::sync::watch::Sender<Arc<Roots>>,
+}
+
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 // === impl Control ===
@@ -60,6 +69,7 @@ impl Control {
     pub(crate) fn new() -> Self {
         Self(Arc::new(State {
             authority: Authority::new(),
+            members: Mutex::default(),
             away: AtomicBool::new(false),
             gone: Default::default(),
             profile: Default::default(),
@@ -74,6 +84,28 @@ impl Control {
 
     pub(crate) fn authority(&self) -> &Authority {
         &self.0.authority
+    }
+
+    /// An identity under the first authority, until [`Self::certify_all`] and [`Self::trust_all`] give it another.
+    pub(crate) fn member(&self, namespace: &str, account: &str) -> Workload {
+        let (workload, certificates, roots) = self.0.authority.renewable(namespace, account);
+        self.0.members.lock().unwrap().push(Member { workload: workload.clone(), certificates, roots });
+        workload
+    }
+
+    /// Every member, the control plane's own included, has a leaf of `authority` from now on.
+    pub(crate) fn certify_all(&self, authority: &Authority) {
+        for member in &*self.0.members.lock().unwrap() {
+            let certified = authority.certify(member.workload.own_name(), Duration::from_secs(3600));
+            member.certificates.send_replace(Some(Arc::new(certified)));
+        }
+    }
+
+    /// Every member trusts the roots in `bundle` from now on.
+    pub(crate) fn trust_all(&self, bundle: &str) {
+        for member in &*self.0.members.lock().unwrap() {
+            member.roots.send_replace(Arc::new(Roots::parse(bundle.as_bytes()).unwrap()));
+        }
     }
 
     /// Serves on free ports of `host`: the identity service, and the network, database and compute seats, each of which is
@@ -96,7 +128,7 @@ impl Control {
     async fn listen(&self, host: &str, account: &str, auth: ClientAuth, routes: tonic::service::Routes) -> SocketAddr {
         let listener = TcpListener::bind((host, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let workload = self.0.authority.workload("assent-system", account);
+        let workload = self.member("assent-system", account);
         tokio::spawn(async move { mtls::serve(listener, &workload, auth, Limits::default(), routes, CancellationToken::new()).await });
         address
     }

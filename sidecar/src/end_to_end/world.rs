@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use assent_runtime::CancellationToken;
 use assent_runtime::shutdown::Tasks;
+use assent_runtime::workload::Workload;
 use clap::Parser as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,6 +57,11 @@ impl World {
 
     /// With `more` flags, which replace the usual ones.
     pub(super) async fn launch(&self, account: &str, target: Option<SocketAddr>, seats: &[&str], more: &[String]) -> Sidecar {
+        self.launch_as(self.control.member("shop", account), target, seats, more).await
+    }
+
+    /// As [`Self::launch`], for an identity of the caller's making.
+    pub(super) async fn launch_as(&self, workload: Workload, target: Option<SocketAddr>, seats: &[&str], more: &[String]) -> Sidecar {
         let [_, network, database, compute] = self.addresses;
         let mut flags = vec![
             "sidecar",
@@ -69,7 +75,11 @@ impl World {
             "--workers=1",
             "--drain-seconds=20",
         ];
-        let named = [format!("--workload-service-account={account}"), format!("--discovery-service={network}"), format!("--discovery-account={ACCOUNT}")];
+        let named = [
+            format!("--workload-service-account={}", workload.own_name().account()),
+            format!("--discovery-service={network}"),
+            format!("--discovery-account={ACCOUNT}"),
+        ];
         flags.extend(named.iter().map(String::as_str));
         let all = [("network", network), ("database", database), ("compute", compute)];
         let told = all.iter().filter(|(seat, _)| seats.contains(seat));
@@ -82,7 +92,7 @@ impl World {
         flags.extend(more.iter().map(String::as_str));
         let args = Command::try_parse_from(flags).unwrap().args;
         let stop = CancellationToken::new();
-        let running = start(args, self.control.authority().workload("shop", account), Tasks::new(stop.clone())).await.unwrap();
+        let running = start(args, workload, Tasks::new(stop.clone())).await.unwrap();
         Sidecar { running, stop }
     }
 }
