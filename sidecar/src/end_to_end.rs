@@ -2,10 +2,12 @@
 //! application sees, what the peers prove, and what is reported. The redirect itself is tested with root elsewhere.
 
 mod control;
+mod hostile;
 mod life;
 mod otlp;
 mod partition;
 mod policy;
+mod protocols;
 mod roots;
 mod world;
 

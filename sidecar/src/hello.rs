@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
 
 use crate::transport;
 
 /// The post-quantum key shares make a hello a few kilobytes long; nothing honest is longer than this.
 const MAX_HELLO: usize = 16 * 1024;
-/// For the rest of a hello once it has begun.
+/// For the whole rest of a hello once it has begun, however often a byte of it comes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,11 +28,14 @@ pub(crate) enum Hello {
 /// Reads until it is clear what the connection is; returns the bytes taken from it.
 pub(crate) async fn read(io: &mut (impl AsyncRead + Unpin)) -> std::io::Result<(Hello, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(2048);
-    let mut first = true;
+    let mut deadline = None;
     loop {
         let more = io.read_buf(&mut bytes);
-        let read = if first { more.await? } else { tokio::time::timeout(PATIENCE, more).await.unwrap_or(Ok(0))? };
-        first = false;
+        let read = match deadline {
+            None => more.await?,
+            Some(deadline) => tokio::time::timeout_at(deadline, more).await.unwrap_or(Ok(0))?,
+        };
+        deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
         match parse(&bytes) {
             Some(hello) => return Ok((hello, bytes)),
             None if read == 0 || bytes.len() > MAX_HELLO => return Ok((Hello::Other, bytes)),
@@ -114,6 +118,25 @@ mod tests {
             let (hello, read) = super::read(&mut { near }).await.unwrap();
             assert_eq!((hello, read.as_slice()), (Hello::Other, bytes));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hello_that_drips_is_not_waited_for() {
+        let bytes = client_hello("web.shop.example", &[]);
+        let (near, mut far) = tokio::io::duplex(1024);
+        let (start, expected) = (Instant::now(), bytes.clone());
+        let dripping = tokio::spawn(async move {
+            for byte in bytes {
+                if tokio::io::AsyncWriteExt::write_all(&mut far, &[byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(PATIENCE / 10).await;
+            }
+        });
+        let (hello, read) = super::read(&mut { near }).await.unwrap();
+        dripping.await.unwrap();
+        assert_eq!((hello, Some(read.as_slice())), (Hello::Other, expected.get(..read.len())));
+        assert!(read.len() > 5 && start.elapsed() < PATIENCE * 2, "{} bytes", read.len());
     }
 
     proptest! {

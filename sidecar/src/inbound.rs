@@ -3,6 +3,10 @@
 //! What dials the inbound port itself must be mTLS with a transport header. What was meant for an application's port passes
 //! unchanged, except TLS for our own name, which is ended here. Whoever may not connect is refused before the application
 //! sees anything of it; the policy itself is `policy`'s business.
+//!
+//! A header may announce HTTP/2; it passes like everything else. Requests that the peer's proxy has made of HTTP/1
+//! (`l5d-orig-proto`) would have to be translated back for the application, and are not: our discovery asks no peer to make
+//! any. The observer counts those that come (`orig_proto`).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,13 +23,14 @@ use crate::failures::Cause;
 use crate::hello::{self, Hello};
 use crate::journey::{Journey, Leg};
 use crate::metrics::Failure;
+use crate::newcomers::Newcomer;
 use crate::observe::flows::{Direction, Key};
 use crate::origin::Origin;
 use crate::policy::{Client, Lease, Peer, Policies, Revoked};
 use crate::prefixed::Prefixed;
 use crate::proxy::{Proxy, Socket, refuse, relay_tcp_until, socket};
 use crate::relay::relay_until;
-use crate::transport::{self, Header, Kind};
+use crate::transport::{self, Header};
 
 /// The application is in the same network namespace.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -70,7 +75,7 @@ struct Refusal(Failure, io::Error);
 
 impl Inbound {
     /// Serves one accepted connection.
-    pub(crate) async fn serve(mut self, client: TcpStream) {
+    pub(crate) async fn serve(mut self, client: TcpStream, newcomer: Newcomer) {
         self.proxy.journey = Journey::begin(Direction::Inbound);
         let address = match self.origin.of(&client) {
             Ok(address) => address,
@@ -80,13 +85,13 @@ impl Inbound {
                 return refuse(client);
             }
         };
-        if address.port() == self.port { self.direct(client, address).await } else { self.redirected(client, address).await }
+        if address.port() == self.port { self.direct(client, address, newcomer).await } else { self.redirected(client, address, newcomer).await }
     }
 
     /// From a sidecar: mTLS, then a header that names the port.
-    async fn direct(self, mut client: TcpStream, address: SocketAddr) {
-        let greeted = tokio::time::timeout(HANDSHAKE, hello::read(&mut client)).await;
-        let taken = match greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+    async fn direct(self, mut client: TcpStream, address: SocketAddr, newcomer: Newcomer) {
+        let mut newcomer = Some(newcomer);
+        let taken = match greeting(&mut client, &mut newcomer).await {
             Ok((Hello::Tls { server_name: Some(name), transport: true }, taken)) if self.own(&name) => taken,
             Ok(_) => {
                 self.proxy.count(Failure::Refused, &"no mutual tls for this workload", address);
@@ -97,11 +102,11 @@ impl Inbound {
                 return refuse(client);
             }
         };
-        self.terminated(taken, client, address, Arrival::Direct).await;
+        self.terminated(taken, client, address, Arrival::Direct, newcomer).await;
     }
 
     /// For the application, from somebody who does not know of us; or from a sidecar that uses no header.
-    async fn redirected(self, mut client: TcpStream, address: SocketAddr) {
+    async fn redirected(self, mut client: TcpStream, address: SocketAddr, newcomer: Newcomer) {
         let port = address.port();
         let Some((_, remote)) = socket(&client) else { return refuse(client) };
         let plain = Client { peer: Peer::Plain, address: remote.ip() };
@@ -114,15 +119,17 @@ impl Inbound {
         } else {
             None
         };
-        let greeting = match &server {
+        // What the application may be reached with at once is as good as any connection to it.
+        let mut newcomer = server.is_none().then_some(newcomer);
+        let greeted = match &server {
             // Whoever speaks first decides; a server that greets is waited for by nobody.
             Some(server) if !client_first(&client, server).await => Ok((Hello::Other, Vec::new())),
             Some(_) => hello::read(&mut client).await,
-            None => tokio::time::timeout(HANDSHAKE, hello::read(&mut client)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            None => greeting(&mut client, &mut newcomer).await,
         };
-        let taken = match greeting {
+        let taken = match greeted {
             Ok((Hello::Tls { server_name: Some(name), .. }, taken)) if self.own(&name) => {
-                return self.terminated(taken, client, address, Arrival::Redirected(server)).await;
+                return self.terminated(taken, client, address, Arrival::Redirected(server), newcomer).await;
             }
             Ok((_, taken)) => taken,
             Err(error) => {
@@ -171,10 +178,17 @@ impl Inbound {
     }
 
     /// Ends mTLS and relays to the application.
-    async fn terminated(&self, taken: Vec<u8>, client: TcpStream, address: SocketAddr, arrival: Arrival) {
+    async fn terminated(&self, taken: Vec<u8>, client: TcpStream, address: SocketAddr, arrival: Arrival, mut newcomer: Option<Newcomer>) {
         let Some(socket) = socket(&client) else { return refuse(client) };
         // What a handshake needs goes with it instead of staying for the life of the connection.
-        let ended = match Box::pin(self.accept(Prefixed::new(taken, client), socket.1.ip(), address, arrival)).await {
+        let accepting = Box::pin(self.accept(Prefixed::new(taken, client), socket.1.ip(), address, arrival));
+        let accepted = tokio::select! {
+            biased;
+            accepted = accepting => accepted,
+            () = displaced(&mut newcomer) => Err(Refusal(Failure::Handshake, io::Error::other("newer handshakes need the place"))),
+        };
+        drop(newcomer);
+        let ended = match accepted {
             Ok(Some(accepted)) => self.forward(accepted, Some(socket)).await,
             Ok(None) => Ok(()),
             Err(refusal) => Err(refusal),
@@ -234,10 +248,6 @@ impl Inbound {
         if !header.name.is_empty() {
             return Err(refused("this sidecar is no gateway"));
         }
-        // HTTP/1 over HTTP/2 would have to be translated back for the application.
-        if matches!(header.session_protocol.as_ref().and_then(|protocol| protocol.kind.as_ref()), Some(Kind::Http2(_))) {
-            return Err(refused("this sidecar does not translate http/2"));
-        }
         let port = u16::try_from(header.port).ok().filter(|port| *port != 0);
         port.filter(|port| !self.forbidden.contains(port)).ok_or_else(|| refused("the header names no port of the application"))
     }
@@ -265,6 +275,22 @@ fn key(peer: &str, port: u16) -> Key {
     Key::new(Direction::Inbound, peer, &format!(":{port}"))
 }
 
+/// A client's first bytes, for as long as a handshake may take and as nobody newer needs its place.
+async fn greeting(client: &mut TcpStream, newcomer: &mut Option<Newcomer>) -> io::Result<(Hello, Vec<u8>)> {
+    tokio::select! {
+        biased;
+        greeted = tokio::time::timeout(HANDSHAKE, hello::read(client)) => greeted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+        () = displaced(newcomer) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+async fn displaced(newcomer: &mut Option<Newcomer>) {
+    match newcomer {
+        Some(newcomer) => newcomer.displaced().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether the client speaks first. Errors show when the bytes are read.
 async fn client_first(client: &TcpStream, server: &TcpStream) -> bool {
     let (mut one, mut other) = ([0], [0]);
@@ -277,4 +303,32 @@ async fn client_first(client: &TcpStream, server: &TcpStream) -> bool {
 
 fn refuse_tls(client: TlsStream<Prefixed<TcpStream>>) {
     refuse(client.into_inner().0.into_inner());
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::newcomers::Newcomers;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_heard_as_long_as_a_handshake_takes_or_until_another_needs_the_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut client, _) = listener.accept().await.unwrap();
+        let start = Instant::now();
+        let newcomers = Newcomers::of(4);
+        let mut newcomer = Some(newcomers.enter().await);
+        assert_eq!(greeting(&mut client, &mut newcomer).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), HANDSHAKE);
+
+        drop(newcomer.take());
+        let mut newcomer = Some(newcomers.enter().await);
+        let (greeted, _next) = tokio::join!(greeting(&mut client, &mut newcomer), newcomers.enter());
+        assert_eq!(greeted.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() < HANDSHAKE * 2);
+        drop(silent);
+    }
 }

@@ -20,6 +20,7 @@ mod kept;
 mod kernel;
 mod listen;
 mod metrics;
+mod newcomers;
 mod observe;
 mod origin;
 mod otlp;

@@ -34,12 +34,14 @@ pub(crate) enum Failure {
     Refused,
     Loop,
     Broken,
+    /// A request that another proxy had made of HTTP/1 was passed on as it was.
+    OriginalProtocol,
 }
 
 /// Counts of this process. Shared; every method may be called from anywhere.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    failures: [AtomicU64; 5],
+    failures: [AtomicU64; 6],
     pub(crate) causes: Failures,
     unresolved: AtomicU64,
     unmeshed_start: AtomicU64,
@@ -67,7 +69,7 @@ pub(crate) type Labels = Vec<(&'static str, String)>;
 // === impl Failure ===
 
 impl Failure {
-    const ALL: [Self; 5] = [Self::Connect, Self::Handshake, Self::Refused, Self::Loop, Self::Broken];
+    const ALL: [Self; 6] = [Self::Connect, Self::Handshake, Self::Refused, Self::Loop, Self::Broken, Self::OriginalProtocol];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -76,6 +78,7 @@ impl Failure {
             Self::Refused => "refused",
             Self::Loop => "loop",
             Self::Broken => "broken",
+            Self::OriginalProtocol => "orig_proto",
         }
     }
 }
@@ -84,8 +87,12 @@ impl Failure {
 
 impl Counters {
     pub(crate) fn failed(&self, failure: Failure) {
+        self.failed_often(failure, 1);
+    }
+
+    fn failed_often(&self, failure: Failure, times: u64) {
         if let Some(counter) = self.failures.get(failure as usize) {
-            counter.fetch_add(1, Ordering::Relaxed);
+            counter.fetch_add(times, Ordering::Relaxed);
         }
     }
 
@@ -113,6 +120,7 @@ impl Counters {
 
     /// Adds one window of flows.
     pub(crate) fn add(&self, window: &Window) {
+        self.failed_often(Failure::OriginalProtocol, window.untranslated);
         let mut flows = self.flows();
         for tcp in &window.tcp {
             let direction = if tcp.direction == i32::from(assent_api::proto::Direction::Inbound) { Direction::Inbound } else { Direction::Outbound };

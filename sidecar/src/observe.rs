@@ -7,7 +7,9 @@
 pub(crate) mod exchange;
 pub(crate) mod flows;
 pub(crate) mod histogram;
+mod http;
 pub(crate) mod http1;
+mod http2;
 pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod redis;
@@ -23,7 +25,7 @@ use std::time::Instant;
 use assent_runtime::CancellationToken;
 use exchange::Exchanges;
 use flows::{Connection, Flows};
-use http1::Http1;
+use http::Http;
 use statement::Decoder;
 
 use crate::otlp::spans::Spans;
@@ -55,7 +57,7 @@ pub(crate) struct Tap {
 
 #[derive(Debug)]
 enum Protocol {
-    Http(Http1),
+    Http(Http),
     Database(Exchanges, Box<dyn Decoder>),
     #[cfg(test)]
     Watched(watched::Watched),
@@ -93,7 +95,7 @@ impl Tap {
     pub(crate) fn new(flows: Arc<Flows>, connection: Connection, port: u16) -> Self {
         let protocol = match system(port) {
             Some(system) => Protocol::Database(Exchanges::default(), (system.decoder)()),
-            None => Protocol::Http(Http1::default()),
+            None => Protocol::Http(Http::default()),
         };
         Self { flows, connection, protocol, stop: CancellationToken::new(), spans: None }
     }

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::failures::Reason;
 use crate::journey::{Journey, Leg};
 use crate::metrics::{Counters, Failure};
+use crate::newcomers::{Newcomer, Newcomers};
 use crate::observe::flows::Flows;
 use crate::observe::{Tap, flows};
 use crate::otlp::spans::Spans;
@@ -46,19 +47,21 @@ pub(crate) struct Proxy {
 pub(crate) type Socket = Option<(SocketAddr, SocketAddr)>;
 
 /// Accepts until `stop`, handing each connection to `serve` in a task of `connections`, at most `limit` at a time; further
-/// ones wait in the kernel's queue.
+/// ones wait in the kernel's queue. `serve` keeps the place among newcomers for as long as a handshake takes.
 pub(crate) async fn accept<S, F>(listener: TcpListener, limit: usize, stop: CancellationToken, connections: TaskTracker, serve: S)
 where
-    S: Fn(TcpStream) -> F,
+    S: Fn(TcpStream, Newcomer) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
+    let newcomers = Newcomers::of(limit);
     let slots = Arc::new(Semaphore::new(limit));
     loop {
         let accepting = async {
             let slot = slots.clone().acquire_owned().await;
-            (slot, listener.accept().await)
+            let accepted = listener.accept().await;
+            (slot, newcomers.enter().await, accepted)
         };
-        let (slot, accepted) = tokio::select! {
+        let (slot, newcomer, accepted) = tokio::select! {
             () = stop.cancelled() => return,
             accepted = accepting => accepted,
         };
@@ -66,7 +69,7 @@ where
             Ok((stream, _)) => {
                 tune(&stream);
                 // On the heap by itself: a task that awaits what it was given keeps room for it twice.
-                let serving = Box::pin(serve(stream));
+                let serving = Box::pin(serve(stream, newcomer));
                 connections.spawn(async move {
                     serving.await;
                     drop(slot);

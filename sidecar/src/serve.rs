@@ -24,6 +24,7 @@ use crate::kernel::census::Layout;
 use crate::kernel::{Roots, Signals};
 use crate::metrics::Counters;
 use crate::metrics::identity::Identity;
+use crate::newcomers::Newcomer;
 use crate::observe::flows::{Direction, Flows};
 use crate::origin::Origin;
 use crate::otlp::Exporter;
@@ -131,12 +132,14 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
     });
     for listener in inbound_listeners {
         let inbound = inbound.clone();
-        let accepting = data.spawn(accept_on(listener, limit, closing.clone(), connections.clone(), move |client| inbound.clone().serve(client)));
+        let accepting =
+            data.spawn(accept_on(listener, limit, closing.clone(), connections.clone(), move |client, newcomer| inbound.clone().serve(client, newcomer)));
         tasks.spawn("inbound", async move { accepting.await? });
     }
     for listener in outbound_listeners {
         let proxy = proxy.clone();
-        let serve = move |client| outbound::serve(proxy.clone(), origin, outbound_port, client);
+        // The application proves nothing, so it is no newcomer.
+        let serve = move |client, _| outbound::serve(proxy.clone(), origin, outbound_port, client);
         let accepting = data.spawn(accept_on(listener, limit, closing.clone(), connections.clone(), serve));
         tasks.spawn("outbound", async move { accepting.await? });
     }
@@ -234,7 +237,7 @@ fn seat<T: Seat>(address: &Option<String>, account: &str, args: &Args, workload:
 
 async fn accept_on<S, F>(listener: std::net::TcpListener, limit: usize, stop: CancellationToken, connections: TaskTracker, serve: S) -> anyhow::Result<()>
 where
-    S: Fn(tokio::net::TcpStream) -> F,
+    S: Fn(tokio::net::TcpStream, Newcomer) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     accept(TcpListener::from_std(listener)?, limit, stop, connections, serve).await;

@@ -167,6 +167,12 @@ impl Control {
         self.reported(|state| state.flows.lock().unwrap().iter().find(|flow| wanted(flow)).cloned()).await
     }
 
+    /// None of what was reported is `unwanted`.
+    pub(crate) fn no_flow(&self, unwanted: impl Fn(&HttpFlow) -> bool) {
+        let flows = self.0.flows.lock().unwrap();
+        assert!(!flows.iter().any(&unwanted), "{:?}", flows.iter().find(|flow| unwanted(flow)));
+    }
+
     /// The first reported database flow that `wanted` holds for.
     pub(crate) async fn database(&self, wanted: impl Fn(&DatabaseFlow) -> bool) -> DatabaseFlow {
         self.reported(|state| state.databases.lock().unwrap().iter().find(|flow| wanted(flow)).cloned()).await

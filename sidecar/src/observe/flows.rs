@@ -90,6 +90,8 @@ struct HttpFlow {
     statuses: BTreeMap<u16, u64>,
     no_response: u64,
     pending: Pending,
+    /// Those whose response has begun.
+    answering: Pending,
     latency: Histogram,
     milliseconds: Milliseconds,
     request_bytes: u64,
@@ -121,6 +123,8 @@ struct Tables {
 #[derive(Debug, Default)]
 pub(crate) struct Flows {
     tables: Mutex<Tables>,
+    /// Requests that another proxy had made of HTTP/1.
+    untranslated: AtomicU64,
     sockets: Arc<Mutex<Sockets>>,
 }
 
@@ -175,12 +179,19 @@ impl Flows {
         let (route, ends) = match event {
             Event::Traced(_) => return,
             Event::Begin { route, .. } | Event::Informational { route } => (route, None),
-            Event::End { route, started, .. } | Event::NoResponse { route, started } | Event::Forget { route, started } => (route, Some(started)),
+            Event::End { route, started, .. }
+            | Event::NoResponse { route, started }
+            | Event::Forget { route, started }
+            | Event::Answering { route, started } => (route, Some(started)),
+            Event::Untranslated => {
+                self.untranslated.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
         };
         let mut tables = lock(&self.tables);
         let key = (connection.key.clone(), Some(route));
         let other = (Key::other(connection.key.direction), None);
-        let flow = entry(&mut tables.http, key, other, |flow| ends.is_some_and(|started| flow.pending.has(started)));
+        let flow = entry(&mut tables.http, key, other, |flow| ends.is_some_and(|started| flow.waits(started)));
         match event {
             Event::Begin { started, .. } => {
                 flow.begun += 1;
@@ -188,8 +199,13 @@ impl Flows {
             }
             Event::Informational { .. } => flow.classes[0] += 1,
             Event::Traced(_) => {}
+            Event::Answering { started, .. } => {
+                if flow.pending.remove(started) {
+                    flow.answering.add(started);
+                }
+            }
             Event::End { started, status, latency, request_bytes, response_bytes, .. } => {
-                flow.pending.remove(started);
+                flow.over(started);
                 if let Some(class) = flow.classes.get_mut(usize::from(status / 100).saturating_sub(1)) {
                     *class += 1;
                 }
@@ -201,10 +217,11 @@ impl Flows {
                 flow.response_bytes += response_bytes;
             }
             Event::NoResponse { started, .. } => {
-                flow.pending.remove(started);
+                flow.over(started);
                 flow.no_response += 1;
             }
-            Event::Forget { started, .. } => flow.pending.remove(started),
+            Event::Forget { started, .. } => flow.over(started),
+            Event::Untranslated => {}
         }
     }
 
@@ -225,7 +242,9 @@ impl Flows {
                 flow.exchanges += 1;
                 flow.turnaround.record(turnaround);
             }
-            exchange::Event::Unanswered(asked) => flow.pending.remove(asked),
+            exchange::Event::Unanswered(asked) => {
+                flow.pending.remove(asked);
+            }
             exchange::Event::Reset => flow.resets += 1,
         }
     }
@@ -243,6 +262,20 @@ impl Flows {
         let key = if !full || tables.tcp.contains_key(&key) { key } else { Key::other(key.direction) };
         let counters = tables.tcp.entry(key.clone()).or_default().clone();
         (key, counters)
+    }
+}
+
+// === impl HttpFlow ===
+
+impl HttpFlow {
+    fn waits(&self, started: Instant) -> bool {
+        self.pending.has(started) || self.answering.has(started)
+    }
+
+    fn over(&mut self, started: Instant) {
+        if !self.pending.remove(started) {
+            self.answering.remove(started);
+        }
     }
 }
 
@@ -309,13 +342,14 @@ impl Pending {
         *self.0.entry(started).or_default() += 1;
     }
 
-    fn remove(&mut self, started: Instant) {
-        if let Some(count) = self.0.get_mut(&started) {
-            *count -= 1;
-            if *count == 0 {
-                self.0.remove(&started);
-            }
+    /// Whether there was one.
+    fn remove(&mut self, started: Instant) -> bool {
+        let Some(count) = self.0.get_mut(&started) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.0.remove(&started);
         }
+        true
     }
 
     fn has(&self, started: Instant) -> bool {

@@ -12,7 +12,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::Side;
+#[cfg(test)]
+pub(super) use framing::segments;
 use framing::{Body, Frame, Reader, RequestHead, ResponseHead};
+pub(super) use framing::{METHODS, OTHER};
 
 pub(crate) use traceparent::Context;
 
@@ -62,11 +65,18 @@ pub(crate) enum Event {
         route: Route,
         started: Instant,
     },
-    /// The observer lost track; the request is neither answered nor unanswered.
+    /// The client took it back, or the observer lost track; the request is neither answered nor unanswered.
     Forget {
         route: Route,
         started: Instant,
     },
+    /// The response has begun and may go on for long: nobody waits for it any more.
+    Answering {
+        route: Route,
+        started: Instant,
+    },
+    /// A request that another proxy made of HTTP/1 passed as it is.
+    Untranslated,
 }
 
 /// One connection.

@@ -25,6 +25,8 @@ pub(crate) struct Window {
     pub(crate) requests: BTreeMap<Key, Requests>,
     /// Connections closed, by flow and by [`Errno`].
     pub(crate) closed: BTreeMap<Key, [u64; Errno::ALL.len()]>,
+    /// Requests that another proxy had made of HTTP/1.
+    pub(crate) untranslated: u64,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +57,7 @@ fn wire(direction: Direction) -> i32 {
 impl Flows {
     /// Takes everything counted until `now`, with the kernel's `samples` of the sockets open now.
     pub(crate) fn drain(&self, now: Instant, samples: &HashMap<(SocketAddr, SocketAddr), Sample>) -> Window {
-        let mut window = Window::default();
+        let mut window = Window { untranslated: self.untranslated.swap(0, Ordering::Relaxed), ..Window::default() };
         let mut kernel = self.kernel(samples);
         let mut tables = lock(&self.tables);
         let super::Tables { http, database: databases, tcp, drained } = &mut *tables;
@@ -68,7 +70,7 @@ impl Flows {
             for (status, count) in &flow.statuses {
                 *requests.statuses.entry(*status).or_default() += count;
             }
-            let pending = std::mem::take(&mut flow.pending);
+            let (pending, answering) = (std::mem::take(&mut flow.pending), std::mem::take(&mut flow.answering));
             let [informational, success, redirect, client_error, server_error] = flow.classes;
             window.http.push(proto::HttpFlow {
                 direction: wire(key.direction),
@@ -88,8 +90,8 @@ impl Flows {
                 request_bytes: flow.request_bytes,
                 response_bytes: flow.response_bytes,
             });
-            *flow = super::HttpFlow { pending, ..Default::default() };
-            !flow.pending.is_empty()
+            *flow = super::HttpFlow { pending, answering, ..Default::default() };
+            !flow.pending.is_empty() || !flow.answering.is_empty()
         });
         let mut seen_databases = std::mem::take(databases);
         tcp.retain(|key, counters| {

@@ -13,6 +13,10 @@ const MAX_HEADERS: usize = 100;
 const MAX_LINE: usize = 1024;
 const MAX_TRAILERS: usize = 16 * 1024;
 
+/// Methods told apart; every other one is `OTHER`.
+pub(in crate::observe) const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE"];
+pub(in crate::observe) const OTHER: &str = "OTHER";
+
 /// How much follows a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
@@ -268,11 +272,10 @@ fn body(headers: &[httparse::Header<'_>]) -> Result<Option<Body>, Odd> {
 }
 
 fn method(name: &str) -> &'static str {
-    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE"];
-    KNOWN.into_iter().find(|known| *known == name).unwrap_or("OTHER")
+    METHODS.into_iter().find(|known| *known == name).unwrap_or(OTHER)
 }
 
-fn segments(path: &str) -> u8 {
+pub(in crate::observe) fn segments(path: &str) -> u8 {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     // An absolute form names the authority first; it is not a segment.
     let path = path.split_once("://").map_or(path, |(_, rest)| rest.split_once('/').map_or("", |(_, rest)| rest));

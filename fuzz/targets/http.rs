@@ -1,4 +1,4 @@
-//! Conversations that may be HTTP/1: the same is told however the bytes are cut, and every request has one end.
+//! Conversations that may be HTTP/1 or HTTP/2: the same is told however the bytes are cut, and every request has one end.
 #![no_main]
 
 #[path = "support/turns.rs"]
@@ -6,7 +6,9 @@ mod turns;
 
 #[path = "../../sidecar/src/observe"]
 mod observe {
+    pub(crate) mod http;
     pub(crate) mod http1;
+    pub(crate) mod http2;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) enum Side {
@@ -20,7 +22,8 @@ use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use observe::Side;
-use observe::http1::{Event, Http1};
+use observe::http::Http;
+use observe::http1::Event;
 use turns::{Turn, turns};
 
 fn start() -> Instant {
@@ -29,7 +32,7 @@ fn start() -> Instant {
 }
 
 fn tell(turns: &[Turn<'_>], size: usize) -> Vec<Event> {
-    let (mut told, mut http, mut at) = (Vec::new(), Http1::default(), start());
+    let (mut told, mut http, mut at) = (Vec::new(), Http::default(), start());
     for (client, bytes) in turns {
         at += Duration::from_millis(1);
         for piece in bytes.chunks(size) {
@@ -57,7 +60,7 @@ fuzz_target!(|data: &[u8]| {
     for event in &whole {
         match event {
             Event::Begin { .. } => begun += 1,
-            Event::Informational { .. } | Event::Traced(_) => {}
+            Event::Informational { .. } | Event::Traced(_) | Event::Answering { .. } | Event::Untranslated => {}
             Event::End { status, .. } => {
                 assert!((100..1000).contains(status), "status {status}");
                 ended += 1;
