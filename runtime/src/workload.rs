@@ -98,6 +98,9 @@ pub enum Error {
     /// A leaf cannot be parsed.
     #[error("parse leaf certificate")]
     Leaf(#[source] webpki::Error),
+    /// There is nothing to show.
+    #[error("we have no valid certificate: the last one has expired, or there was none yet")]
+    Uncertified,
     /// TLS cannot be configured.
     #[error("configure tls")]
     Tls(#[source] rustls::Error),

@@ -84,7 +84,7 @@ impl Cause {
 fn ours(error: &io::Error) -> bool {
     use assent_runtime::workload::Error;
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    matches!(inner, Some(Error::Tls(_) | Error::Key(_) | Error::Crypto(_) | Error::Trust(_)))
+    matches!(inner, Some(Error::Uncertified | Error::Tls(_) | Error::Key(_) | Error::Crypto(_) | Error::Trust(_)))
 }
 
 fn broken(error: &io::Error) -> &'static str {

@@ -5,6 +5,7 @@
 mod customers;
 mod partition;
 mod rollouts;
+mod rotation;
 
 use assent_tests::place::Place;
 use assent_tests::{images, install, shop};
@@ -36,5 +37,6 @@ async fn customers_are_served_while_parts_of_the_mesh_fail() {
     rollouts::restart(&place).await;
     rollouts::churn(&place).await;
     partition::stalled_receivers(&place).await;
+    rotation::rotated(&place).await;
     partition::without_control_plane(&place).await;
 }
