@@ -120,7 +120,7 @@ async fn a_damaged_file_is_reported_and_not_used() {
     let state = learned(&world, app, server.running.inbound.port(), false).await;
     let file = state.path().join("discovery");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace("4", "5")).unwrap();
+    std::fs::write(&file, text.replace(CART, &CART.replacen("cart", "card", 1))).unwrap();
     let client = world.sidecar_keeping("web", app, state.path()).await;
     assert_eq!(metric(&client, "assent_discovery_state_failures_total{operation=\"read\"}").await, 1.0);
     assert_eq!(metric(&client, "assent_discovery_restored_destinations").await, 0.0);
