@@ -203,9 +203,6 @@ impl Inbound {
     async fn accept(&self, client: Prefixed<TcpStream>, from: IpAddr, address: SocketAddr, arrival: Arrival) -> Result<Option<Accepted>, Refusal> {
         self.proxy.journey.enter(Leg::Handshake);
         let handshake = |error| Refusal(Failure::Handshake, error);
-        if self.proxy.workload.current().is_none() {
-            return Err(handshake(io::Error::other(workload::Error::Uncertified)));
-        }
         let config = self.tls.config().map_err(|error| handshake(io::Error::other(error)))?;
         let handshaking = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(client));
         let mut client = handshaking.await.map_err(|_| handshake(io::ErrorKind::TimedOut.into()))?.map_err(handshake)?;

@@ -6,9 +6,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::libc;
+use tokio::sync::watch;
+
+/// What is kept grows older on the volume, even while it is confirmed.
+const REFRESH: Duration = Duration::from_secs(60);
 
 /// Why a kept file is not read.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +22,29 @@ pub(crate) enum Error {
     Read(#[source] io::Error),
     #[error("others may have changed the kept file")]
     Owner,
+}
+
+/// Writes `content` to `file` in `state` a `debounce` after `version` has changed and once a minute, if there is any and it is
+/// other than the last; what could not be written is told to `failed`. Ends with the sender of `version`.
+pub(crate) async fn keep(
+    state: PathBuf,
+    file: &str,
+    debounce: Duration,
+    mut version: watch::Receiver<u64>,
+    content: impl Fn() -> Option<Vec<u8>>,
+    failed: impl Fn(&io::Error),
+) {
+    let mut last = Vec::new();
+    while !matches!(tokio::time::timeout(REFRESH, version.changed()).await, Ok(Err(_))) {
+        // A burst of changes is one write.
+        tokio::time::sleep(debounce).await;
+        version.mark_unchanged();
+        let Some(content) = content().filter(|content| *content != last) else { continue };
+        match store(&state, file, &content) {
+            Ok(()) => last = content,
+            Err(error) => failed(&error),
+        }
+    }
 }
 
 /// Replaces `file` in `state`.

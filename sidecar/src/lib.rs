@@ -10,6 +10,7 @@
 //! of their own, everything else on one thread.
 
 mod args;
+mod control;
 mod directory;
 mod dump;
 mod failures;

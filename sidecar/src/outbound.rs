@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use assent_runtime::workload::{self, Name, resuming};
+use assent_runtime::workload::{Name, resuming};
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -173,10 +173,6 @@ impl Proxy {
 
     /// Handshake and transport header; the peer is `peer` afterwards or there is an error.
     async fn secure(&self, stream: TcpStream, peer: &Peer, port: u16) -> io::Result<TlsStream<TcpStream>> {
-        // The peer would only say that it does not want us.
-        if self.workload.current().is_none() {
-            return Err(io::Error::other(workload::Error::Uncertified));
-        }
         let config = self.clients.config(&peer.identity).map_err(io::Error::other)?;
         let name = ServerName::try_from(peer.identity.to_string()).map_err(io::Error::other)?;
         let mut stream = TlsConnector::from(config).connect(name, stream).await?;

@@ -135,7 +135,7 @@ impl Direction {
         writer: &mut (impl AsyncWrite + Unpin),
         tap: &mut Tap,
     ) -> Poll<io::Result<()>> {
-        let to = if self.from == Side::Client { Side::Server } else { Side::Client };
+        let to = self.from.other();
         loop {
             if let Some(rest) = self.rest.get(self.start..).filter(|rest| !rest.is_empty()) {
                 self.start += ready!(write(cx, writer, rest)).map_err(broken(to))?;
@@ -193,7 +193,7 @@ impl Direction {
         let written = write(cx, writer, bytes);
         tap.bytes(self.from, bytes, read_at);
         let taken = match written {
-            Poll::Ready(taken) => taken.map_err(broken(if self.from == Side::Client { Side::Server } else { Side::Client }))?,
+            Poll::Ready(taken) => taken.map_err(broken(self.from.other()))?,
             Poll::Pending => 0,
         };
         self.rest.extend_from_slice(bytes.get(taken..).unwrap_or_default());

@@ -20,5 +20,16 @@ pub mod shop;
 pub mod story;
 pub mod world;
 
+/// Whether this process may start a node, which needs root. CI always may.
+#[must_use]
+pub fn nodes_can_run() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        assert!(std::env::var_os("CI").is_none(), "CI runs the node tests, and they need root");
+        eprintln!("SKIPPED: the node tests need root");
+    }
+    root
+}
+
 /// The secret in the intake's paths, wherever a test starts a director.
 pub const INTAKE_SECRET: &str = "a-secret-of-sixteen-bytes-or-more";

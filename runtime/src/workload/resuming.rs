@@ -80,12 +80,13 @@ impl ResumingClients {
     /// [`unexpired`] after its handshake.
     ///
     /// # Errors
-    /// [`Error::Tls`].
+    /// [`Error::Uncertified`], where a peer would only say that it does not want us; [`Error::Tls`].
     pub fn config(&self, expected: &Name) -> Result<Arc<ClientConfig>, Error> {
         self.config_at(expected, Instant::now())
     }
 
     fn config_at(&self, expected: &Name, now: Instant) -> Result<Arc<ClientConfig>, Error> {
+        certified(&self.workload)?;
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((ground, config)) = peers.get(expected)
             && ground.bears(&self.workload, now)
@@ -129,18 +130,24 @@ impl ResumingServer {
     /// [`unexpired`] after its handshake.
     ///
     /// # Errors
-    /// [`Error::Tls`].
+    /// [`Error::Uncertified`]; [`Error::Tls`].
     pub fn config(&self) -> Result<Arc<ServerConfig>, Error> {
         self.config_at(Instant::now())
     }
 
     fn config_at(&self, now: Instant) -> Result<Arc<ServerConfig>, Error> {
+        certified(&self.workload)?;
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if !current.0.bears(&self.workload, now) {
             *current = serving(&self.workload, self.auth, &self.alpn, now)?;
         }
         Ok(current.1.clone())
     }
+}
+
+/// Whether there is anything to show.
+fn certified(workload: &Workload) -> Result<(), Error> {
+    workload.current().map(drop).ok_or(Error::Uncertified)
 }
 
 fn serving(workload: &Workload, auth: ClientAuth, alpn: &[Vec<u8>], now: Instant) -> Result<(Ground, Arc<ServerConfig>), Error> {

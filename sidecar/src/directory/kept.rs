@@ -15,10 +15,7 @@ use super::snapshot::{self, MAX_BYTES, Saved};
 use crate::kept;
 
 const FILE: &str = "discovery";
-/// A burst of answers is one write.
 const DEBOUNCE: Duration = Duration::from_secs(1);
-/// What is known grows older on the volume, even while discovery confirms it.
-const REFRESH: Duration = Duration::from_secs(60);
 /// A clock that was set back by more than this makes the age unknown.
 const SKEW: Duration = Duration::from_secs(60);
 
@@ -33,25 +30,12 @@ enum Error {
 
 /// Writes what `directory` knows to `state` whenever it changes, for ever.
 pub(crate) async fn keep(directory: Arc<Directory>, state: std::path::PathBuf) {
-    let mut version = directory.version.subscribe();
-    let mut last = String::new();
-    loop {
-        // The sender is in `directory`; there is no end to wait for.
-        let _ = tokio::time::timeout(REFRESH, version.changed()).await;
-        tokio::time::sleep(DEBOUNCE).await;
-        version.mark_unchanged();
-        let text = directory.describe(SystemTime::now());
-        if text == last {
-            continue;
-        }
-        match kept::store(&state, FILE, text.as_bytes()) {
-            Ok(()) => last = text,
-            Err(error) => {
-                directory.counts.not_written();
-                tracing::warn!(error = telemetry::chain(&error), "what discovery said cannot be kept over a restart");
-            }
-        }
-    }
+    let content = || Some(directory.describe(SystemTime::now()).into_bytes());
+    let failed = |error: &std::io::Error| {
+        directory.counts.not_written();
+        tracing::warn!(error = telemetry::chain(error), "what discovery said cannot be kept over a restart");
+    };
+    kept::keep(state, FILE, DEBOUNCE, directory.version.subscribe(), content, failed).await;
 }
 
 // === impl Directory ===

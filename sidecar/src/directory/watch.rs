@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assent_runtime::backoff::{Backoff, jittered};
+use assent_runtime::backoff::Backoff;
 use assent_runtime::workload::Name;
 use linkerd2_proxy_api::destination::destination_client::DestinationClient;
 use linkerd2_proxy_api::destination::{DestinationProfile, GetDestination, Update, WeightedAddr, tls_identity, update};
@@ -19,11 +19,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::pool::{Endpoint, Peer, Pool};
 use super::{Destination, INBOUND_PORT, Route};
-
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(30);
-/// Part of a wait left to chance, so that a returning control plane is not met by everybody at once.
-const SPREAD: f64 = 0.5;
+use crate::control;
 
 /// How long each kind of silence is borne.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +68,7 @@ enum Stage {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { answer: Duration::from_secs(10), lifetime: Duration::from_secs(3600), emptiness: Duration::from_secs(10), unknown: Duration::from_secs(60) }
+        Self { answer: control::ANSWER, lifetime: control::LIFETIME, emptiness: Duration::from_secs(10), unknown: Duration::from_secs(60) }
     }
 }
 
@@ -81,9 +77,9 @@ impl Default for Patience {
 impl Watch {
     /// Keeps the route up to date for ever.
     pub(super) async fn follow(self) {
-        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, SPREAD);
+        let mut backoff = control::backoff();
         loop {
-            let lifetime = jittered(self.patience.lifetime, SPREAD);
+            let lifetime = control::spread(self.patience.lifetime);
             let ended = tokio::time::timeout(lifetime, self.stream(&mut backoff)).await;
             let code = match &ended {
                 Ok(Err(status)) => status.code(),
@@ -122,7 +118,7 @@ impl Watch {
                 },
                 () = passed(deadline) => match &mut service {
                     Some(service) if matches!(service.stage, Stage::Empty(_)) => self.empty(service),
-                    _ => return Err(unanswered()),
+                    _ => return Err(control::unanswered()),
                 },
             }
         }
@@ -212,7 +208,7 @@ impl Watch {
     }
 
     async fn answered<T>(&self, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-        tokio::time::timeout(self.patience.answer, call).await.unwrap_or_else(|_| Err(unanswered()))
+        control::answered(self.patience.answer, call).await
     }
 
     fn request(&self, path: String) -> GetDestination {
@@ -243,10 +239,6 @@ async fn passed(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-fn unanswered() -> Status {
-    Status::deadline_exceeded("no answer in time")
 }
 
 /// An endpoint as discovery describes it. Only names of our own form can be verified; any other identity counts as none.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -33,6 +34,15 @@ pub(super) struct Watch {
     pub(super) address: SocketAddr,
     stop: oneshot::Sender<()>,
     accepting: JoinHandle<Vec<Vec<Event>>>,
+}
+
+/// What `client` prints when it is given the lines of `input`.
+pub(super) async fn printed(client: &mut tokio::process::Command, input: &str) -> String {
+    let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = client.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).await.unwrap();
+    drop(stdin);
+    String::from_utf8(client.wait_with_output().await.unwrap().stdout).unwrap()
 }
 
 /// A stream that remembers what went through it.

@@ -25,10 +25,7 @@ const HEADER: &str = "assent-policy 1 ";
 const HEAD: usize = HEADER.len() + 16 + 1;
 /// Room for the pod's policy and some more; two of these fit the volume beside everything else on it.
 const MAX_BYTES: usize = 192 * 1024;
-/// A burst of answers is one write.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-/// The time when the controller was last there is written this often.
-const REFRESH: Duration = Duration::from_secs(60);
 
 /// Why a kept file was not used.
 #[derive(Debug, thiserror::Error)]
@@ -62,30 +59,16 @@ struct SavedPort {
 
 /// Writes what `policies` knows to `state` whenever it changes, for ever.
 pub(crate) async fn keep(policies: Arc<Policies>, state: PathBuf) {
-    let mut version = policies.version.subscribe();
-    let mut last = Vec::new();
-    loop {
-        // The sender is in `policies`; there is no end to wait for.
-        let _ = tokio::time::timeout(REFRESH, version.changed()).await;
-        tokio::time::sleep(DEBOUNCE).await;
-        version.mark_unchanged();
+    let content = || {
         let saved = policies.saved(SystemTime::now());
         // Nothing was ever said, and an earlier process's file may be worth more.
-        if saved.pod.is_none() {
-            continue;
-        }
-        let content = encode(&saved);
-        if content == last {
-            continue;
-        }
-        match kept::store(&state, FILE, &content) {
-            Ok(()) => last = content,
-            Err(error) => {
-                policies.counts.not_written();
-                tracing::warn!(error = telemetry::chain(&error), "who may connect cannot be kept over a restart");
-            }
-        }
-    }
+        saved.pod.is_some().then(|| encode(&saved))
+    };
+    let failed = |error: &std::io::Error| {
+        policies.counts.not_written();
+        tracing::warn!(error = telemetry::chain(error), "who may connect cannot be kept over a restart");
+    };
+    kept::keep(state, FILE, DEBOUNCE, policies.version.subscribe(), content, failed).await;
 }
 
 // === impl Policies ===

@@ -6,18 +6,14 @@
 use std::sync::Weak;
 use std::time::Duration;
 
-use assent_runtime::backoff::{Backoff, jittered};
+use assent_runtime::backoff::Backoff;
 use linkerd2_proxy_api::inbound::PortSpec;
 use linkerd2_proxy_api::inbound::inbound_server_policies_client::InboundServerPoliciesClient;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::Policies;
-
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(30);
-/// Part of a wait left to chance, so that a returning control plane is not met by everybody at once.
-const SPREAD: f64 = 0.5;
+use crate::control;
 
 /// How long each kind of silence is borne.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +40,7 @@ pub(super) struct Watch {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { answer: Duration::from_secs(10), lifetime: Duration::from_secs(3600), unsupported: Duration::from_secs(60) }
+        Self { answer: control::ANSWER, lifetime: control::LIFETIME, unsupported: Duration::from_secs(60) }
     }
 }
 
@@ -53,9 +49,9 @@ impl Default for Patience {
 impl Watch {
     /// Passes on what the controller says for as long as somebody wants to know.
     pub(super) async fn follow(self) {
-        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, SPREAD);
+        let mut backoff = control::backoff();
         loop {
-            let lifetime = jittered(self.patience.lifetime, SPREAD);
+            let lifetime = control::spread(self.patience.lifetime);
             let ended = tokio::time::timeout(lifetime, self.stream(&mut backoff)).await;
             let Some(policies) = self.policies.upgrade() else { return };
             policies.lost(self.port);
@@ -72,7 +68,7 @@ impl Watch {
             if code == Code::Unimplemented {
                 policies.unsupported();
                 drop(policies);
-                tokio::time::sleep(jittered(self.patience.unsupported, SPREAD)).await;
+                tokio::time::sleep(control::spread(self.patience.unsupported)).await;
             } else {
                 drop(policies);
                 backoff.wait().await;
@@ -95,6 +91,6 @@ impl Watch {
     }
 
     async fn answered<T>(&self, call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-        tokio::time::timeout(self.patience.answer, call).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+        control::answered(self.patience.answer, call).await
     }
 }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
 use super::*;
-use crate::observe::watched::{Watch, tally};
+use crate::observe::watched::{Watch, printed, tally};
 
 const SERVER: &str = "/usr/bin/redis-server";
 
@@ -71,18 +71,7 @@ impl Drop for Server {
 
 /// What `redis-cli` prints of `arguments`, or of the lines of `input`.
 async fn cli(address: SocketAddr, arguments: &[&str], input: &str) -> String {
-    let mut client = tokio::process::Command::new("redis-cli")
-        .args(["-p", &address.port().to_string()])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut stdin = client.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).await.unwrap();
-    drop(stdin);
-    String::from_utf8(client.wait_with_output().await.unwrap().stdout).unwrap()
+    printed(tokio::process::Command::new("redis-cli").args(["-p", &address.port().to_string()]).args(arguments), input).await
 }
 
 fn operation(event: &Event) -> Option<String> {
