@@ -8,6 +8,7 @@ pub mod check;
 mod connect;
 pub mod crds;
 mod describe;
+mod diagnose;
 mod explain;
 mod incidents;
 pub mod init;
@@ -55,6 +56,8 @@ enum Command {
     Incidents(incidents::IncidentsArgs),
     /// Tell the story of one incident, and compare it with the API server's audit log
     Audit(audit::AuditArgs),
+    /// Diagnose recorded data with the seats and the tally that judge live
+    Diagnose(diagnose::DiagnoseArgs),
     /// Prove one incident's decision again: hashes, signatures, tally, plan
     Verify(verify::VerifyArgs),
     /// See whether the ledger is the one that plans speak of; go on after it was lost
@@ -93,6 +96,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args, connect).await,
         Command::Incidents(args) => incidents::run(args, connect).await.map(done),
         Command::Audit(args) => audit::run(args, connect).await,
+        Command::Diagnose(args) => diagnose::run(args).map(done),
         Command::Verify(args) => verify::run(args, connect).await,
         Command::Ledger(command) => ledger::run(command, connect).await,
         Command::Mesh(command) => mesh::run(command, connect).await,

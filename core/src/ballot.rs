@@ -162,6 +162,22 @@ pub enum Principal {
     Kubelet,
     /// Objects in the API server (not Events: tenants can forge those).
     ApiServer,
+    /// A store of metrics, whoever wrote into it.
+    MetricStore,
+    /// Spans that applications sent.
+    Traces,
+    /// Lines that applications wrote, as a store of logs counts them.
+    LogStore,
+}
+
+// === impl Principal ===
+
+impl Principal {
+    /// Whether it is the pods' own word, however it came here. Such words alone, of whatever kind, are one voice.
+    #[must_use]
+    pub fn is_of_pods(self) -> bool {
+        matches!(self, Self::Sidecar | Self::Traces | Self::LogStore)
+    }
 }
 
 /// What kind of signal a piece of evidence is.

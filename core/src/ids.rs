@@ -79,6 +79,12 @@ impl IncidentUid {
         &self.0
     }
 
+    /// The UID of what was only recorded and is no incident of a cluster.
+    #[must_use]
+    pub fn of_no_cluster() -> Self {
+        Self("00000000-0000-7000-8000-000000000000".to_owned())
+    }
+
     /// The 128 bits as 32 hexadecimal digits: the W3C trace id of the whole story.
     #[must_use]
     pub fn trace_id(&self) -> String {

@@ -14,6 +14,7 @@ pub mod target;
 pub mod incident;
 
 pub mod ballot;
+pub mod diagnosis;
 pub mod seats;
 
 pub mod consensus;

@@ -15,6 +15,7 @@ pub mod baseline;
 pub mod histogram;
 mod opinion;
 mod paths;
+pub mod recorded;
 mod window;
 
 use crate::ballot::{CastBallot, Hypothesis, Opinion, Proposal, Round};

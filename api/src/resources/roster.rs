@@ -141,6 +141,9 @@ enum PrincipalName {
     Sidecar,
     Kubelet,
     ApiServer,
+    MetricStore,
+    Traces,
+    LogStore,
 }
 
 // === impl RosterSpec ===

@@ -241,7 +241,7 @@ fn judge(
             format!("{} of {needed} seats needed support both the cause and to {}", supporters.len(), proposal.action.act().describe()),
         ));
     }
-    if principals.len() < 2 || principals.iter().all(|p| *p == Principal::Sidecar) {
+    if principals.len() < 2 || principals.iter().all(|principal| principal.is_of_pods()) {
         return Err(hold(Rule::Principals, format!("the evidence comes from {principals:?} alone; two principals are needed, one of them no sidecar")));
     }
     let threshold = roster.tally.threshold(proposal.action.act().risk());

@@ -5,6 +5,7 @@
 //! to no others: a revision number proves nothing. Marks that a restart leaves on a template are no change.
 
 mod memory;
+pub mod recorded;
 mod vote;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,6 +5,7 @@
 //! others.
 
 mod judge;
+pub mod recorded;
 mod vote;
 
 use std::collections::{BTreeMap, VecDeque};

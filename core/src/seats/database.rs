@@ -5,6 +5,7 @@
 //! for its database's silence.
 
 mod judge;
+pub mod recorded;
 mod vote;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@
 
 mod judge;
 mod links;
+pub mod recorded;
 mod vote;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,175 @@
+//! A folder of recorded cases: what it holds is found by its files, not by its name. A missing file is missing data; one that cannot be
+//! read is an error that names it.
+
+mod tables;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::Context as _;
+use assent_core::diagnosis::{Alert, Objective, Operation, Recording, Series};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Largest file that is read.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// Most cases of a folder.
+const MAX_CASES: usize = 10_000;
+
+/// One line of `cases.jsonl`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Case {
+    /// Its name, and that of its files.
+    pub(super) case: String,
+    /// When the alert was given: Unix seconds, or a timestamp.
+    alert_ts: Value,
+    #[serde(default)]
+    step_s: Option<i64>,
+    #[serde(default)]
+    entry: Option<String>,
+    #[serde(default)]
+    slo: Option<String>,
+    #[serde(default)]
+    earlier_alerts: Vec<i64>,
+    #[serde(default)]
+    reference: Option<String>,
+}
+
+/// A folder, opened.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+    only: BTreeSet<String>,
+    graph: BTreeSet<(String, String)>,
+    references: BTreeMap<PathBuf, Vec<Series>>,
+    reference_operations: Option<Vec<Operation>>,
+    notes: BTreeSet<String>,
+}
+
+// === impl Folder ===
+
+impl Folder {
+    /// Opens `root`, of which only these kinds of data are read (all, if none is named).
+    pub(super) fn open(root: &Path, only: &[String]) -> anyhow::Result<Self> {
+        let graph = match read_if_there(&root.join("graph.csv"))? {
+            Some(text) => tables::graph(&text).with_context(|| format!("read `{}`", root.join("graph.csv").display()))?,
+            None => BTreeSet::new(),
+        };
+        let only = only.iter().cloned().collect();
+        Ok(Self { root: root.to_owned(), only, graph, references: BTreeMap::new(), reference_operations: None, notes: BTreeSet::new() })
+    }
+
+    /// The cases of the folder.
+    pub(super) fn cases(&self) -> anyhow::Result<Vec<Case>> {
+        let path = self.root.join("cases.jsonl");
+        let text = read_if_there(&path)?
+            .with_context(|| format!("`{}` is missing: a folder of recorded cases lists them there, one JSON object a line", path.display()))?;
+        let mut cases = Vec::new();
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            anyhow::ensure!(cases.len() < MAX_CASES, "`{}` has more than {MAX_CASES} cases", path.display());
+            let case: Case = serde_json::from_str(line).with_context(|| format!("`{}` line {}", path.display(), number + 1))?;
+            anyhow::ensure!(is_name(&case.case), "`{}` line {}: `{}` is no name of a case", path.display(), number + 1, case.case);
+            cases.push(case);
+        }
+        Ok(cases)
+    }
+
+    /// Everything that was recorded of `case`.
+    pub(super) fn recording(&mut self, case: &Case) -> anyhow::Result<Recording> {
+        let alert = alert(case)?;
+        let mut recording = Recording { alert, graph: self.graph.clone(), ..Recording::default() };
+        if let Some(text) = self.data("metrics", &case.case)? {
+            recording.series = tables::wide(&text).with_context(|| format!("metrics of `{}`", case.case))?;
+            recording.reference = self.reference(case)?;
+        }
+        if let Some(text) = self.data("edges", &case.case)? {
+            recording.calls = tables::calls(&text).with_context(|| format!("edges of `{}`", case.case))?;
+        }
+        if let Some(text) = self.data("traces", &case.case)? {
+            recording.operations = tables::operations(&text).with_context(|| format!("traces of `{}`", case.case))?;
+            recording.reference_operations = self.traced_without_fault()?;
+        }
+        Ok(recording)
+    }
+
+    /// What a reader of the answers should know.
+    pub(super) fn notes(&self) -> impl Iterator<Item = &String> {
+        self.notes.iter()
+    }
+
+    fn wants(&self, kind: &str) -> bool {
+        self.only.is_empty() || self.only.contains(kind)
+    }
+
+    fn data(&self, kind: &str, case: &str) -> anyhow::Result<Option<String>> {
+        if self.wants(kind) { read_if_there(&self.root.join(kind).join(format!("{case}.csv"))) } else { Ok(None) }
+    }
+
+    fn reference(&mut self, case: &Case) -> anyhow::Result<Vec<Series>> {
+        let Some(name) = &case.reference else { return Ok(Vec::new()) };
+        let relative = Path::new(name);
+        anyhow::ensure!(relative.components().all(|part| matches!(part, Component::Normal(_))), "reference `{name}` leaves the folder");
+        let path = self.root.join(relative);
+        if let Some(known) = self.references.get(&path) {
+            return Ok(known.clone());
+        }
+        let Some(text) = read_if_there(&path)? else {
+            self.notes.insert(format!("reference `{name}` is missing"));
+            return Ok(Vec::new());
+        };
+        let series = tables::wide(&text).with_context(|| format!("read `{}`", path.display()))?;
+        self.references.insert(path, series.clone());
+        Ok(series)
+    }
+
+    /// Traces of any time without fault.
+    fn traced_without_fault(&mut self) -> anyhow::Result<Vec<Operation>> {
+        if let Some(known) = &self.reference_operations {
+            return Ok(known.clone());
+        }
+        let mut operations = Vec::new();
+        let folder = self.root.join("reference");
+        let mut files: Vec<PathBuf> = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).collect(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error).with_context(|| format!("list `{}`", folder.display())),
+        };
+        files.sort();
+        for path in files.iter().filter(|path| path.to_string_lossy().ends_with(".traces.csv")) {
+            if let Some(text) = read_if_there(path)? {
+                operations.extend(tables::operations(&text).with_context(|| format!("read `{}`", path.display()))?);
+            }
+        }
+        self.reference_operations = Some(operations.clone());
+        Ok(operations)
+    }
+}
+
+fn alert(case: &Case) -> anyhow::Result<Alert> {
+    let at = match &case.alert_ts {
+        Value::Number(number) => number.as_i64().with_context(|| format!("`alert_ts` of `{}` is no whole number of seconds", case.case))?,
+        Value::String(text) => text.parse::<jiff::Timestamp>().with_context(|| format!("`alert_ts` of `{}`", case.case))?.as_second(),
+        _ => anyhow::bail!("`alert_ts` of `{}` is neither Unix seconds nor a timestamp", case.case),
+    };
+    let objective = match case.slo.as_deref() {
+        Some("latency") => Some(Objective::Latency),
+        Some("availability") => Some(Objective::Availability),
+        _ => None,
+    };
+    Ok(Alert { at, step: case.step_s.unwrap_or(60).max(1), entry: case.entry.clone(), objective, known: case.earlier_alerts.clone() })
+}
+
+/// A case's name is part of a path, so it may not be one.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 200 && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) && !name.starts_with('.')
+}
+
+fn read_if_there(path: &Path) -> anyhow::Result<Option<String>> {
+    let length = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("read `{}`", path.display())),
+    };
+    anyhow::ensure!(length <= MAX_BYTES, "`{}` has {length} bytes, and at most {MAX_BYTES} are read", path.display());
+    std::fs::read_to_string(path).map(Some).with_context(|| format!("read `{}`", path.display()))
+}

@@ -1,0 +1,94 @@
+//! The compute seat over a recording: a level and a ratio of processor and memory use against the service's own past.
+
+use std::collections::BTreeMap;
+
+use crate::ballot::Principal;
+use crate::diagnosis::robust::{Usual, quantile, reached, split};
+use crate::diagnosis::vocabulary::{Kind, class, kind};
+use crate::diagnosis::{Recording, Series, Suspicion, graded};
+use crate::ids::{Domain, Millionths};
+
+/// Share of what is allowed from which on a processor or memory is full, in percent.
+const FULL: f64 = 85.0;
+/// Multiple of the usual from which on use has grown.
+const GREW: f64 = 2.0;
+
+/// Who it suspects. Nothing: no figures of its classes that can be judged.
+#[must_use]
+pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
+    let typical = typical(recording);
+    let mut judged = false;
+    let mut best: BTreeMap<&str, Suspicion> = BTreeMap::new();
+    for series in &recording.series {
+        let kind = kind(&series.metric);
+        if !matches!(kind, Kind::Cpu | Kind::CpuShare | Kind::Throttling | Kind::Memory | Kind::MemoryShare | Kind::Restarts) {
+            continue;
+        }
+        let Some((usual, value)) = compare(recording, series, typical.get(series.metric.as_str()).copied().unwrap_or(0.0)) else { continue };
+        judged = true;
+        let Some((fault, probability)) = fault(kind, usual, value) else { continue };
+        let suspicion = Suspicion {
+            service: series.service.clone(),
+            domain: Domain::Compute,
+            fault: fault.into(),
+            probability,
+            source: (class(kind), Principal::MetricStore),
+            grounds: vec![format!("{} reached {value:.4}, usual {:.4} ± {:.4}", series.metric, usual.0.median, usual.0.scale)],
+        };
+        let kept = best.entry(&series.service).or_insert_with(|| suspicion.clone());
+        if suspicion.probability > kept.probability {
+            *kept = suspicion;
+        }
+    }
+    judged.then(|| best.into_values().collect())
+}
+
+/// The usual size of each metric over all services: under a fair part of it, nothing is worth a word.
+fn typical(recording: &Recording) -> BTreeMap<&str, f64> {
+    let mut medians: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for series in &recording.series {
+        let values: Vec<f64> = series.points.iter().map(|(_, value)| *value).collect();
+        if let Some(median) = quantile(&values, 0.5) {
+            medians.entry(&series.metric).or_default().push(median);
+        }
+    }
+    medians.into_iter().filter_map(|(metric, medians)| Some((metric, quantile(&medians, 0.5)?))).collect()
+}
+
+/// What is usual, with the floor of its multiples, and what was reached.
+fn compare(recording: &Recording, series: &Series, typical: f64) -> Option<((Usual, f64), f64)> {
+    let halves = split(&recording.alert, &series.points);
+    let floor = typical.abs() / 4.0;
+    let usual = Usual::learn(&halves.before, floor / 4.0).or_else(|| {
+        let reference = recording.reference.iter().find(|other| other.service == series.service && other.metric == series.metric)?;
+        Usual::learn(&reference.points.iter().map(|(_, value)| *value).collect::<Vec<f64>>(), floor / 4.0)
+    })?;
+    Some(((usual, floor), reached(&halves.during)?))
+}
+
+fn fault(kind: Kind, (usual, floor): (Usual, f64), value: f64) -> Option<(&'static str, Millionths)> {
+    let (ratio, above) = (usual.ratio(value, floor), usual.above(value));
+    match kind {
+        Kind::CpuShare => {
+            let level = percent(value);
+            let grew = ratio >= GREW && above >= 6.0 && level >= 50.0;
+            let full = level >= FULL && ratio >= 1.35 && above >= 2.0;
+            if grew {
+                Some(("cpu-saturation", graded(level * ratio, (100.0, 400.0), (800, 960))))
+            } else {
+                full.then(|| ("cpu-saturation", Millionths::new(750_000)))
+            }
+        }
+        Kind::Cpu => (ratio >= 1.5 * GREW && above >= 8.0).then(|| ("cpu-saturation", graded(ratio, (3.0, 10.0), (600, 850)))),
+        Kind::Throttling => (ratio >= GREW && above >= 8.0).then(|| ("cpu-throttling", graded(ratio, (2.0, 10.0), (550, 800)))),
+        Kind::MemoryShare => (percent(value) >= 90.0 && ratio >= 1.3 && above >= 6.0).then(|| ("memory-pressure", Millionths::new(450_000))),
+        Kind::Memory => (ratio >= GREW && above >= 10.0).then(|| ("memory-pressure", graded(ratio, (2.0, 8.0), (400, 450)))),
+        Kind::Restarts => (value >= usual.median + 1.0).then(|| ("restarts", Millionths::new(600_000))),
+        _ => None,
+    }
+}
+
+/// A share as percent, whether it came as one or as a ratio.
+fn percent(value: f64) -> f64 {
+    if value <= 1.5 { value * 100.0 } else { value }
+}

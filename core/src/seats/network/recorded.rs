@@ -1,0 +1,137 @@
+//! The network seat over a recording: the way between services, the client's time without the server's. A service most of whose
+//! ways have become long is to blame for them. And, by the requests alone, who makes what users suffer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ballot::{EvidenceClass, Principal};
+use crate::diagnosis::recording::Side;
+use crate::diagnosis::robust::{Usual, reached, split};
+use crate::diagnosis::vocabulary::is_store;
+use crate::diagnosis::{CallSeries, Recording, Suspicion, flow, graded, operations};
+use crate::ids::Domain;
+
+/// Time on the way, in milliseconds, that nobody notices.
+const UNNOTICED_MS: f64 = 15.0;
+/// Multiple of the usual time from which on a way has become long.
+const LONG: f64 = 4.0;
+
+/// How a way between two services is.
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// Sources that find it long.
+    long: u32,
+    /// Sources that find it as usual.
+    usual: u32,
+    /// The largest multiple of the usual time.
+    multiple: f64,
+    /// Milliseconds now.
+    now_ms: f64,
+}
+
+/// Who it suspects. Nothing: no figures of its classes that can be judged.
+#[must_use]
+pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
+    let ways = ways(recording);
+    let sources = flow::sources(recording);
+    if ways.is_empty() && sources.is_none() {
+        return None;
+    }
+    let mut suspicions = blamed(&ways);
+    for source in sources.unwrap_or_default() {
+        // Whoever keeps data is the database seat's to judge.
+        if is_store(&source.service) {
+            continue;
+        }
+        suspicions.push(made(&source, Domain::Application));
+    }
+    Some(suspicions)
+}
+
+/// What users suffer is made here.
+pub(in crate::seats) fn made(source: &flow::Source, domain: Domain) -> Suspicion {
+    let what = match source.objective {
+        crate::diagnosis::Objective::Latency => "slow",
+        crate::diagnosis::Objective::Availability => "errors",
+    };
+    let most = if source.clear { 930 } else { 800 };
+    Suspicion {
+        service: source.service.clone(),
+        domain,
+        fault: what.into(),
+        probability: graded(source.score(), (0.1, 0.75), (300, most)),
+        source: (EvidenceClass::Requests, Principal::MetricStore),
+        grounds: vec![format!("carries {:.2} of what users suffer, alike in time by {:.2}, {:.2} of it its own", source.share, source.likeness, source.own)],
+    }
+}
+
+fn ways(recording: &Recording) -> BTreeMap<(String, String), State> {
+    let mut ways: BTreeMap<(String, String), State> = BTreeMap::new();
+    let mut note = |caller: &str, callee: &str, long: bool, multiple: f64, now_ms: f64| {
+        let state = ways.entry((caller.to_owned(), callee.to_owned())).or_default();
+        if long {
+            state.long += 1;
+            state.multiple = state.multiple.max(multiple);
+            state.now_ms = state.now_ms.max(now_ms);
+        } else {
+            state.usual += 1;
+        }
+    };
+    for client in recording.calls.iter().filter(|call| call.side == Side::Client) {
+        let server = recording.calls.iter().find(|call| call.side == Side::Server && call.caller == client.caller && call.callee == client.callee);
+        let Some((usual_ms, now_ms, of_the_way)) = gap(recording, client, server) else { continue };
+        let long = now_ms - usual_ms >= UNNOTICED_MS && now_ms >= usual_ms * LONG && of_the_way >= 0.6;
+        note(&client.caller, &client.callee, long, now_ms / usual_ms.max(1.0), now_ms);
+    }
+    for way in operations::ways(recording) {
+        let long = way.now_ms - way.usual_ms >= UNNOTICED_MS && way.now_ms >= way.usual_ms * LONG;
+        note(&way.caller, &way.callee, long, way.now_ms / way.usual_ms.max(1.0), way.now_ms);
+    }
+    ways
+}
+
+/// The client's usual time and its time now, in milliseconds, and how much of the growth the server does not see.
+fn gap(recording: &Recording, client: &CallSeries, server: Option<&CallSeries>) -> Option<(f64, f64, f64)> {
+    let side = |call: &CallSeries| {
+        let halves = split(&recording.alert, &call.points);
+        let usual = Usual::learn(&halves.before, 0.0)?;
+        (halves.during.len() >= 2).then_some(())?;
+        Some((usual.median * 1_000.0, reached(&halves.during)? * 1_000.0))
+    };
+    let (usual, now) = side(client)?;
+    let (server_usual, server_now) = side(server?)?;
+    let grown = now - usual;
+    let server_grown = (server_now - server_usual).max(0.0);
+    Some((usual, now, if grown > 0.0 { 1.0 - server_grown / grown } else { 0.0 }))
+}
+
+/// Who is to blame for long ways: the service whose own ways are long, while others' are not.
+fn blamed(ways: &BTreeMap<(String, String), State>) -> Vec<Suspicion> {
+    let services: BTreeSet<&String> = ways.keys().flat_map(|(caller, callee)| [caller, callee]).collect();
+    let mut suspicions = Vec::new();
+    for service in services {
+        let long = |state: &&State| state.long > 0 && state.long >= state.usual;
+        let into: Vec<&State> = ways.iter().filter(|((_, callee), _)| callee == service).map(|(_, state)| state).collect();
+        let out: Vec<&State> = ways.iter().filter(|((caller, _), _)| caller == service).map(|(_, state)| state).collect();
+        let (into_long, out_long) = (count(into.iter().filter(|state| long(state))), count(out.iter().filter(|state| long(state))));
+        let (into_well, out_well) = (count(into.iter().filter(|state| !long(state))), count(out.iter().filter(|state| !long(state))));
+        let score = into_long + 0.6 * out_long - 0.6 * into_well - 0.4 * out_well;
+        let witnesses = count(into.iter().chain(&out).filter(|state| state.long > 1));
+        if into_long + out_long < 1.0 || into_long < 1.0 && (out_long < 2.0 || out_long <= out_well) {
+            continue;
+        }
+        let worst = into.iter().chain(&out).map(|state| state.now_ms).fold(0.0, f64::max);
+        suspicions.push(Suspicion {
+            service: service.clone(),
+            domain: Domain::Network,
+            fault: "delay".into(),
+            probability: graded(score + 0.5 * witnesses, (-0.5, 1.5), (300, 900)),
+            source: (EvidenceClass::Tcp, Principal::MetricStore),
+            grounds: vec![format!("{into_long} of {} ways to it and {out_long} of {} from it are long, up to {worst:.1} ms", into.len(), out.len())],
+        });
+    }
+    suspicions
+}
+
+fn count<'a>(states: impl Iterator<Item = &'a &'a State>) -> f64 {
+    states.fold(0.0, |n, _| n + 1.0)
+}

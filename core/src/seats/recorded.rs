@@ -1,0 +1,136 @@
+//! All seats over one recording: each judges by its own classes of evidence, blind, and the ballots are tallied as in production.
+//! The answer may be that nobody knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{SEATS, digest_of, opinion};
+use crate::ballot::{Ballot, CastBallot, Edge, Evidence, Hypothesis, Opinion, Round};
+use crate::canonical::Digest;
+use crate::consensus::{Dissent, RankedCause, Roster, Seat, TallyConfiguration, shipped_principals, tally};
+use crate::diagnosis::{Recording, Suspicion};
+use crate::ids::{Domain, IncidentUid, Millionths, UnixMillis};
+use crate::target::Service;
+
+/// What the seats and the tally make of a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diagnosis {
+    /// Causes, most probable first.
+    pub causes: Vec<RankedCause>,
+    /// Services in this order, each once, those of no cause left out.
+    pub ranked: Vec<String>,
+    /// Probability of the first.
+    pub confidence: Millionths,
+    /// Why nothing should be done; nothing when the first cause is sure enough to act on.
+    pub abstain: Option<String>,
+    /// Seats that could not judge.
+    pub abstained: Vec<String>,
+    /// Who disagrees with the first cause.
+    pub dissent: Vec<Dissent>,
+    /// What each seat said, by seat.
+    pub votes: BTreeMap<String, Vec<Suspicion>>,
+}
+
+/// A seat's rules over a recording; nothing when it has no figures of its own.
+type Rules = fn(&Recording) -> Option<Vec<Suspicion>>;
+
+/// The rules of each seat in [`SEATS`], in its order.
+const RULES: [Rules; SEATS.len()] =
+    [super::network::recorded::suspect, super::compute::recorded::suspect, super::database::recorded::suspect, super::change::recorded::suspect];
+
+/// Judges `recording` with `configuration`, leaving out the seats in `without`.
+#[must_use]
+pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without: &[&str]) -> Diagnosis {
+    let roster = roster(configuration);
+    let mut votes = BTreeMap::new();
+    let mut abstained = Vec::new();
+    let mut ballots = Vec::new();
+    for (entry, rules) in SEATS.iter().zip(RULES).filter(|(entry, _)| !without.contains(&entry.name)) {
+        let said = rules(recording);
+        if said.is_none() {
+            abstained.push(entry.name.to_owned());
+        }
+        ballots.push(cast(entry.name, entry.rules, opinion_of(recording, said.as_deref())));
+        votes.insert(entry.name.to_owned(), said.unwrap_or_default());
+    }
+    let outcome = tally(&roster, &ballots);
+    let mut ranked: Vec<String> = Vec::new();
+    for cause in &outcome.causes {
+        if !ranked.contains(&cause.service.name) {
+            ranked.push(cause.service.name.clone());
+        }
+    }
+    let confidence = outcome.causes.first().map_or(Millionths::new(0), |first| first.probability);
+    let abstain = unsure(configuration, &outcome.causes);
+    Diagnosis { ranked, confidence, abstain, abstained, dissent: outcome.dissent, causes: outcome.causes, votes }
+}
+
+/// Why the first cause is not sure enough, if it is not. Two kinds of trouble at one place do not make the place less sure.
+fn unsure(configuration: &TallyConfiguration, causes: &[RankedCause]) -> Option<String> {
+    let Some(first) = causes.first() else { return Some("no seat names a cause".into()) };
+    if first.probability < configuration.threshold_low {
+        return Some(format!("{} at {} is {} probable, and {} is needed", first.domain, first.service.name, first.probability, configuration.threshold_low));
+    }
+    let second = causes.iter().find(|cause| cause.service != first.service)?;
+    let close = first.log_odds.saturating_sub(second.log_odds) < i64::from(configuration.margin);
+    close.then(|| format!("{} is too close to {}", first.service.name, second.service.name))
+}
+
+fn roster(configuration: &TallyConfiguration) -> Roster {
+    let seat = |name: &str, domain: Domain| Seat { name: name.into(), domain, account: String::new(), principals: shipped_principals(domain) };
+    Roster {
+        seats: SEATS.iter().map(|entry| seat(entry.name, entry.domain)).collect(),
+        quorum: 3,
+        supporters: 2,
+        tally: configuration.clone(),
+        trust_roots: String::new(),
+        gate: Digest::of_bytes(b""),
+        ledger: None,
+    }
+}
+
+/// Recordings know no namespaces.
+fn service(name: &str) -> Service {
+    Service { namespace: "recorded".into(), name: name.to_owned() }
+}
+
+fn opinion_of(recording: &Recording, said: Option<&[Suspicion]>) -> Opinion {
+    let Some(said) = said else { return opinion::abstain(Round::Cause, "no figures of its classes") };
+    let at = UnixMillis(recording.alert.at.saturating_mul(1_000));
+    let known: BTreeSet<(&str, &str)> = recording.edges();
+    let edges = known.iter().map(|(caller, callee)| Edge { caller: service(caller), callee: service(callee) });
+    let evidence = |suspicion: &Suspicion| opinion::evidence(suspicion.source, &suspicion.grounds, (at, at), &suspicion.grounds.join("; "));
+    let hypothesis = |suspicion: &Suspicion| Hypothesis {
+        service: service(&suspicion.service),
+        domain: suspicion.domain,
+        fault: suspicion.fault.clone(),
+        probability: suspicion.probability,
+        evidence: vec![evidence(suspicion)],
+        path: Vec::new(),
+        remedies: Vec::new(),
+    };
+    let healthy = Evidence {
+        class: crate::ballot::EvidenceClass::Requests,
+        principal: crate::ballot::Principal::MetricStore,
+        digest: digest_of(&recording.alert.at),
+        from: at,
+        to: at,
+        summary: "nothing of its classes is unusual".into(),
+    };
+    opinion::cause(said.iter().map(hypothesis).collect(), vec![healthy], edges)
+}
+
+fn cast(seat: &str, rules: &str, opinion: Opinion) -> CastBallot {
+    let ballot = Ballot {
+        cluster: String::new(),
+        incident: IncidentUid::of_no_cluster(),
+        seat: seat.to_owned(),
+        epoch: 1,
+        issued_at: UnixMillis(0),
+        expires_after_ms: 1,
+        context: Digest::of_bytes(b""),
+        roster: Digest::of_bytes(b""),
+        rules: rules.to_owned(),
+        opinion,
+    };
+    CastBallot { digest: digest_of(&ballot), created_at: UnixMillis(0), ballot }
+}
