@@ -9,7 +9,7 @@ use super::robust::{self, Usual};
 use super::vocabulary::{Kind, kind};
 
 /// Least part of the users' amount that a cause must carry.
-const LEAST_SHARE: f64 = 0.25;
+const LEAST_SHARE: f64 = 0.15;
 /// Least likeness of the two amounts over time.
 const LEAST_LIKENESS: f64 = 0.7;
 /// Fewest bad answers that are no chance.
@@ -38,7 +38,8 @@ impl Source {
     /// All of it in one number, 0 to 1.
     #[must_use]
     pub fn score(&self) -> f64 {
-        self.share.min(1.0).sqrt() * self.likeness * self.own
+        let alike = self.likeness * self.likeness;
+        self.share.min(1.0).sqrt() * alike * alike * self.own.sqrt()
     }
 }
 
@@ -121,16 +122,19 @@ fn amounts(recording: &Recording, service: &str, metric: &str, objective: Object
     let during: Vec<(Seconds, f64)> = measured.points.iter().copied().filter(|(time, _)| recording.alert.during(*time)).collect();
     let values: Vec<f64> = during.iter().map(|(_, value)| *value).collect();
     let usual = usual(recording, measured);
+    // What is best in the window itself bounds what is usual: other days may have been slower, and what was bad from the beginning
+    // is no part of what has just begun.
+    let best = robust::quantile(&values, if objective == Objective::Latency { 0.0 } else { 1.0 })?;
     let base = match objective {
-        // What is best in the window itself bounds what is usual: other days may have been slower.
-        Objective::Latency => usual.map_or(f64::INFINITY, |usual| usual.median).min(robust::quantile(&values, 0.0)?),
-        Objective::Availability => whole(&values),
+        Objective::Latency => usual.map_or(f64::INFINITY, |usual| usual.median).min(best),
+        Objective::Availability => best,
     };
+    let whole = whole(&values);
     let amount = |(time, value): (Seconds, f64)| {
         let asked = asked.get(&time).copied().unwrap_or(0.0).max(0.0);
         let beyond = match objective {
             Objective::Latency => value - base,
-            Objective::Availability => (base - value) / base,
+            Objective::Availability => (base - value) / whole,
         };
         (time, beyond.max(0.0) * asked)
     };
