@@ -134,3 +134,6 @@ fn cast(seat: &str, rules: &str, opinion: Opinion) -> CastBallot {
     };
     CastBallot { digest: digest_of(&ballot), created_at: UnixMillis(0), ballot }
 }
+
+#[cfg(test)]
+mod cases;
