@@ -75,7 +75,7 @@ fn trace(recording: &Recording, entry: &str, objective: Objective) -> Option<Vec
         carried.insert(service, (share, likeness, amounts));
     }
     // The entry itself may make it: what nobody below carries is its own.
-    carried.insert(entry, (1.0, 1.0, felt.clone()));
+    carried.insert(entry, (1.0, 1.0, felt));
     let mut sources: Vec<Source> = Vec::new();
     for (service, (share, likeness, amounts)) in &carried {
         if *share < LEAST_SHARE || *likeness < LEAST_LIKENESS || objective == Objective::Availability && sum(amounts) < FEW_ERRORS {
