@@ -197,6 +197,10 @@ fn reasons(outcome: &Outcome, ballots: &[&Ballot]) -> Vec<String> {
     }
     lines.push(format!("Judged the cause with live data: {}", voted(&outcome.voted.cause)));
     lines.push(format!("Judged the remedies with live data: {}", voted(&outcome.voted.remedy)));
+    if outcome.conflict.get() > 0 {
+        lines.push(format!("Conflict: {} of the seats' certainty is for causes at unconnected places", outcome.conflict));
+    }
+    lines.extend(outcome.question.iter().map(|question| format!("Missing: {} has no live data; {}", question.seat, question.why)));
     lines.extend(outcome.void.iter().map(|seat| format!("Void: {seat} cast two different ballots")));
     lines.extend(outcome.dissent.iter().map(|dissent| format!("Dissent: {} {}", dissent.seat, dissent.reason)));
     lines.extend(ballots.iter().flat_map(|ballot| grounds(ballot)));
