@@ -6,6 +6,7 @@
 //! back in; the executor works from the `Decision` alone.
 
 mod context;
+pub mod masking;
 mod routing;
 mod step;
 
