@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use assent_core::consensus::TallyConfiguration;
-use assent_core::ids::Domain;
+use assent_core::diagnosis::changes::{self, Finding};
 use assent_core::seats::recorded::{self, Diagnosis};
 use serde::Serialize;
 
@@ -52,14 +52,14 @@ pub(crate) struct DiagnoseArgs {
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
     case: &'a str,
-    ranked: &'a [String],
-    domain: &'a str,
+    ranked: Vec<String>,
+    domain: String,
     confidence: f64,
     abstain: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    commit: Option<&'a str>,
+    commit: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    remedy: Option<&'a str>,
+    remedy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     abstained: &'a [String],
@@ -83,8 +83,9 @@ pub(crate) fn run(args: &DiagnoseArgs) -> anyhow::Result<()> {
         let began = Instant::now();
         let recording = folder.recording(case)?;
         let diagnosis = recorded::judge(&recording, &configuration, &without);
+        let finding = folder.incident(case)?.map(|incident| changes::judge(&incident));
         times.push(began.elapsed());
-        let answer = answer(case, &diagnosis);
+        let answer = answer(case, &diagnosis, finding.as_ref());
         lines.push(serde_json::to_string(&answer)?);
         rows.push(row(&answer));
         if args.case.is_some() && args.output == Format::Table {
@@ -109,24 +110,31 @@ pub(crate) fn run(args: &DiagnoseArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn answer<'a>(case: &'a Case, diagnosis: &'a Diagnosis) -> Answer<'a> {
-    let domain = diagnosis.causes.first().map_or("none", |cause| match cause.domain {
-        Domain::Network => "network",
-        Domain::Compute => "compute",
-        Domain::Database => "database",
-        Domain::Application => "application",
-    });
-    Answer {
+/// What the seats and the tally say; of an incident that was recorded with its changes, what those say.
+fn answer<'a>(case: &'a Case, diagnosis: &'a Diagnosis, finding: Option<&Finding>) -> Answer<'a> {
+    let mut answer = Answer {
         case: &case.case,
-        ranked: &diagnosis.ranked,
-        domain,
+        ranked: diagnosis.ranked.clone(),
+        domain: diagnosis.causes.first().map_or("none".to_owned(), |cause| cause.domain.to_string()),
         confidence: f64::from(diagnosis.confidence.get()) / 1e6,
         abstain: diagnosis.abstain.is_some(),
         commit: None,
         remedy: None,
         reason: diagnosis.abstain.as_deref(),
         abstained: &diagnosis.abstained,
+    };
+    if let Some(finding) = finding
+        && let Some(first) = finding.suspicions.first()
+    {
+        answer.ranked = finding.suspicions.iter().map(|suspicion| suspicion.service.clone()).collect();
+        answer.domain = first.domain.to_string();
+        answer.confidence = first.strength;
+        answer.abstain = finding.remedy.is_none();
+        answer.reason = answer.abstain.then_some("no kind of fault fits");
+        answer.commit = Some(finding.commit.clone().unwrap_or_else(|| "none".to_owned()));
+        answer.remedy = finding.remedy.map(|remedy| remedy.to_string());
     }
+    answer
 }
 
 fn row(answer: &Answer<'_>) -> Vec<String> {
@@ -134,7 +142,7 @@ fn row(answer: &Answer<'_>) -> Vec<String> {
     let first = ranked.next().cloned().unwrap_or_else(|| "unknown".into());
     let then = ranked.take(2).cloned().collect::<Vec<_>>().join(", ");
     let note = answer.reason.map(|reason| format!("abstains: {reason}")).unwrap_or_default();
-    vec![answer.case.to_owned(), first, answer.domain.to_owned(), format!("{:.0} %", answer.confidence * 100.0), then, note]
+    vec![answer.case.to_owned(), first, answer.domain.clone(), format!("{:.0} %", answer.confidence * 100.0), then, note]
 }
 
 fn explain(diagnosis: &Diagnosis) {

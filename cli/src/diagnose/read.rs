@@ -1,12 +1,14 @@
 //! A folder of recorded cases: what it holds is found by its files, not by its name. A missing file is missing data; one that cannot be
 //! read is an error that names it.
 
+mod incidents;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
+use assent_core::diagnosis::changes::Incident;
 use assent_core::diagnosis::{Alert, Objective, Operation, Recording, Series};
 use serde::Deserialize;
 use serde_json::Value;
@@ -90,6 +92,28 @@ impl Folder {
             recording.reference_operations = self.traced_without_fault()?;
         }
         Ok(recording)
+    }
+
+    /// The incident with what people changed around it, if `case` was recorded so.
+    pub(super) fn incident(&mut self, case: &Case) -> anyhow::Result<Option<Incident>> {
+        let Some(mut told) = incidents::read(&self.root.join("incidents").join(&case.case))? else { return Ok(None) };
+        self.notes.append(&mut told.notes.drain(..).collect());
+        if !self.wants("metrics") {
+            told.incident.series.clear();
+        }
+        if !self.wants("traces") {
+            told.incident.spans.clear();
+        }
+        if !self.wants("logs") {
+            told.incident.lines.clear();
+        }
+        if !self.wants("patterns") {
+            told.incident.patterns.clear();
+        }
+        if !self.wants("changes") {
+            (told.incident.commits, told.incident.deploys, told.incident.flags) = (Vec::new(), Vec::new(), Vec::new());
+        }
+        Ok(Some(told.incident))
     }
 
     /// What a reader of the answers should know.

@@ -240,8 +240,13 @@ pub fn judge(incident: &Incident) -> Finding {
         let onset = place.onset.or(incident.alert.at).map(|onset| onset.saturating_sub(60));
         let weights = if number < CLOSELY { weighing::weigh(incident, &shifts, &calls, place.service, onset) } else { Vec::new() };
         let explained = matching::explain(incident, place, &weights, &calls);
-        let mut suspicion =
-            Suspicion { service: place.service.to_owned(), domain: Domain::Application, fault: "unknown".to_owned(), strength: place.strength, grounds: place.grounds.clone() };
+        let mut suspicion = Suspicion {
+            service: place.service.to_owned(),
+            domain: Domain::Application,
+            fault: "unknown".to_owned(),
+            strength: place.strength,
+            grounds: place.grounds.clone(),
+        };
         if let Some((weight, cause)) = explained {
             suspicion.domain = weight.class.domain;
             suspicion.fault = weight.class.name.to_owned();

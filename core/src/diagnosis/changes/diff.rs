@@ -142,33 +142,158 @@ pub(super) fn read(commit: &Commit) -> Reading {
 }
 
 const GUARDS: &[&str] = &[
-    "== nil", "!= nil", "is none", "is not none", "== null", "!= null", "=== undefined", "!== undefined", "?.", "?? ", ".is_some", ".is_none", "optional",
-    "unwrap_or", "try {", "try:", "catch", "recover()", "except", "hasown", "isempty", "len(", ".length", ".getordefault", ", ok :=", "; ok {", "if ok ",
+    "== nil",
+    "!= nil",
+    "is none",
+    "is not none",
+    "== null",
+    "!= null",
+    "=== undefined",
+    "!== undefined",
+    "?.",
+    "?? ",
+    ".is_some",
+    ".is_none",
+    "optional",
+    "unwrap_or",
+    "try {",
+    "try:",
+    "catch",
+    "recover()",
+    "except",
+    "hasown",
+    "isempty",
+    "len(",
+    ".length",
+    ".getordefault",
+    ", ok :=",
+    "; ok {",
+    "if ok ",
 ];
-const BOUNDS: &[&str] =
-    &["evict", "expire", "lru", "maxsize", "max_size", "max_entries", "maxentries", "bounded", "ttl", "delete(", "clear(", "truncate", ".pop(", "shift()", "reset()", "remove("];
-const RELEASES: &[&str] = &[".close(", "release(", "dispose(", "using (", "with open", "cancel()", "defer ", "finally", ".stop(", "rollback()", "disconnect(", "putconn", "free("];
+const BOUNDS: &[&str] = &[
+    "evict",
+    "expire",
+    "lru",
+    "maxsize",
+    "max_size",
+    "max_entries",
+    "maxentries",
+    "bounded",
+    "ttl",
+    "delete(",
+    "clear(",
+    "truncate",
+    ".pop(",
+    "shift()",
+    "reset()",
+    "remove(",
+];
+const RELEASES: &[&str] =
+    &[".close(", "release(", "dispose(", "using (", "with open", "cancel()", "defer ", "finally", ".stop(", "rollback()", "disconnect(", "putconn", "free("];
 const LOCKS: &[&str] = &[
-    ".lock(", "synchronized", "for update", "lock table", "mutex", "exclusive", "serializable", "begin transaction", "begintx", ".begin(", "with_lock", "acquire(", "lock in share",
+    ".lock(",
+    "synchronized",
+    "for update",
+    "lock table",
+    "mutex",
+    "exclusive",
+    "serializable",
+    "begin transaction",
+    "begintx",
+    ".begin(",
+    "with_lock",
+    "acquire(",
+    "lock in share",
 ];
 const RELEASED_LOCKS: &[&str] = &["unlock(", "skip locked", "nowait", "concurrently"];
 const WIDER: &[&str] = &["drop index", "like '%", "order by random", "cross join", "remove_index", "dropindex", "findall(", "find_all("];
 const NARROWER: &[&str] = &["limit ", "limit(", " where ", ".where(", "create index", "add_index", "index:", "@index", "db_index"];
-const DEFINITIONS: &[&str] = &["alter table", "create table", "drop table", "drop column", "add column", "rename column", "create index", "drop index", "add_column", "remove_column"];
-const DESTRUCTIVE: &[&str] = &["drop column", "drop table", "rename column", "rename to", "truncate table", "remove_column", "drop_table", "rename_column", "delete from"];
-const CONTRACTS: &[&str] = &["json:\"", "yaml:\"", "protobuf:\"", "serde(rename", "@jsonproperty", "reserved ", "enum ", "oneof ", "content-type", "schema", "avro", "column:\""];
-const STRICT: &[&str] = &["disallowunknownfields", "deny_unknown_fields", "strict=true", "strict: true", "additionalproperties: false", "fail_on_unknown", "required: true", "not null"];
-const ACCESS: &[&str] = &["secret", "password", "token", "api_key", "apikey", "credential", "scope", "role", "permission", "authorization", "serviceaccount", "audience", "issuer"];
+const DEFINITIONS: &[&str] =
+    &["alter table", "create table", "drop table", "drop column", "add column", "rename column", "create index", "drop index", "add_column", "remove_column"];
+const DESTRUCTIVE: &[&str] =
+    &["drop column", "drop table", "rename column", "rename to", "truncate table", "remove_column", "drop_table", "rename_column", "delete from"];
+const CONTRACTS: &[&str] =
+    &["json:\"", "yaml:\"", "protobuf:\"", "serde(rename", "@jsonproperty", "reserved ", "enum ", "oneof ", "content-type", "schema", "avro", "column:\""];
+const STRICT: &[&str] = &[
+    "disallowunknownfields",
+    "deny_unknown_fields",
+    "strict=true",
+    "strict: true",
+    "additionalproperties: false",
+    "fail_on_unknown",
+    "required: true",
+    "not null",
+];
+const ACCESS: &[&str] =
+    &["secret", "password", "token", "api_key", "apikey", "credential", "scope", "role", "permission", "authorization", "serviceaccount", "audience", "issuer"];
 const CERTIFICATES: &[&str] = &["tls", "certificate", "cert", "x509", "cafile", "ca_bundle", "truststore", "keystore", "insecureskipverify", "ssl"];
 const RESOLVERS: &[&str] = &["dnspolicy", "dnsconfig", "ndots", "nameserver", "resolver", "resolv.conf", "coredns", "searchdomain", "dns_"];
-const NETWORK_RULES: &[&str] =
-    &["networkpolicy", "egress", "ingress", "podselector", "ipblock", "cidr", "firewall", "security_group", "securitygroup", "targetport", "containerport", "nodeport", "port:", "mtls", "destinationrule"];
-const RUNTIME: &[&str] =
-    &["livenessprobe", "readinessprobe", "startupprobe", "initialdelayseconds", "failurethreshold", "image:", "command:", "entrypoint", "args:", "nodeselector", "affinity", "gomaxprocs", "xmx", "-xx:"];
-const VERBOSE: &[&str] = &["log.debug", "logger.debug", "loglevel: debug", "level: debug", "log_level=debug", "debug: true", "tracelevel", "log.trace", "dump(", "debuglevel", "level=debug"];
-const COMPUTATION: &[&str] = &["regexp.mustcompile", "regexp.compile", "re.compile", "new regexp", "bcrypt", "scrypt", "pbkdf2", "sort.", ".sort(", "deepcopy", "json.marshal", "gzip.best", "for {", "while true", "while (true"];
+const NETWORK_RULES: &[&str] = &[
+    "networkpolicy",
+    "egress",
+    "ingress",
+    "podselector",
+    "ipblock",
+    "cidr",
+    "firewall",
+    "security_group",
+    "securitygroup",
+    "targetport",
+    "containerport",
+    "nodeport",
+    "port:",
+    "mtls",
+    "destinationrule",
+];
+const RUNTIME: &[&str] = &[
+    "livenessprobe",
+    "readinessprobe",
+    "startupprobe",
+    "initialdelayseconds",
+    "failurethreshold",
+    "image:",
+    "command:",
+    "entrypoint",
+    "args:",
+    "nodeselector",
+    "affinity",
+    "gomaxprocs",
+    "xmx",
+    "-xx:",
+];
+const VERBOSE: &[&str] = &[
+    "log.debug",
+    "logger.debug",
+    "loglevel: debug",
+    "level: debug",
+    "log_level=debug",
+    "debug: true",
+    "tracelevel",
+    "log.trace",
+    "dump(",
+    "debuglevel",
+    "level=debug",
+];
+const COMPUTATION: &[&str] = &[
+    "regexp.mustcompile",
+    "regexp.compile",
+    "re.compile",
+    "new regexp",
+    "bcrypt",
+    "scrypt",
+    "pbkdf2",
+    "sort.",
+    ".sort(",
+    "deepcopy",
+    "json.marshal",
+    "gzip.best",
+    "for {",
+    "while true",
+    "while (true",
+];
 const SPAWNS: &[&str] = &["go func", "go ", "tokio::spawn", "thread(", "executor.submit", "create_task", "setinterval", "newticker", "subscribe("];
-const PARTITIONS: &[&str] = &["partitionkey", "partition_key", "shardkey", "shard_key", "shard(", "partition(", "hash(", "fnv", "murmur", "routingkey", "sharding"];
+const PARTITIONS: &[&str] =
+    &["partitionkey", "partition_key", "shardkey", "shard_key", "shard(", "partition(", "hash(", "fnv", "murmur", "routingkey", "sharding"];
 const RETRIES: &[&str] = &["retry", "retries", "attempt", "withretry", "redeliver"];
 const BACKOFFS: &[&str] = &["backoff", "jitter", "sleep(", "circuitbreaker", "breaker", "exponential"];
 const CACHES: &[&str] = &["cache.get", "cache.set", ".cached", "cached(", "singleflight", "memo", "jitter", "@cacheable", "cache.put", "cache.fetch", "stale"];

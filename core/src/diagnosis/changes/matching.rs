@@ -50,14 +50,23 @@ pub(super) fn explain<'a>(incident: &'a Incident, place: &Place<'_>, weights: &[
 }
 
 /// The deployed commit that fits best; of equals the one that was deployed later before the onset.
-fn fitting<'a>(incident: &'a Incident, place: &Place<'_>, weight: &Weight, calls: &Calls<'_>, readings: &BTreeMap<&str, (&'a Commit, Reading)>) -> Option<(&'a Commit, f64, Reading)> {
+fn fitting<'a>(
+    incident: &'a Incident,
+    place: &Place<'_>,
+    weight: &Weight,
+    calls: &Calls<'_>,
+    readings: &BTreeMap<&str, (&'a Commit, Reading)>,
+) -> Option<(&'a Commit, f64, Reading)> {
     let onset = onset(incident, place, weight)?;
     let mut best: Option<(f64, i64, &'a Commit, &Reading)> = None;
     for deploy in &incident.deploys {
         let Some((commit, reading)) = readings.get(deploy.commit.as_str()) else { continue };
         let fit = relevance(weight.class, reading) * near(place.service, &deploy.service, calls) * timely(onset.saturating_sub(deploy.at), weight.crept);
         let after_alert = incident.alert.at.is_some_and(|alert| deploy.at > alert);
-        if fit > 0.0 && !after_alert && best.as_ref().is_none_or(|(most, at, known, _)| (fit, deploy.at, commit.sha.as_str()) > (*most, *at, known.sha.as_str())) {
+        if fit > 0.0
+            && !after_alert
+            && best.as_ref().is_none_or(|(most, at, known, _)| (fit, deploy.at, commit.sha.as_str()) > (*most, *at, known.sha.as_str()))
+        {
             best = Some((fit, deploy.at, commit, reading));
         }
     }
@@ -67,7 +76,11 @@ fn fitting<'a>(incident: &'a Incident, place: &Place<'_>, weight: &Weight, calls
 /// A switch at the place or beside it that was thrown just before.
 fn flag<'a>(incident: &'a Incident, place: &Place<'_>, weight: &Weight, calls: &Calls<'_>) -> Option<Cause<'a>> {
     let onset = onset(incident, place, weight)?;
-    let mut thrown: Vec<_> = incident.flags.iter().filter(|flag| (-SLACK..=AT_ONCE).contains(&onset.saturating_sub(flag.at)) && near(place.service, &flag.service, calls) > 0.7).collect();
+    let mut thrown: Vec<_> = incident
+        .flags
+        .iter()
+        .filter(|flag| (-SLACK..=AT_ONCE).contains(&onset.saturating_sub(flag.at)) && near(place.service, &flag.service, calls) > 0.7)
+        .collect();
     thrown.sort_by(|a, b| (b.at, &a.name).cmp(&(a.at, &b.name)));
     thrown.first().map(|flag| Cause::Flag(&flag.name))
 }
@@ -104,11 +117,15 @@ fn near(place: &str, deployed: &str, calls: &Calls<'_>) -> f64 {
 
 /// Most faults show soon after their deployment; those that creep take their time.
 fn timely(gap: i64, crept: bool) -> f64 {
-    match gap {
-        ..=-121 => 0.2,
-        -SLACK..=1_800 => 1.0,
-        _ if crept => 0.95,
-        1_801..=7_200 => 0.75,
-        _ => 0.5,
+    if gap < -SLACK {
+        0.2
+    } else if gap <= 1_800 {
+        1.0
+    } else if crept {
+        0.95
+    } else if gap <= 7_200 {
+        0.75
+    } else {
+        0.5
     }
 }

@@ -20,7 +20,8 @@ pub(super) struct Place<'a> {
 }
 
 /// What users feel: slow, wrong or no answers.
-const SYMPTOMS: &[&str] = &["latency", "duration", "p 99", "p 95", "p 50", "error", "fail", "5 xx", "availab", "timeout", "panic", "reject", "oom", "restart", "wait", "success"];
+const SYMPTOMS: &[&str] =
+    &["latency", "duration", "p 99", "p 95", "p 50", "error", "fail", "5 xx", "availab", "timeout", "panic", "reject", "oom", "restart", "wait", "success"];
 /// How many come, and who hung up: what callers do to a service, not what it does.
 const OF_CALLERS: &[&str] = &["request", "rps", "qps", "throughput", "traffic", "cancel"];
 
@@ -97,9 +98,11 @@ fn explained<'a>(service: &str, calls: &Calls<'a>, trouble: &BTreeMap<&str, f64>
         return None;
     }
     let mine = calls.origins.get(service).copied().unwrap_or_default();
-    calls.edges.iter().filter(|(caller, callee)| *caller == service && *callee != service && !calls.abandoned.contains(callee)).map(|(_, callee)| *callee).find(|callee| {
-        let theirs = calls.origins.get(callee).copied().unwrap_or_default();
-        let suffers = trouble.get(callee).copied().unwrap_or_default();
-        (theirs > mine && (suffers > own * 0.5 || theirs > 0.5)) || (calls.origins.is_empty() && suffers > 0.4 && suffers > own * 0.7)
-    })
+    calls.edges.iter().filter(|(caller, callee)| *caller == service && *callee != service && !calls.abandoned.contains(callee)).map(|(_, callee)| *callee).find(
+        |callee| {
+            let theirs = calls.origins.get(callee).copied().unwrap_or_default();
+            let suffers = trouble.get(callee).copied().unwrap_or_default();
+            (theirs > mine && (suffers > own * 0.5 || theirs > 0.5)) || (calls.origins.is_empty() && suffers > 0.4 && suffers > own * 0.7)
+        },
+    )
 }

@@ -67,10 +67,20 @@ fn shift(series: &Series, alert: Option<i64>) -> Option<Shift<'_>> {
 
 /// The longest time that samples were off to the same side, of those that began before the alert was two minutes old.
 fn longest_run(samples: &[(i64, f64)], median: f64, tolerance: f64, alert: Option<i64>) -> Option<&[(i64, f64)]> {
-    let side = |value: f64| if value > median + tolerance { 1_i8 } else if value < median - tolerance { -1 } else { 0 };
+    let side = |value: f64| {
+        if value > median + tolerance {
+            1_i8
+        } else if value < median - tolerance {
+            -1
+        } else {
+            0
+        }
+    };
     samples
         .chunk_by(|a, b| side(a.1) == side(b.1))
-        .filter(|run| run.len() >= ROW && run.first().is_some_and(|(at, value)| side(*value) != 0 && alert.is_none_or(|alert| *at <= alert.saturating_add(120))))
+        .filter(|run| {
+            run.len() >= ROW && run.first().is_some_and(|(at, value)| side(*value) != 0 && alert.is_none_or(|alert| *at <= alert.saturating_add(120)))
+        })
         .reduce(|best, run| if run.len() > best.len() { run } else { best })
 }
 

@@ -24,16 +24,18 @@ pub(super) struct Calls<'a> {
 
 pub(super) fn read(incident: &Incident) -> Calls<'_> {
     let mut calls = Calls::default();
-    let by_id: BTreeMap<(&str, &str), &Span> = incident.spans.iter().map(|span| ((span.trace.as_str(), span.id.as_str()), span)).collect();
+    let mut spans: Vec<&Span> = incident.spans.iter().collect();
+    spans.sort_by(|a, b| (&a.trace, &a.id, &a.service, &a.name).cmp(&(&b.trace, &b.id, &b.service, &b.name)).then(a.duration.total_cmp(&b.duration)));
+    let by_id: BTreeMap<(&str, &str), &Span> = spans.iter().copied().map(|span| ((span.trace.as_str(), span.id.as_str()), span)).collect();
     // Some recorders write one constant as the trace of all but the first span.
-    let by_span: BTreeMap<&str, &Span> = incident.spans.iter().map(|span| (span.id.as_str(), span)).collect();
+    let by_span: BTreeMap<&str, &Span> = spans.iter().copied().map(|span| (span.id.as_str(), span)).collect();
     let parent = |span: &Span| {
         let id = span.parent.as_deref()?;
         by_id.get(&(span.trace.as_str(), id)).or_else(|| by_span.get(id)).copied().filter(|parent| parent.id != span.id)
     };
     let mut failing_above: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut equal: BTreeMap<(&str, &str, &str, &str), u32> = BTreeMap::new();
-    for span in &incident.spans {
+    for span in spans.iter().copied() {
         let Some(above) = parent(span) else { continue };
         let gave_up = above.failed && above.duration < span.duration * 0.97;
         if above.service != span.service {
@@ -56,7 +58,7 @@ pub(super) fn read(incident: &Incident) -> Calls<'_> {
         }
     }
     let mut origins: BTreeMap<&str, u32> = BTreeMap::new();
-    for span in incident.spans.iter().filter(|span| span.failed && !failing_above.contains(&(span.trace.as_str(), span.id.as_str()))) {
+    for span in spans.iter().copied().filter(|span| span.failed && !failing_above.contains(&(span.trace.as_str(), span.id.as_str()))) {
         let left = parent(span).is_some_and(|above| above.failed && above.duration < span.duration * 0.97);
         if !left {
             *origins.entry(&span.service).or_default() += 1;

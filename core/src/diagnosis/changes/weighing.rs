@@ -117,13 +117,18 @@ fn texts(incident: &Incident, onset: Option<i64>) -> BTreeMap<&'static str, f64>
         }
     }
     let lines: Vec<(String, f64)> = miners.values().flat_map(|miner| miner.risen().map(|(template, count)| (template.to_owned(), capped(count)))).collect();
-    let patterns: Vec<(String, f64)> =
-        incident.patterns.iter().filter(|pattern| pattern.negative && pattern.more > 0).map(|pattern| (template(&pattern.text), capped(pattern.more.unsigned_abs()))).collect();
-    let errors: Vec<(String, f64)> = incident.spans.iter().filter(|span| span.failed && !span.error.is_empty()).map(|span| (template(&span.error), 1.0)).collect();
+    let patterns: Vec<(String, f64)> = incident
+        .patterns
+        .iter()
+        .filter(|pattern| pattern.negative && pattern.more > 0)
+        .map(|pattern| (template(&pattern.text), capped(pattern.more.unsigned_abs())))
+        .collect();
+    let errors: Vec<(String, f64)> =
+        incident.spans.iter().filter(|span| span.failed && !span.error.is_empty()).map(|span| (template(&span.error), 1.0)).collect();
     let notices: Vec<(String, f64)> = incident.notices.iter().map(|notice| (template(&notice.text), 1.0)).collect();
     let summary = [(template(&incident.alert.summary), 1.0)];
     let mut all: BTreeMap<&'static str, f64> = BTreeMap::new();
-    for (texts, most) in [(lines.as_slice(), 0.7), (&patterns, 0.7), (&errors, 0.4), (&notices, 0.6), (&summary, 0.4)] {
+    for (texts, most) in [(lines.as_slice(), 0.7), (patterns.as_slice(), 0.7), (errors.as_slice(), 0.4), (notices.as_slice(), 0.6), (summary.as_slice(), 0.4)] {
         for (class, share) in shares(texts) {
             let entry = all.entry(class).or_default();
             *entry = either(*entry, most * (share / ENOUGH).min(1.0));

@@ -26,7 +26,22 @@ pub(super) fn kind(path: &str) -> Kind {
     let name = path.rsplit('/').next().unwrap_or_default();
     let inside = |folders: &[&str]| folders.iter().any(|folder| path.contains(folder));
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-    if ["go.mod", "go.sum", "package.json", "package-lock.json", "yarn.lock", "cargo.toml", "cargo.lock", "requirements.txt", "pom.xml", "build.gradle", "gemfile.lock", "poetry.lock"].contains(&name) {
+    if [
+        "go.mod",
+        "go.sum",
+        "package.json",
+        "package-lock.json",
+        "yarn.lock",
+        "cargo.toml",
+        "cargo.lock",
+        "requirements.txt",
+        "pom.xml",
+        "build.gradle",
+        "gemfile.lock",
+        "poetry.lock",
+    ]
+    .contains(&name)
+    {
         Kind::Dependency
     } else if inside(&["/docs/", "/doc/", "/test/", "/tests/", "/testdata/", "/__tests__/", "/.github/", "/.gitlab", "/examples/", "/e2e/"])
         || ends(&[".md", ".rst", ".adoc", ".css", ".scss", ".less", ".svg", ".png", ".html", ".tmpl", "codeowners", "license", ".gitignore"])
@@ -173,7 +188,10 @@ impl Lines {
             ["append(", ".push(", ".add(", ".put(", ".append(", ".insert(", ".set("].iter().any(|call| text.contains(call)) && text.contains(name)
                 || text.contains(&format!("{name}[")) && text.contains("] =")
         };
-        let own = |text: &str| ["self.", "this.", "static ", "global "].iter().any(|word| text.contains(word)) && [".append(", ".push(", ".add("].iter().any(|call| text.contains(call));
+        let own = |text: &str| {
+            ["self.", "this.", "static ", "global "].iter().any(|word| text.contains(word))
+                && [".append(", ".push(", ".add("].iter().any(|call| text.contains(call))
+        };
         self.added.iter().any(|line| names.iter().any(|name| grows(line, name)) || own(line))
     }
 
@@ -187,11 +205,13 @@ impl Lines {
 
     /// Whether `true` and `false`, or on and off, changed places.
     pub(super) fn switches_differ(&self) -> bool {
-        let position = |line: &str| words(line).iter().find_map(|word| match word.as_str() {
-            "true" | "on" | "enabled" => Some(true),
-            "false" | "off" | "disabled" => Some(false),
-            _ => None,
-        });
+        let position = |line: &str| {
+            words(line).iter().find_map(|word| match word.as_str() {
+                "true" | "on" | "enabled" => Some(true),
+                "false" | "off" | "disabled" => Some(false),
+                _ => None,
+            })
+        };
         self.pairs().iter().any(|(old, new)| position(old).is_some() && position(new).is_some() && position(old) != position(new))
     }
 
@@ -209,7 +229,12 @@ fn without_comment(line: &str) -> String {
     if ["//", "#", "--", "/*", "* ", "*/", "<!--"].iter().any(|mark| line.starts_with(mark)) && !line.starts_with("#include") {
         return String::new();
     }
-    let end = line.match_indices("//").map(|(at, _)| at).chain(line.match_indices(" #").map(|(at, _)| at)).filter(|at| !line.get(..*at).unwrap_or_default().ends_with(':')).min();
+    let end = line
+        .match_indices("//")
+        .map(|(at, _)| at)
+        .chain(line.match_indices(" #").map(|(at, _)| at))
+        .filter(|at| !line.get(..*at).unwrap_or_default().ends_with(':'))
+        .min();
     line.get(..end.unwrap_or(line.len())).unwrap_or(line).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -219,19 +244,49 @@ fn names(line: &str) -> Vec<String> {
 }
 
 fn begins_loop(text: &str) -> bool {
-    text.starts_with("for ") || text.starts_with("for(") || text.starts_with("while") || ["foreach", ".map(", ".each ", ".each(", " for ", "flatmap("].iter().any(|mark| text.contains(mark))
+    text.starts_with("for ")
+        || text.starts_with("for(")
+        || text.starts_with("while")
+        || ["foreach", ".map(", ".each ", ".each(", " for ", "flatmap("].iter().any(|mark| text.contains(mark))
 }
 
 /// Calls whose names say that they fetch, ask or send.
 fn leaves(text: &str) -> bool {
-    const ASKING: &[&str] = &["query", "select", "fetch", "find", "load", "lookup", "request", "execute", "http", "rpc", "get", "call", "send", "post", "exec", "read", "list", "count", "resolve"];
-    const OUTSIDE: &[&str] = &["db", "ctx", "client", "repo", "repository", "store", "catalog", "dao", "session", "api", "service", "await", "grpc", "http", "redis", "cache", "sql", "conn", "objects", "remote", "tx"];
+    const ASKING: &[&str] = &[
+        "query", "select", "fetch", "find", "load", "lookup", "request", "execute", "http", "rpc", "get", "call", "send", "post", "exec", "read", "list",
+        "count", "resolve",
+    ];
+    const OUTSIDE: &[&str] = &[
+        "db",
+        "ctx",
+        "client",
+        "repo",
+        "repository",
+        "store",
+        "catalog",
+        "dao",
+        "session",
+        "api",
+        "service",
+        "await",
+        "grpc",
+        "http",
+        "redis",
+        "cache",
+        "sql",
+        "conn",
+        "objects",
+        "remote",
+        "tx",
+    ];
     let all = words(text);
     text.contains('(') && ASKING.iter().any(|word| all.iter().any(|own| own.starts_with(word))) && OUTSIDE.iter().any(|word| all.iter().any(|own| own == word))
 }
 
 fn holds_many(text: &str) -> bool {
-    ["[]", "map[", "= {}", "= []", "new map", "hashmap", "new list", "arraylist", "vec<", "dict(", "list(", "new set", "hashset", "queue"].iter().any(|mark| text.contains(mark))
+    ["[]", "map[", "= {}", "= []", "new map", "hashmap", "new list", "arraylist", "vec<", "dict(", "list(", "new set", "hashset", "queue"]
+        .iter()
+        .any(|mark| text.contains(mark))
         && !["func ", "fn ", "def ", "type ", "return ", "case "].iter().any(|mark| text.starts_with(mark))
 }
 
@@ -246,14 +301,20 @@ fn declared(text: &str) -> Option<String> {
 /// Hosts, ports and addresses in a line.
 fn places(line: &str) -> Vec<String> {
     line.split([' ', '"', '\'', ',', '(', ')', '='])
-        .filter(|word| word.contains("://") || (word.contains(':') && word.rsplit(':').next().is_some_and(|port| port.len() >= 2 && port.chars().all(|digit| digit.is_ascii_digit()))) || is_host(word))
+        .filter(|word| {
+            word.contains("://")
+                || (word.contains(':') && word.rsplit(':').next().is_some_and(|port| port.len() >= 2 && port.chars().all(|digit| digit.is_ascii_digit())))
+                || is_host(word)
+        })
         .map(str::to_lowercase)
         .collect()
 }
 
 fn is_host(word: &str) -> bool {
     let ending = word.rsplit('.').next().unwrap_or_default();
-    word.matches('.').count() >= 2 && !word.contains('(') && ["local", "svc", "com", "net", "io", "internal", "org", "dev", "cloud", "cluster"].contains(&ending)
+    word.matches('.').count() >= 2
+        && !word.contains('(')
+        && ["local", "svc", "com", "net", "io", "internal", "org", "dev", "cloud", "cluster"].contains(&ending)
 }
 
 /// How many of the lines hold one of the phrases.
