@@ -235,11 +235,13 @@ pub fn judge(incident: &Incident) -> Finding {
     let shifts = shifts::shifts(incident);
     let calls = spans::read(incident);
     let places = places::rank(incident, &shifts, &calls);
+    let onset = places.first().and_then(|place| place.onset).or(incident.alert.at).map(|onset| onset.saturating_sub(60));
+    let texts = weighing::texts(incident, onset);
+    let readings = matching::readings(incident);
     let mut finding = Finding::default();
     for (number, place) in places.iter().enumerate() {
-        let onset = place.onset.or(incident.alert.at).map(|onset| onset.saturating_sub(60));
-        let weights = if number < CLOSELY { weighing::weigh(incident, &shifts, &calls, place.service, onset) } else { Vec::new() };
-        let explained = matching::explain(incident, place, &weights, &calls);
+        let weights = if number < CLOSELY { weighing::weigh(incident, &shifts, &calls, &texts, place.service) } else { Vec::new() };
+        let explained = matching::explain(incident, place, &weights, &calls, &readings);
         let mut suspicion = Suspicion {
             service: place.service.to_owned(),
             domain: Domain::Application,
@@ -248,7 +250,7 @@ pub fn judge(incident: &Incident) -> Finding {
             grounds: place.grounds.clone(),
         };
         if let Some((weight, cause)) = explained {
-            suspicion.domain = weight.class.domain;
+            suspicion.domain = weight.domain;
             suspicion.fault = weight.class.name.to_owned();
             suspicion.strength *= 0.5 + 0.5 * weight.all;
             suspicion.grounds.extend(weight.grounds.iter().cloned());

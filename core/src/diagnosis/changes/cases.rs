@@ -1,6 +1,7 @@
 //! Incidents of many kinds, made by hand: each names what broke it, where, of which domain, and what helps.
 
 mod kinds;
+mod traced;
 mod unmoved;
 
 use super::*;

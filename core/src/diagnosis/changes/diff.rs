@@ -1,5 +1,7 @@
 //! What a commit does, read from its diff alone: its message is a story that anyone may write.
 
+#[cfg(test)]
+mod cases;
 mod lines;
 mod quantity;
 
@@ -31,6 +33,8 @@ pub(super) enum Effect {
     CacheWeakened,
     /// A check against nothing is gone.
     GuardRemoved,
+    /// A failure is passed over.
+    FailureIgnored,
     /// A call that leaves the process, for each of many.
     CallInLoop,
     /// Something only grows.
@@ -112,8 +116,11 @@ pub(super) fn read(commit: &Commit) -> Reading {
     let fewer = |phrases: &[&str]| lines::count(added, phrases) < lines::count(removed, phrases);
     let either = |phrases: &[&str]| lines::count(added, phrases) + lines::count(removed, phrases) > 0;
     let differs = |phrases: &[&str]| either(phrases) && lines::holding(added, phrases) != lines::holding(removed, phrases);
-    note(fewer(GUARDS), Effect::GuardRemoved);
-    note(lines.calls_in_loops(), Effect::CallInLoop);
+    let guards = |lines: &[String]| lines.iter().filter(|line| !lines::checks_failure(line) && GUARDS.iter().any(|guard| line.contains(guard))).count();
+    note(guards(added) < guards(removed), Effect::GuardRemoved);
+    let failures = |lines: &[String]| lines.iter().filter(|line| lines::checks_failure(line)).count();
+    note(failures(added) < failures(removed), Effect::FailureIgnored);
+    note(lines.calls_in_loops() || fewer(TOGETHER), Effect::CallInLoop);
     note((lines.grows_what_stays() && !more(BOUNDS)) || fewer(BOUNDS), Effect::Unbounded);
     note(fewer(RELEASES), Effect::ReleaseRemoved);
     note(more(LOCKS), Effect::LockAdded);
@@ -170,6 +177,8 @@ const GUARDS: &[&str] = &[
     "; ok {",
     "if ok ",
 ];
+const TOGETHER: &[&str] =
+    &["select_related", "prefetch_related", "joinedload", "preload(", "includes(", "eager", "batchget", "mget", "getmany", "getall", "any($", "in (?"];
 const BOUNDS: &[&str] = &[
     "evict",
     "expire",
@@ -212,8 +221,7 @@ const DEFINITIONS: &[&str] =
     &["alter table", "create table", "drop table", "drop column", "add column", "rename column", "create index", "drop index", "add_column", "remove_column"];
 const DESTRUCTIVE: &[&str] =
     &["drop column", "drop table", "rename column", "rename to", "truncate table", "remove_column", "drop_table", "rename_column", "delete from"];
-const CONTRACTS: &[&str] =
-    &["json:\"", "yaml:\"", "protobuf:\"", "serde(rename", "@jsonproperty", "reserved ", "enum ", "oneof ", "content-type", "schema", "avro", "column:\""];
+const CONTRACTS: &[&str] = &["json:\"", "yaml:\"", "protobuf:\"", "serde(rename", "@jsonproperty", "reserved ", "enum ", "oneof ", "content-type", "column:\""];
 const STRICT: &[&str] = &[
     "disallowunknownfields",
     "deny_unknown_fields",
@@ -227,7 +235,7 @@ const STRICT: &[&str] = &[
 const ACCESS: &[&str] =
     &["secret", "password", "token", "api_key", "apikey", "credential", "scope", "role", "permission", "authorization", "serviceaccount", "audience", "issuer"];
 const CERTIFICATES: &[&str] = &["tls", "certificate", "cert", "x509", "cafile", "ca_bundle", "truststore", "keystore", "insecureskipverify", "ssl"];
-const RESOLVERS: &[&str] = &["dnspolicy", "dnsconfig", "ndots", "nameserver", "resolver", "resolv.conf", "coredns", "searchdomain", "dns_"];
+const RESOLVERS: &[&str] = &["dnspolicy", "dnsconfig", "ndots", "nameserver", "resolver", "resolv.conf", "searchdomain", "dns_"];
 const NETWORK_RULES: &[&str] = &[
     "networkpolicy",
     "egress",

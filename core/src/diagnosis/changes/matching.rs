@@ -1,6 +1,6 @@
 //! Which change made it, if one did: where and when it was deployed, and whether its diff makes this kind of fault.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::classes::Class;
 use super::diff::{self, Effect, Reading};
@@ -16,6 +16,9 @@ const BLAMED: f64 = 0.45;
 /// A switch breaks things at once.
 const AT_ONCE: i64 = 300;
 
+/// Deployed commits by name, with what they do.
+pub(super) type Readings<'a> = BTreeMap<&'a str, (&'a Commit, Reading)>;
+
 /// What made it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Cause<'a> {
@@ -24,12 +27,23 @@ pub(super) enum Cause<'a> {
     Nothing,
 }
 
+/// Reads what was deployed; what was only written broke nothing.
+pub(super) fn readings(incident: &Incident) -> Readings<'_> {
+    let deployed: BTreeSet<&str> = incident.deploys.iter().map(|deploy| deploy.commit.as_str()).collect();
+    incident.commits.iter().filter(|commit| deployed.contains(commit.sha.as_str())).map(|commit| (commit.sha.as_str(), (commit, diff::read(commit)))).collect()
+}
+
 /// The kind of fault together with what made it: the pair for which most speaks.
-pub(super) fn explain<'a>(incident: &'a Incident, place: &Place<'_>, weights: &[Weight], calls: &Calls<'_>) -> Option<(Weight, Cause<'a>)> {
-    let readings: BTreeMap<&str, (&Commit, Reading)> = incident.commits.iter().map(|commit| (commit.sha.as_str(), (commit, diff::read(commit)))).collect();
+pub(super) fn explain<'a>(
+    incident: &'a Incident,
+    place: &Place<'_>,
+    weights: &[Weight],
+    calls: &Calls<'_>,
+    readings: &Readings<'a>,
+) -> Option<(Weight, Cause<'a>)> {
     let mut best: Option<(f64, &Weight, Cause<'a>)> = None;
     for weight in weights.iter().filter(|weight| weight.all > 0.0) {
-        let fitting = fitting(incident, place, weight, calls, &readings);
+        let fitting = fitting(incident, place, weight, calls, readings);
         let fit = fitting.as_ref().map_or(0.0, |(_, fit, _)| *fit);
         // A fault from outside needs no change; one of code without any fitting change is less likely.
         let score = weight.all * if weight.class.ambient { 1.0_f64.max(0.75 + 0.5 * fit) } else { 0.75 + 0.5 * fit };
@@ -50,18 +64,12 @@ pub(super) fn explain<'a>(incident: &'a Incident, place: &Place<'_>, weights: &[
 }
 
 /// The deployed commit that fits best; of equals the one that was deployed later before the onset.
-fn fitting<'a>(
-    incident: &'a Incident,
-    place: &Place<'_>,
-    weight: &Weight,
-    calls: &Calls<'_>,
-    readings: &BTreeMap<&str, (&'a Commit, Reading)>,
-) -> Option<(&'a Commit, f64, Reading)> {
+fn fitting<'a>(incident: &'a Incident, place: &Place<'_>, weight: &Weight, calls: &Calls<'_>, readings: &Readings<'a>) -> Option<(&'a Commit, f64, Reading)> {
     let onset = onset(incident, place, weight)?;
     let mut best: Option<(f64, i64, &'a Commit, &Reading)> = None;
     for deploy in &incident.deploys {
         let Some((commit, reading)) = readings.get(deploy.commit.as_str()) else { continue };
-        let fit = relevance(weight.class, reading) * near(place.service, &deploy.service, calls) * timely(onset.saturating_sub(deploy.at), weight.crept);
+        let fit = relevance(weight.class, reading) * near(place.service, &deploy.service, calls) * timely(onset, deploy.at, weight);
         let after_alert = incident.alert.at.is_some_and(|alert| deploy.at > alert);
         if fit > 0.0
             && !after_alert
@@ -115,13 +123,15 @@ fn near(place: &str, deployed: &str, calls: &Calls<'_>) -> f64 {
     }
 }
 
-/// Most faults show soon after their deployment; those that creep take their time.
-fn timely(gap: i64, crept: bool) -> f64 {
+/// Most faults show soon after their deployment; those that creep take their time. What was deployed after the first sign but
+/// before the leap may still have made it, if the first sign was something else.
+fn timely(onset: i64, deployed: i64, weight: &Weight) -> f64 {
+    let gap = onset.saturating_sub(deployed);
     if gap < -SLACK {
-        0.2
+        if weight.leapt.is_some_and(|leapt| leapt.saturating_sub(deployed) >= -SLACK) { 0.6 } else { 0.2 }
     } else if gap <= 1_800 {
         1.0
-    } else if crept {
+    } else if weight.crept {
         0.95
     } else if gap <= 7_200 {
         0.75

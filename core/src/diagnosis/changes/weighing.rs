@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Incident;
-use super::classes::{CLASSES, Class, Signs};
+use super::classes::{self, Class, Signs};
 use super::shifts::Shift;
 use super::spans::Calls;
 use super::templates::{Miner, template};
 use super::words::{begins, mentions, words};
+use crate::ids::Domain;
 
 /// What a sign that says it is worth, of a figure as strong as figures get.
 const SAYS: f64 = 0.6;
@@ -20,30 +21,34 @@ const WORDS: f64 = 0.35;
 /// The share of severe lines that is enough to say it.
 const ENOUGH: f64 = 0.3;
 
+/// For each class what share of the words speaks for it, 0 to 1.
+pub(super) type Texts = BTreeMap<&'static str, f64>;
+
 /// What speaks for one kind of fault at one service.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Weight {
     pub(super) class: &'static Class,
+    pub(super) domain: Domain,
     /// 0 to 1.
     pub(super) figures: f64,
     /// 0 to 1.
     pub(super) all: f64,
     /// When the first of its figures moved.
     pub(super) onset: Option<i64>,
+    /// When the first of them moved at once.
+    pub(super) leapt: Option<i64>,
     /// Whether its figures crept.
     pub(super) crept: bool,
     pub(super) grounds: Vec<String>,
 }
 
 /// How much each class has, for a fault that would lie at `suspect`. In the order of the table.
-pub(super) fn weigh(incident: &Incident, shifts: &[Shift<'_>], calls: &Calls<'_>, suspect: &str, onset: Option<i64>) -> Vec<Weight> {
+pub(super) fn weigh(incident: &Incident, shifts: &[Shift<'_>], calls: &Calls<'_>, texts: &Texts, suspect: &str) -> Vec<Weight> {
     let callers: BTreeSet<&str> = calls.edges.iter().filter(|(caller, callee)| *callee == suspect && *caller != suspect).map(|(caller, _)| *caller).collect();
     let alert = words(&incident.alert.metric);
-    let texts = texts(incident, onset);
-    CLASSES
-        .iter()
-        .map(|class| {
-            let mut weight = Weight { class, figures: 0.0, all: 0.0, onset: None, crept: false, grounds: Vec::new() };
+    classes::all()
+        .map(|(domain, class)| {
+            let mut weight = Weight { class, domain, leapt: None, figures: 0.0, all: 0.0, onset: None, crept: false, grounds: Vec::new() };
             let mut parts: Vec<(f64, &Shift<'_>)> = Vec::new();
             for shift in shifts {
                 let name = words(shift.metric);
@@ -66,6 +71,9 @@ pub(super) fn weigh(incident: &Incident, shifts: &[Shift<'_>], calls: &Calls<'_>
                 weight.figures = either(weight.figures, *part);
                 weight.onset = Some(weight.onset.map_or(shift.onset, |first| first.min(shift.onset)));
                 weight.crept |= shift.crept;
+                if !shift.crept {
+                    weight.leapt = Some(weight.leapt.map_or(shift.onset, |first| first.min(shift.onset)));
+                }
                 weight.grounds.push(format!("{} {}: {:.3} became {:.3}", shift.service, shift.metric, shift.figures.0, shift.figures.1));
             }
             if incident.alert.service.as_deref().is_some_and(|service| service == suspect || !class.own) {
@@ -107,8 +115,8 @@ fn strength((says, goes_with): Signs, holds: impl Fn(&str) -> bool) -> f64 {
     }
 }
 
-/// For each class what share of the words speaks for it, 0 to 1.
-fn texts(incident: &Incident, onset: Option<i64>) -> BTreeMap<&'static str, f64> {
+/// Weighs the words of logs since `onset`, of patterns, failed work, notices and the alert.
+pub(super) fn texts(incident: &Incident, onset: Option<i64>) -> Texts {
     let mut miners: BTreeMap<&str, Miner> = BTreeMap::new();
     for line in &incident.lines {
         let during = onset.is_none_or(|onset| line.at >= onset);
@@ -149,9 +157,9 @@ fn shares(texts: &[(String, f64)]) -> BTreeMap<&'static str, f64> {
     let mut shares: BTreeMap<&'static str, f64> = BTreeMap::new();
     for (text, count) in texts {
         let said = |class: &&Class| class.phrases.0.iter().any(|phrase| mentions(text, phrase));
-        let spoken: Vec<&Class> = CLASSES.iter().filter(said).collect();
+        let spoken: Vec<&Class> = classes::all().map(|(_, class)| class).filter(said).collect();
         if spoken.is_empty() {
-            for class in CLASSES.iter().filter(|class| class.phrases.1.iter().any(|phrase| mentions(text, phrase))) {
+            for (_, class) in classes::all().filter(|(_, class)| class.phrases.1.iter().any(|phrase| mentions(text, phrase))) {
                 *shares.entry(class.name).or_default() += count / total * 0.4;
             }
         }

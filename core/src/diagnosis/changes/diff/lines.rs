@@ -182,11 +182,12 @@ impl Lines {
 
     /// Whether something that outlives a call is added to.
     pub(super) fn grows_what_stays(&self) -> bool {
-        let stays = self.after.iter().filter(|line| line.new && line.depth == 0 && holds_many(&line.text)).filter_map(|line| declared(&line.text));
+        let outlives = |line: &Placed| line.depth == 0 || line.text.contains("static ") || is_field(&line.text);
+        let stays = self.after.iter().filter(|line| line.new && outlives(line) && holds_many(&line.text)).filter_map(|line| declared(&line.text));
         let names: Vec<String> = stays.collect();
         let grows = |text: &str, name: &str| {
             ["append(", ".push(", ".add(", ".put(", ".append(", ".insert(", ".set("].iter().any(|call| text.contains(call)) && text.contains(name)
-                || text.contains(&format!("{name}[")) && text.contains("] =")
+                || text.contains(&format!("{name}[")) && text.contains("] =") && !text.contains("] ==")
         };
         let own = |text: &str| {
             ["self.", "this.", "static ", "global "].iter().any(|word| text.contains(word))
@@ -281,6 +282,18 @@ fn leaves(text: &str) -> bool {
     ];
     let all = words(text);
     text.contains('(') && ASKING.iter().any(|word| all.iter().any(|own| own.starts_with(word))) && OUTSIDE.iter().any(|word| all.iter().any(|own| own == word))
+}
+
+/// A line that looks whether something failed.
+pub(super) fn checks_failure(text: &str) -> bool {
+    ["err != nil", "err == nil", "catch", "except", "error)"].iter().any(|check| text.contains(check))
+}
+
+/// A name with a type and no value.
+fn is_field(text: &str) -> bool {
+    !text.contains('=')
+        && !text.contains('(')
+        && text.split_once(' ').is_some_and(|(_, kind)| kind.trim_start().starts_with("map[") || kind.trim_start().starts_with("[]"))
 }
 
 fn holds_many(text: &str) -> bool {
