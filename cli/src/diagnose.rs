@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use assent_core::consensus::TallyConfiguration;
-use assent_core::ids::Domain;
 use assent_core::seats::recorded::Diagnosis;
 use serde::Serialize;
 
@@ -58,13 +57,13 @@ pub(crate) struct DiagnoseArgs {
 struct Answer<'a> {
     case: &'a str,
     ranked: &'a [String],
-    domain: &'a str,
+    domain: String,
     confidence: f64,
     abstain: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    remedy: Option<&'a str>,
+    remedy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     abstained: &'a [String],
@@ -97,7 +96,7 @@ fn recorded(args: &DiagnoseArgs, folder: &Path) -> anyhow::Result<()> {
         let recording = data.recording(case)?;
         let diagnosis = assent_core::seats::recorded::judge(&recording, &configuration, &without);
         times.push(began.elapsed());
-        let answer = answer(case, &diagnosis);
+        let answer = answer(case, &diagnosis, recording.surroundings.is_some());
         lines.push(serde_json::to_string(&answer)?);
         rows.push(row(&answer));
         if args.case.is_some() && args.output == Format::Table {
@@ -122,21 +121,18 @@ fn recorded(args: &DiagnoseArgs, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn answer<'a>(case: &'a Case, diagnosis: &'a Diagnosis) -> Answer<'a> {
-    let domain = diagnosis.causes.first().map_or("none", |cause| match cause.domain {
-        Domain::Network => "network",
-        Domain::Compute => "compute",
-        Domain::Database => "database",
-        Domain::Application => "application",
-    });
+/// What the seats and the tally say; of an incident that was recorded with its changes, what those say.
+fn answer<'a>(case: &'a Case, diagnosis: &'a Diagnosis, changes: bool) -> Answer<'a> {
+    let domain = diagnosis.causes.first().map_or_else(|| "none".to_owned(), |cause| cause.domain.to_string());
     Answer {
         case: &case.case,
         ranked: &diagnosis.ranked,
         domain,
         confidence: f64::from(diagnosis.confidence.get()) / 1e6,
         abstain: diagnosis.abstain.is_some(),
-        commit: None,
-        remedy: None,
+        // Where changes were recorded, that none of them is to blame is an answer.
+        commit: changes.then(|| diagnosis.commit.as_deref().unwrap_or("none")),
+        remedy: diagnosis.remedy.map(|remedy| remedy.to_string()),
         reason: diagnosis.abstain.as_deref(),
         abstained: &diagnosis.abstained,
     }
@@ -147,7 +143,7 @@ fn row(answer: &Answer<'_>) -> Vec<String> {
     let first = ranked.next().cloned().unwrap_or_else(|| "unknown".into());
     let then = ranked.take(2).cloned().collect::<Vec<_>>().join(", ");
     let note = answer.reason.map(|reason| format!("abstains: {reason}")).unwrap_or_default();
-    vec![answer.case.to_owned(), first, answer.domain.to_owned(), format!("{:.0} %", answer.confidence * 100.0), then, note]
+    vec![answer.case.to_owned(), first, answer.domain.clone(), format!("{:.0} %", answer.confidence * 100.0), then, note]
 }
 
 fn explain(diagnosis: &Diagnosis) {

@@ -1,12 +1,14 @@
 //! A folder of recorded cases: what it holds is found by its files, not by its name. A missing file is missing data; one that cannot be
 //! read is an error that names it.
 
+mod incidents;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
+use assent_core::diagnosis::changes::{self, Incident};
 use assent_core::diagnosis::{Alert, Objective, Operation, Recording, Series};
 use serde::Deserialize;
 use serde_json::Value;
@@ -89,7 +91,30 @@ impl Folder {
             recording.operations = tables::operations(&text).with_context(|| format!("traces of `{}`", case.case))?;
             recording.reference_operations = self.traced_without_fault()?;
         }
+        recording.surroundings = self.incident(case)?.map(|incident| changes::judge(&incident));
         Ok(recording)
+    }
+
+    /// The incident with what people changed around it, if `case` was recorded so.
+    fn incident(&mut self, case: &Case) -> anyhow::Result<Option<Incident>> {
+        let Some(mut told) = incidents::read(&self.root.join("incidents").join(&case.case))? else { return Ok(None) };
+        self.notes.append(&mut told.notes.drain(..).collect());
+        if !self.wants("metrics") {
+            told.incident.series.clear();
+        }
+        if !self.wants("traces") {
+            told.incident.spans.clear();
+        }
+        if !self.wants("logs") {
+            told.incident.lines.clear();
+        }
+        if !self.wants("patterns") {
+            told.incident.patterns.clear();
+        }
+        if !self.wants("changes") {
+            (told.incident.commits, told.incident.deploys, told.incident.flags) = (Vec::new(), Vec::new(), Vec::new());
+        }
+        Ok(Some(told.incident))
     }
 
     /// What a reader of the answers should know.

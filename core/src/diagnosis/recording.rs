@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::changes::Finding;
+
 /// Unix time in seconds. Diagnosis compares times with each other only.
 pub type Seconds = i64;
 
@@ -100,6 +102,8 @@ pub struct Recording {
     pub operations: Vec<Operation>,
     /// Traces of a time without fault.
     pub reference_operations: Vec<Operation>,
+    /// What the surroundings say: commits, deployments, switches with the figures around them, judged once for all seats.
+    pub surroundings: Option<Finding>,
 }
 
 // === impl Recording ===
