@@ -124,3 +124,40 @@ fn figure(figure: Option<f64>) -> String {
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("write `{}`", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use assent_api::resources::TallySpec;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_becomes_a_patch_for_the_roster_and_a_diagram() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("cases.jsonl"), "{\"case\": \"a\", \"alert_ts\": 60}\n").unwrap();
+        std::fs::write(path("labels.jsonl"), "{\"case\": \"a\", \"root\": [\"web\"]}\n").unwrap();
+        let args = CalibrateArgs {
+            folders: vec![folder.path().to_owned()],
+            out: path("tally.yaml"),
+            diagram: path("reliability.svg"),
+            only: Vec::new(),
+            output: Format::Json,
+        };
+        run(&args).unwrap();
+        let patch: serde_json::Value = serde_yaml_ng::from_str(&std::fs::read_to_string(path("tally.yaml")).unwrap()).unwrap();
+        let tally: TallySpec = serde_json::from_value(patch["spec"]["tally"].clone()).unwrap();
+        assert_eq!((tally.threshold_low, tally.weights.len()), (TallyConfiguration::shipped().threshold_low.get(), 0));
+        assert!(std::fs::read_to_string(path("reliability.svg")).unwrap().starts_with("<svg"));
+    }
+
+    #[test]
+    fn without_a_case_there_is_nothing_to_learn_from() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("cases.jsonl"), "").unwrap();
+        std::fs::write(folder.path().join("labels.jsonl"), "").unwrap();
+        let (folders, [out, diagram]) = (vec![folder.path().to_owned()], ["tally.yaml", "reliability.svg"].map(|name| folder.path().join(name)));
+        let error = run(&CalibrateArgs { folders, out: out.clone(), diagram, only: Vec::new(), output: Format::Json }).unwrap_err();
+        assert!(error.to_string().contains("no labelled case") && !out.exists(), "{error:#}");
+    }
+}
