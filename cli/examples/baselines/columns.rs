@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use assent_core::diagnosis::{Recording, Series};
+use assent_core::diagnosis::vocabulary::{Kind, kind};
+use assent_core::diagnosis::{Recording, Seconds, Series};
+
+/// What is read, as by the published implementations: with more series, all of them only do worse.
+const READ: [Kind; 7] = [Kind::Cpu, Kind::CpuShare, Kind::Memory, Kind::MemoryShare, Kind::Latency, Kind::Availability, Kind::Errors];
 
 /// One series in two parts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,11 +28,13 @@ pub(crate) fn columns(recording: &Recording) -> Vec<Column> {
     let onset = recording.alert.at.saturating_sub(recording.alert.step);
     let column = |series: &Series| {
         let free = reference.get(&(series.service.as_str(), series.metric.as_str()));
-        let (before, after): (Vec<(i64, f64)>, Vec<(i64, f64)>) = series.points.iter().partition(|(time, _)| *time < onset);
-        let usual = free.map_or(before.as_slice(), |free| free.points.as_slice()).iter().map(|(_, value)| *value).collect();
-        Column { service: series.service.clone(), usual, after: after.into_iter().map(|(_, value)| value).collect() }
+        // Points are in the order of their times.
+        let (before, after) = series.points.split_at(series.points.partition_point(|(time, _)| *time < onset));
+        let values = |points: &[(Seconds, f64)]| points.iter().map(|(_, value)| *value).collect();
+        Column { service: series.service.clone(), usual: values(free.map_or(before, |free| &free.points)), after: values(after) }
     };
-    recording.series.iter().filter(|series| Some(series.service.as_str()) != outside).map(column).collect()
+    let read = recording.series.iter().filter(|series| READ.contains(&kind(&series.metric)) && Some(series.service.as_str()) != outside);
+    read.map(column).collect()
 }
 
 /// Services by the largest `score` of their series; what cannot be scored comes last.

@@ -9,12 +9,11 @@ pub(crate) fn rank(recording: &Recording) -> Vec<String> {
     ranked(scores(recording, score))
 }
 
-fn score(column: &Column) -> Option<f64> {
+/// A series that never moved has no deviation to measure by, and is left out.
+pub(crate) fn score(column: &Column) -> Option<f64> {
     let mean = mean(&column.usual)?;
-    let variance = self::mean(&column.usual.iter().map(|value| (value - mean) * (value - mean)).collect::<Vec<f64>>())?;
-    // As the usual implementations do it: a series that never moved is measured in its own unit.
-    let deviation = if variance > 0.0 { variance.sqrt() } else { 1.0 };
-    column.after.iter().map(|value| (value - mean).abs() / deviation).max_by(f64::total_cmp)
+    let variance = self::mean(&column.usual.iter().map(|value| (value - mean) * (value - mean)).collect::<Vec<f64>>()).filter(|variance| *variance > 0.0)?;
+    column.after.iter().map(|value| (value - mean).abs() / variance.sqrt()).max_by(f64::total_cmp)
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -37,7 +36,7 @@ mod tests {
     fn distance_is_in_standard_deviations() {
         let column = Column { usual: vec![1.0, 3.0], after: vec![2.0, 5.0], ..Column::default() };
         assert_eq!(score(&column), Some(3.0));
-        assert_eq!(score(&Column { usual: vec![2.0, 2.0], after: vec![5.0], ..Column::default() }), Some(3.0));
+        assert_eq!(score(&Column { usual: vec![2.0, 2.0], after: vec![5.0], ..Column::default() }), None);
         assert_eq!(score(&Column::default()), None);
     }
 }

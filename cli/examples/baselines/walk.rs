@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use assent_core::diagnosis::Recording;
 
 use crate::columns::{ranked, scores};
-use crate::robust;
+use crate::nsigma;
 
 /// How likely the walk begins anew at each step.
 const ANEW: f64 = 0.15;
@@ -18,7 +18,7 @@ const STEPS: usize = 100;
 /// Services, most suspect first.
 pub(crate) fn rank(recording: &Recording) -> Vec<String> {
     // Distances reach from ones to millions: their logarithm is what differs between neighbours.
-    let strays: BTreeMap<String, f64> = scores(recording, robust::score).into_iter().map(|(service, score)| (service, score.ln_1p())).collect();
+    let strays: BTreeMap<String, f64> = scores(recording, nsigma::score).into_iter().map(|(service, score)| (service, score.ln_1p())).collect();
     let known = recording.alert.entry.as_deref().filter(|entry| strays.contains_key(*entry));
     let starts: Vec<&str> = known.map_or_else(|| heads(recording, &strays), |entry| vec![entry]);
     if starts.is_empty() {
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn ways_from_a_service_are_a_whole() {
         let recording = chain();
-        let strays: BTreeMap<String, f64> = scores(&recording, robust::score);
+        let strays: BTreeMap<String, f64> = scores(&recording, nsigma::score);
         for (service, to) in ways(&recording, &strays) {
             let sum: f64 = to.iter().map(|(_, chance)| chance).sum();
             assert!((sum - 1.0).abs() < 1e-9, "{service}: {sum}");
