@@ -25,12 +25,13 @@ const STILL: [(&str, usize); 7] = [
 /// First service, and whether it abstains.
 type Answer = (String, Option<String>, bool);
 
-/// A folder of folders with recorded cases.
+/// Folders of recorded cases: in the folder that is named, which must be there, or where developers have them.
 fn recorded_folders() -> Option<Vec<PathBuf>> {
     let named = std::env::var_os("ASSENT_RECORDED").map(PathBuf::from);
-    let root = named.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/rca")));
-    let mut folders: Vec<PathBuf> =
-        std::fs::read_dir(&root).ok()?.map(|entry| entry.unwrap().path()).filter(|path| path.join("cases.jsonl").is_file()).collect();
+    let usual = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/rca"));
+    let root = named.or_else(|| usual.is_dir().then_some(usual))?;
+    let entries = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.join("cases.jsonl").is_file()).collect();
     folders.sort();
     Some(folders)
 }
