@@ -1,7 +1,7 @@
 //! `diagnose`: what the seats and the tally make of recorded data. The same rules judge live incidents.
 
 mod incident;
-mod read;
+pub(crate) mod read;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod bundle;
+pub mod calibrate;
 pub mod check;
 mod connect;
 pub mod crds;
@@ -59,6 +60,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Say what the cause of an incident is and how sure that is; or diagnose recorded data
     Diagnose(diagnose::DiagnoseArgs),
+    /// Fit the tally to labelled cases, and show how well its confidence holds
+    Calibrate(calibrate::CalibrateArgs),
     /// Prove one incident's decision again: hashes, signatures, tally, plan
     Verify(verify::VerifyArgs),
     /// See whether the ledger is the one that plans speak of; go on after it was lost
@@ -98,6 +101,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Incidents(args) => incidents::run(args, connect).await.map(done),
         Command::Audit(args) => audit::run(args, connect).await,
         Command::Diagnose(args) => diagnose::run(args, connect).await.map(done),
+        Command::Calibrate(args) => calibrate::run(args).map(done),
         Command::Verify(args) => verify::run(args, connect).await,
         Command::Ledger(command) => ledger::run(command, connect).await,
         Command::Mesh(command) => mesh::run(command, connect).await,

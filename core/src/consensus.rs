@@ -5,6 +5,7 @@
 //! and round void that seat. At least two seats, on evidence of two principals of which one is no sidecar, must support both
 //! the cause and the remedy, and no seat may veto: so one lying seat can block an action and can never cause one.
 
+pub mod calibration;
 mod disagreement;
 mod log_odds;
 mod tally;

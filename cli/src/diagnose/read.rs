@@ -20,9 +20,12 @@ const MAX_CASES: usize = 10_000;
 
 /// One line of `cases.jsonl`.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Case {
+pub(crate) struct Case {
     /// Its name, and that of its files.
-    pub(super) case: String,
+    pub(crate) case: String,
+    /// Of which application it is.
+    #[serde(default)]
+    pub(crate) app: Option<String>,
     /// When the alert was given: Unix seconds, or a timestamp.
     alert_ts: Value,
     #[serde(default)]
@@ -39,7 +42,7 @@ pub(super) struct Case {
 
 /// A folder, opened.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     root: PathBuf,
     only: BTreeSet<String>,
     graph: BTreeSet<(String, String)>,
@@ -52,7 +55,7 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Opens `root`, of which only these kinds of data are read (all, if none is named).
-    pub(super) fn open(root: &Path, only: &[String]) -> anyhow::Result<Self> {
+    pub(crate) fn open(root: &Path, only: &[String]) -> anyhow::Result<Self> {
         let graph = match read_if_there(&root.join("graph.csv"))? {
             Some(text) => tables::graph(&text).with_context(|| format!("read `{}`", root.join("graph.csv").display()))?,
             None => BTreeSet::new(),
@@ -62,7 +65,7 @@ impl Folder {
     }
 
     /// The cases of the folder.
-    pub(super) fn cases(&self) -> anyhow::Result<Vec<Case>> {
+    pub(crate) fn cases(&self) -> anyhow::Result<Vec<Case>> {
         let path = self.root.join("cases.jsonl");
         let text = read_if_there(&path)?
             .with_context(|| format!("`{}` is missing: a folder of recorded cases lists them there, one JSON object a line", path.display()))?;
@@ -77,7 +80,7 @@ impl Folder {
     }
 
     /// Everything that was recorded of `case`.
-    pub(super) fn recording(&mut self, case: &Case) -> anyhow::Result<Recording> {
+    pub(crate) fn recording(&mut self, case: &Case) -> anyhow::Result<Recording> {
         let alert = alert(case)?;
         let mut recording = Recording { alert, graph: self.graph.clone(), ..Recording::default() };
         if let Some(text) = self.data("metrics", &case.case)? {
@@ -118,7 +121,7 @@ impl Folder {
     }
 
     /// What a reader of the answers should know.
-    pub(super) fn notes(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &String> {
         self.notes.iter()
     }
 
