@@ -1,7 +1,6 @@
 //! HTTP/2 from another mesh's proxy: HTTP/1 that it has wrapped is what it was again, and HTTP/2 is not touched.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use assent_runtime::workload::resuming::ResumingClients;
