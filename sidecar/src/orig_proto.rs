@@ -76,14 +76,7 @@ async fn read_first(client: &mut (impl AsyncRead + Unpin), taken: &mut Vec<u8>) 
 
 /// Serves HTTP/2 on `client` with the application at `address`, to which `server` is the first connection, until the peer, an
 /// error or `cut` ends it.
-pub(crate) async fn serve<T>(
-    client: T,
-    server: TcpStream,
-    proxy: Proxy,
-    address: SocketAddr,
-    tap: Tap,
-    cut: impl Future<Output = io::Error>,
-) -> io::Result<()>
+pub(crate) async fn serve<T>(client: T, server: TcpStream, proxy: Proxy, address: SocketAddr, tap: Tap, cut: impl Future<Output = io::Error>) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Sampled + Send + Unpin + 'static,
 {

@@ -50,7 +50,7 @@ async fn linkerd2_proxy_certifies_resolves_and_carries_every_protocol_both_ways(
         pod.serve_each(OPAQUE, echo);
     }
     ours.start(&control, identity.port(), others.port());
-    theirs.start_linkerd(&binary, &control, identity.port(), others.port());
+    theirs.start_linkerd(&binary, &control, &[HTTP, OPAQUE], [identity.port(), others.port()]);
     ours.ready().await;
     theirs.ready().await;
 
