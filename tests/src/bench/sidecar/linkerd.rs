@@ -133,7 +133,7 @@ impl Pod {
             run(&line)?;
         }
         // The proxy's user looks into it.
-        std::fs::set_permissions(pod.files.path(), PermissionsExt::from_mode(0o755))?;
+        std::fs::set_permissions(pod.files.path(), std::fs::Permissions::from_mode(0o755))?;
         Ok(pod)
     }
 
