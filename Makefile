@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
 
 .DEFAULT_GOAL := help
 # Figures go to target/bench/NAME.json.
-.PHONY: bench bench-diagnosis bench-loop bench-policy bench-sidecar help demo demo-down cluster cluster-down test fuzz lint fmt setup crds install-plugin
+.PHONY: bench bench-diagnosis bench-loop bench-policy bench-sidecar help demo demo-down cluster cluster-down test survive-long fuzz lint fmt setup crds install-plugin
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ cluster-down: ## Remove that cluster
 test: export RUST_TEST_THREADS ?= 4
 test: setup ## Run every test
 	cargo test --workspace
+
+survive-long: setup ## Take parts of the mesh away as a test does, under certificates of four minutes in place of 90 seconds (root, Linux)
+	ASSENT_SURVIVE_LEAF_SECONDS=240 cargo test --workspace --test survive -- --nocapture
 
 # Seconds for each target; half of it for those that a handful of branches make.
 FUZZ_SECONDS ?= 20
