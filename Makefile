@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
 
 .DEFAULT_GOAL := help
 # Figures go to target/bench/NAME.json.
-.PHONY: bench bench-loop bench-policy bench-sidecar help demo demo-down cluster cluster-down test fuzz lint fmt setup crds install-plugin
+.PHONY: bench bench-intake bench-loop bench-policy bench-sidecar help demo demo-down cluster cluster-down test fuzz lint fmt setup crds install-plugin
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,10 @@ fuzz: setup ## Feed the readers strange input, FUZZ_SECONDS for each target, fro
 			$$words -artifact_prefix=$(FUZZ_DIR)/found/$$target- $(FUZZ_DIR)/corpus/$$target fuzz/corpus/$$target || exit 1; \
 	done
 
-bench: bench-loop bench-policy bench-sidecar ## Run every benchmark (many minutes; figures in target/bench)
+bench: bench-intake bench-loop bench-policy bench-sidecar ## Run every benchmark (many minutes; figures in target/bench)
+
+bench-intake: setup ## Measure how many alerts a second are taken in without loss, on SQLite and on PostgreSQL
+	cargo bench --package assent-director --bench intake
 
 bench-loop: setup ## Measure seconds from a fault to its verified repair on a real node (root, Linux)
 	cargo build --workspace --all-targets

@@ -40,7 +40,7 @@ pub fn rollback(workload: &Value, template: &Value) -> Proposal {
 #[must_use]
 pub fn evidence(principal: Principal) -> Evidence {
     let class = match principal {
-        Principal::Sidecar => EvidenceClass::Requests,
+        Principal::Sidecar | Principal::MetricStore | Principal::Traces | Principal::LogStore => EvidenceClass::Requests,
         Principal::Kubelet => EvidenceClass::Resource,
         Principal::ApiServer => EvidenceClass::Change,
     };
