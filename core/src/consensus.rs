@@ -91,6 +91,26 @@ pub struct Weight {
     pub weight: u32,
 }
 
+// === impl Outcome ===
+
+impl Outcome {
+    /// The service of the first cause, if a seat supports it, nothing explains it away and it is at least as likely as not.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Service> {
+        let held = |cause: &&RankedCause| !cause.supporters.is_empty() && cause.explained_by.is_none() && cause.probability >= tally::SUPPORT;
+        self.causes.first().filter(held).map(|cause| &cause.service)
+    }
+
+    /// The service that is to be acted on.
+    #[must_use]
+    pub fn target(&self) -> Option<Service> {
+        match &self.verdict {
+            Verdict::Act { proposal, .. } => Some(proposal.target.service()),
+            Verdict::Hold { .. } => None,
+        }
+    }
+}
+
 // === impl Roster ===
 
 impl Roster {
