@@ -181,6 +181,16 @@ pub struct Outcome {
     pub question: Option<Question>,
 }
 
+// === impl Outcome ===
+
+impl Outcome {
+    /// A verdict, and nothing that led to it.
+    #[must_use]
+    pub fn of(verdict: Verdict) -> Self {
+        Self { causes: Vec::new(), verdict, voted: Voted::default(), void: Vec::new(), dissent: Vec::new(), conflict: Millionths::default(), question: None }
+    }
+}
+
 /// Which seats took part.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -4,8 +4,8 @@ use super::{Effect, Event, Incident, Mode, Phase, RemediationResult};
 use crate::action::{Action, Restart};
 use crate::ballot::Proposal;
 use crate::canonical::Digest;
-use crate::consensus::{Outcome, Verdict, Voted};
-use crate::ids::{IncidentUid, Millionths, UnixMillis};
+use crate::consensus::{Outcome, Verdict};
+use crate::ids::{IncidentUid, UnixMillis};
 use crate::refusal::Rule;
 use crate::target::{Service, Target};
 
@@ -21,8 +21,7 @@ fn outcome(verdict: Verdict) -> Event {
 }
 
 fn counted(epoch: u32, verdict: Verdict) -> Event {
-    let outcome =
-        Box::new(Outcome { causes: vec![], verdict, voted: Voted::default(), void: vec![], dissent: vec![], conflict: Millionths::default(), question: None });
+    let outcome = Box::new(Outcome::of(verdict));
     Event::Tallied { epoch, outcome }
 }
 

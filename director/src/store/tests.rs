@@ -7,7 +7,7 @@ mod storm;
 use assent_core::action::{Action, Restart};
 use assent_core::ballot::Proposal;
 use assent_core::canonical::Digest;
-use assent_core::consensus::{Outcome, Verdict, Voted};
+use assent_core::consensus::{Outcome, Verdict};
 use assent_core::incident::{Alert, AlertSource, Effect, Event, Phase, RemediationResult, Symptom};
 use assent_core::ledger::{Entry, Head, verify};
 use assent_core::target::{Service, Target};
@@ -126,15 +126,7 @@ fn act(name: &str) -> Event {
     };
     let proposal = Box::new(Proposal { action: Action::RestartWorkload(Restart { marker: "m".into() }), target });
     let verdict = Verdict::Act { proposal, supporters: Vec::new() };
-    let outcome = Box::new(Outcome {
-        causes: Vec::new(),
-        verdict,
-        voted: Voted::default(),
-        void: Vec::new(),
-        dissent: Vec::new(),
-        conflict: assent_core::ids::Millionths::default(),
-        question: None,
-    });
+    let outcome = Box::new(Outcome::of(verdict));
     Event::Tallied { epoch: 1, outcome }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::action::{Action, Restart};
 use crate::ballot::{Edge, Proposal};
 use crate::canonical::Digest;
-use crate::consensus::{RankedCause, Verdict, Voted};
+use crate::consensus::{RankedCause, Verdict};
 use crate::ids::{Domain, Millionths};
 use crate::refusal::Rule;
 use crate::target::Target;
@@ -123,15 +123,7 @@ fn outcome(cause: &str, probability: u32, target: Option<&str>) -> Outcome {
         }
         None => Verdict::Hold { rule: Rule::Quorum, reason: String::new() },
     };
-    Outcome {
-        causes: vec![cause],
-        verdict,
-        voted: Voted::default(),
-        void: vec![],
-        dissent: vec![],
-        conflict: crate::ids::Millionths::default(),
-        question: None,
-    }
+    Outcome { causes: vec![cause], ..Outcome::of(verdict) }
 }
 
 #[test]

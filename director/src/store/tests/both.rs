@@ -45,7 +45,7 @@ fn counted(epoch: u32, cause: &str, target: Option<&str>) -> Event {
         Some(Event::Tallied { outcome, .. }) => outcome.verdict,
         _ => Verdict::Hold { rule: Rule::Support, reason: "not enough".into() },
     };
-    let outcome = Box::new(Outcome { causes: vec![cause], verdict, voted: Voted::default(), void: vec![], dissent: vec![] });
+    let outcome = Box::new(Outcome { causes: vec![cause], ..Outcome::of(verdict) });
     Event::Tallied { epoch, outcome }
 }
 
