@@ -5,6 +5,7 @@
 //! and round void that seat. At least two seats, on evidence of two principals of which one is no sidecar, must support both
 //! the cause and the remedy, and no seat may veto: so one lying seat can block an action and can never cause one.
 
+mod disagreement;
 mod log_odds;
 mod tally;
 
@@ -18,6 +19,7 @@ use crate::ledger::Checkpoint;
 use crate::refusal::Rule;
 use crate::target::Service;
 
+pub use disagreement::Question;
 pub use tally::tally;
 
 /// Most epochs of one incident.
@@ -150,6 +152,12 @@ pub struct Outcome {
     pub void: Vec<String>,
     /// Who disagreed with the first cause or objected to the remedy, and why.
     pub dissent: Vec<Dissent>,
+    /// How much the seats contradict each other: the product of their probabilities for causes at unconnected places.
+    #[serde(default)]
+    pub conflict: Millionths,
+    /// What would change the answer most, where evidence is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
 }
 
 /// Which seats took part.

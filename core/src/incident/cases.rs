@@ -5,7 +5,7 @@ use crate::action::{Action, Restart};
 use crate::ballot::Proposal;
 use crate::canonical::Digest;
 use crate::consensus::{Outcome, Verdict, Voted};
-use crate::ids::{IncidentUid, UnixMillis};
+use crate::ids::{IncidentUid, Millionths, UnixMillis};
 use crate::refusal::Rule;
 use crate::target::{Service, Target};
 
@@ -17,7 +17,15 @@ fn opened() -> (Incident, Vec<Effect>) {
 }
 
 fn outcome(verdict: Verdict) -> Event {
-    Event::Tallied(Box::new(Outcome { causes: vec![], verdict, voted: Voted::default(), void: vec![], dissent: vec![] }))
+    Event::Tallied(Box::new(Outcome {
+        causes: vec![],
+        verdict,
+        voted: Voted::default(),
+        void: vec![],
+        dissent: vec![],
+        conflict: Millionths::default(),
+        question: None,
+    }))
 }
 
 fn act() -> Event {

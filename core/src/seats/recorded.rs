@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{SEATS, digest_of, opinion};
 use crate::ballot::{Ballot, CastBallot, Edge, Evidence, Hypothesis, Opinion, Round};
 use crate::canonical::Digest;
-use crate::consensus::{Dissent, RankedCause, Roster, Seat, TallyConfiguration, shipped_principals, tally};
+use crate::consensus::{Dissent, Question, RankedCause, Roster, Seat, TallyConfiguration, shipped_principals, tally};
 use crate::diagnosis::{Recording, Suspicion};
 use crate::ids::{Domain, IncidentUid, Millionths, UnixMillis};
 use crate::target::Service;
@@ -26,6 +26,10 @@ pub struct Diagnosis {
     pub abstained: Vec<String>,
     /// Who disagrees with the first cause.
     pub dissent: Vec<Dissent>,
+    /// How much the seats contradict each other.
+    pub conflict: Millionths,
+    /// What would change the answer most, where evidence is missing.
+    pub question: Option<Question>,
     /// What each seat said, by seat.
     pub votes: BTreeMap<String, Vec<Suspicion>>,
 }
@@ -61,7 +65,17 @@ pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without:
     }
     let confidence = outcome.causes.first().map_or(Millionths::new(0), |first| first.probability);
     let abstain = unsure(configuration, &outcome.causes);
-    Diagnosis { ranked, confidence, abstain, abstained, dissent: outcome.dissent, causes: outcome.causes, votes }
+    Diagnosis {
+        ranked,
+        confidence,
+        abstain,
+        abstained,
+        dissent: outcome.dissent,
+        conflict: outcome.conflict,
+        question: outcome.question,
+        causes: outcome.causes,
+        votes,
+    }
 }
 
 /// Why the first cause is not sure enough, if it is not. Two kinds of trouble at one place do not make the place less sure.
@@ -134,3 +148,6 @@ fn cast(seat: &str, rules: &str, opinion: Opinion) -> CastBallot {
     };
     CastBallot { digest: digest_of(&ballot), created_at: UnixMillis(0), ballot }
 }
+
+#[cfg(test)]
+mod cases;

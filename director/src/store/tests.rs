@@ -107,7 +107,15 @@ fn act(name: &str) -> Event {
     };
     let proposal = Box::new(Proposal { action: Action::RestartWorkload(Restart { marker: "m".into() }), target });
     let verdict = Verdict::Act { proposal, supporters: Vec::new() };
-    Event::Tallied(Box::new(Outcome { causes: Vec::new(), verdict, voted: Voted::default(), void: Vec::new(), dissent: Vec::new() }))
+    Event::Tallied(Box::new(Outcome {
+        causes: Vec::new(),
+        verdict,
+        voted: Voted::default(),
+        void: Vec::new(),
+        dissent: Vec::new(),
+        conflict: assent_core::ids::Millionths::default(),
+        question: None,
+    }))
 }
 
 #[tokio::test]

@@ -22,8 +22,14 @@ pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
     for (service, changes) in &by_service {
         // Whoever calls a changed service changes with it.
         let calls_changed = edges.iter().any(|(caller, callee)| caller == service && changed.contains(callee));
-        let most = changes.iter().map(|change| change.surprise.abs()).fold(0.0, f64::max);
-        let (low, high) = if calls_changed { (250, 400) } else { (600, 960) };
+        let vanished = changes.iter().map(|change| -change.surprise).fold(0.0, f64::max);
+        let appeared = changes.iter().map(|change| change.surprise).fold(0.0, f64::max);
+        // What comes back after an earlier trouble appears too, so only what is missing says much.
+        let (most, low, high) = match (calls_changed, vanished > 0.0) {
+            (true, _) => (vanished.max(appeared), 250, 400),
+            (false, true) => (vanished, 600, 960),
+            (false, false) => (appeared, 300, 500),
+        };
         suspicions.push(suspicion(service, graded(most, (2.0, 10.0), (low, high)), changes));
     }
     if changed.len() > 1

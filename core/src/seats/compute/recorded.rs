@@ -12,6 +12,8 @@ use crate::ids::{Domain, Millionths};
 const FULL: f64 = 85.0;
 /// Multiple of the usual from which on use has grown.
 const GREW: f64 = 2.0;
+/// What this seat reads.
+const READ: [Kind; 8] = [Kind::Cpu, Kind::CpuShare, Kind::Throttling, Kind::Memory, Kind::MemoryShare, Kind::Restarts, Kind::Node, Kind::Other];
 
 /// Who it suspects. Nothing: no figures of its classes that can be judged.
 #[must_use]
@@ -21,7 +23,7 @@ pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
     let mut best: BTreeMap<&str, Suspicion> = BTreeMap::new();
     for series in &recording.series {
         let kind = kind(&series.metric);
-        if !matches!(kind, Kind::Cpu | Kind::CpuShare | Kind::Throttling | Kind::Memory | Kind::MemoryShare | Kind::Restarts) {
+        if !READ.contains(&kind) {
             continue;
         }
         let Some((usual, value)) = compare(recording, series, typical.get(series.metric.as_str()).copied().unwrap_or(0.0)) else { continue };
@@ -84,6 +86,8 @@ fn fault(kind: Kind, (usual, floor): (Usual, f64), value: f64) -> Option<(&'stat
         Kind::MemoryShare => (percent(value) >= 90.0 && ratio >= 1.3 && above >= 6.0).then(|| ("memory-pressure", Millionths::new(350_000))),
         Kind::Memory => (ratio >= GREW && above >= 10.0).then(|| ("memory-pressure", graded(ratio, (2.0, 8.0), (300, 380)))),
         Kind::Restarts => (value >= usual.median + 1.0).then(|| ("restarts", Millionths::new(600_000))),
+        // Nobody knows what it means, but something is unlike before.
+        Kind::Other => (ratio >= GREW && above >= 8.0).then(|| ("unlike-before", graded(above, (8.0, 40.0), (150, 280)))),
         _ => None,
     }
 }

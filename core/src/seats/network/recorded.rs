@@ -154,7 +154,9 @@ fn blamed(ways: &BTreeMap<(String, String), State>) -> Vec<Suspicion> {
             fault: "delay".into(),
             probability: graded(score + 0.5 * witnesses, (0.0, 1.4), (350, 970)),
             source: (EvidenceClass::Tcp, Principal::MetricStore),
-            grounds: vec![format!("{into_long:.1} ways to it and {out_long:.0} from it are long, up to {worst:.1} ms; {into_well:.0} and {out_well:.0} are as usual")],
+            grounds: vec![format!(
+                "{into_long:.1} ways to it and {out_long:.0} from it are long, up to {worst:.1} ms; {into_well:.0} and {out_well:.0} are as usual"
+            )],
         });
     }
     suspicions
