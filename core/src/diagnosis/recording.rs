@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::rollouts::Rollouts;
+
 /// Unix time in seconds. Diagnosis compares times with each other only.
 pub type Seconds = i64;
 
@@ -100,6 +102,8 @@ pub struct Recording {
     pub operations: Vec<Operation>,
     /// Traces of a time without fault.
     pub reference_operations: Vec<Operation>,
+    /// Rollouts of the time and what their pods did.
+    pub rollouts: Option<Rollouts>,
 }
 
 // === impl Recording ===

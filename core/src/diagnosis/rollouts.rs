@@ -94,3 +94,8 @@ pub fn judge(rollouts: &Rollouts) -> Vec<Suspicion> {
     let findings = contrast::findings(&fleet);
     weigh::weigh(&fleet, &findings)
 }
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod generator;

@@ -3,7 +3,7 @@
 
 mod noise;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fleet::{Fleet, Minute, Point, Rollout, Side, Track};
 use super::measure::{Aspect, squared_share};
@@ -12,6 +12,8 @@ pub(super) use noise::Noise;
 
 /// Deviations from chance at which a difference is half believed.
 const HALF_SURE: f64 = 3.5;
+/// Deviations at which it is half believed that old pods beside new ones are spared.
+const HALF_SPARED: f64 = 1.3;
 /// Minutes right before a rollout that must be as usual.
 const JUST_BEFORE: Minute = 5;
 
@@ -65,43 +67,78 @@ pub(super) fn findings(fleet: &Fleet) -> Vec<Finding> {
     let mut findings = Vec::new();
     for service in &fleet.candidates {
         let Some(rollout) = fleet.rollouts.get(service) else { continue };
-        for track in fleet.tracks.iter().filter(|track| track.service == *service) {
-            let new: Vec<Minute> = track.points.iter().filter(|point| fleet.settled(point)).map(|point| point.minute).collect();
-            let (Some(first), Some(last)) = (new.first().copied(), new.last().copied()) else { continue };
-            let late = first + (last - first) / 2;
-            let looks = [(first, last), (late, last)].map(|window| look(fleet, track, rollout, window));
-            let best = looks.into_iter().flatten().max_by(|one, other| one.score.total_cmp(&other.score));
-            findings.extend(best);
-        }
+        findings.extend(fleet.tracks.iter().filter(|track| track.service == *service).filter_map(|track| versions(fleet, track, rollout)));
+        findings.extend(fleet.tracks.iter().filter(|track| track.side == Side::To(service.clone())).filter_map(|track| asked(fleet, track, rollout, service)));
     }
     findings
 }
 
-fn look(fleet: &Fleet, track: &Track, rollout: &Rollout, window: (Minute, Minute)) -> Option<Finding> {
-    let new: Vec<Point> = track.points.iter().copied().filter(|point| fleet.settled(point) && within(point, window)).collect();
+/// What a track of the service itself says: as a whole, and later. What goes away again was a start, and no fault.
+fn versions(fleet: &Fleet, track: &Track, rollout: &Rollout) -> Option<Finding> {
+    let new: BTreeSet<Minute> = track.points.iter().filter(|point| fleet.settled(point)).map(|point| point.minute).collect();
+    let (first, last) = (*new.first()?, *new.last()?);
+    let middle = first + (last - first) / 2;
     let noise = Noise::of(fleet, track, rollout.began);
-    let drift = Drift::of(fleet, track, window);
-    let (beside, old) = beside(fleet, track, &noise, window);
-    let since = since(fleet, track, rollout, &noise, drift, &new);
+    let (beside, old) = beside(fleet, track, &noise, (first, last));
+    let whole = look(fleet, track, rollout, &noise, (beside, beside, old), (first, last))?;
+    let (later, old) = self::beside(fleet, track, &noise, (middle, last));
+    let Some(late) = look(fleet, track, rollout, &noise, (later, beside, old), (middle, last)) else { return Some(whole) };
+    let goes_on = if new.range(middle..).count() >= 4 { late.score } else { late.score.max(whole.score) };
+    let mut best = if late.score > whole.score { late } else { whole };
+    best.score = (best.score + goes_on) / 2.0;
+    Some(best)
+}
+
+/// What callers of the service feel from the minute on in which its first new pod was ready: they cannot tell versions apart.
+fn asked(fleet: &Fleet, track: &Track, rollout: &Rollout, service: &str) -> Option<Finding> {
+    let window = (rollout.ready, rollout.ready.saturating_add(2 * JUST_BEFORE));
+    let after: Vec<Point> = track.points.iter().copied().filter(|point| within(point, window)).collect();
+    let since = since(fleet, track, rollout, &Noise::of(fleet, track, rollout.began), Drift::of(fleet, track, window), &after)?;
+    let shared = track.measure.weight * track.measure.matters(since.size) * squared_share(since.sure / HALF_SURE);
+    let level = |off: f64| if track.measure.absolute { off + track.usual } else { (off + 1.0) * track.usual };
+    Some(Finding {
+        service: service.to_owned(),
+        signal: track.signal.clone(),
+        aspect: track.measure.aspect,
+        side: Side::From(track.service.clone()),
+        score: 0.0,
+        shared,
+        beside: None,
+        since: Some(since),
+        growth: 0.0,
+        levels: (level(median(&after)?), None, Some(level(0.0))),
+        window,
+    })
+}
+
+/// New against old beside them in the window, the same over the whole time, and the level of the old.
+type Beside = (Option<Difference>, Option<Difference>, Option<f64>);
+
+fn look(fleet: &Fleet, track: &Track, rollout: &Rollout, noise: &Noise, (beside, ever, old): Beside, window: (Minute, Minute)) -> Option<Finding> {
+    let new: Vec<Point> = track.points.iter().copied().filter(|point| fleet.settled(point) && within(point, window)).collect();
+    let since = since(fleet, track, rollout, noise, Drift::of(fleet, track, window), &new);
     let measure = track.measure;
-    let (size, sure, certain) = match (beside, since) {
-        // What few minutes measured badly may be larger than it seems, up to its error.
+    let spared = |beside: Difference| squared_share(beside.sure / HALF_SPARED);
+    let (size, sure, mut sided) = match (beside, since) {
+        // What few minutes measured badly may be larger than it seems, up to its error; but it must be there.
         (Some(beside), Some(since)) => {
             let sure = (beside.sure.clamp(0.0, 30.0) + since.sure.clamp(0.0, 30.0)) / 2.0_f64.sqrt();
-            ((beside.size + beside.error).min(since.size), sure, 1.0)
+            ((beside.size + beside.error).min(since.size), sure, spared(beside))
         }
-        (Some(only), None) | (None, Some(only)) => (only.size, only.sure, 0.85),
+        (Some(beside), None) => (beside.size, beside.sure, 0.85),
+        (None, Some(since)) => (since.size, since.sure, 0.85 * ever.map_or_else(|| prompt(fleet, track, rollout, since.size), spared)),
         (None, None) => return None,
     };
-    let mut score = measure.weight * certain * measure.matters(size) * squared_share(sure / HALF_SURE);
-    let mut growth = 0.0;
+    let (mut ahead, mut grows, mut growth) = (size, 1.0, 0.0);
     if measure.aspect == Aspect::Memory {
-        let grown = noise::growth(fleet, track, &noise, rollout.began);
+        let grown = noise::growth(fleet, track, noise, rollout.began);
         growth = grown.size;
         // A version may need more memory; one that needs ever more is at fault, before its level is far off.
-        let ahead = size.max((growth * 10.0).min(3.0 * size));
-        score = measure.weight * certain * measure.matters(ahead) * squared_share(sure / HALF_SURE) * (0.45 + 0.55 * squared_share(grown.sure / HALF_SURE));
+        ahead = size.max((growth * 10.0).min(3.0 * size));
+        grows = 0.45 + 0.55 * squared_share(grown.sure / HALF_SURE);
+        sided = sided.max(0.85 * squared_share(grown.sure / HALF_SURE));
     }
+    let score = measure.weight * sided * grows * squared_share(sure / HALF_SURE) * measure.matters(ahead);
     let shared = since.map_or(0.0, |since| {
         let risen = since.size.min(jump(fleet, track, rollout));
         measure.weight * measure.matters(risen) * squared_share(since.sure / HALF_SURE)
@@ -110,6 +147,13 @@ fn look(fleet: &Fleet, track: &Track, rollout: &Rollout, window: (Minute, Minute
     let levels = (level(median(&new)?), old.map(level), since.map(|_| level(noise.usual)));
     let (service, signal, side) = (track.service.clone(), track.signal.clone(), track.side.clone());
     Some(Finding { service, signal, aspect: measure.aspect, side, score, shared, beside, since, growth, levels, window })
+}
+
+/// Without old pods beside the new ones: how much of the difference was there in their first minutes.
+fn prompt(fleet: &Fleet, track: &Track, rollout: &Rollout, size: f64) -> f64 {
+    let early = of(track, |point| fleet.settled(point) && point.minute <= rollout.ready.saturating_add(JUST_BEFORE));
+    let early = robust::quantile_between(&early, 0.5).map_or(size, |early| apart(track, early, just_before(fleet, track, rollout)));
+    0.3 + 0.7 * squared_share(3.0 * early / size.max(f64::MIN_POSITIVE))
 }
 
 /// New pods against old ones, minute by minute, so that whatever happened to both is gone; and the level of the old ones.
@@ -125,7 +169,7 @@ fn beside(fleet: &Fleet, track: &Track, noise: &Noise, window: (Minute, Minute))
     let count = |side: usize| minutes.values().filter_map(|sides| sides.get(side)).map(Vec::len).sum::<usize>();
     let pods = |new: bool| {
         let of = |point: &&Point| minutes.contains_key(&point.minute) && fleet.is_new(point) == new;
-        track.points.iter().filter(of).map(|point| point.pod).collect::<std::collections::BTreeSet<usize>>().len()
+        track.points.iter().filter(of).map(|point| point.pod).collect::<BTreeSet<usize>>().len()
     };
     let error = noise.error((count(0), pods(true)), (count(1), pods(false)));
     let olds: Vec<f64> = minutes.values().map(|[_, old]| mean(old)).collect();
@@ -139,10 +183,10 @@ fn since(fleet: &Fleet, track: &Track, rollout: &Rollout, noise: &Noise, drift: 
     }
     let now = median(new)?;
     let size = apart(track, now, just_before(fleet, track, rollout).max(drift.size).max(noise.usual));
-    let pods = new.iter().map(|point| point.pod).collect::<std::collections::BTreeSet<usize>>().len();
+    let pods = new.iter().map(|point| point.pod).collect::<BTreeSet<usize>>().len();
     let error = noise.error((new.len(), pods), noise.taught);
     let error = (error * error + noise.waves * noise.waves + drift.spread * drift.spread).sqrt();
-    let minutes = new.iter().map(|point| point.minute).collect::<std::collections::BTreeSet<Minute>>().len();
+    let minutes = new.iter().map(|point| point.minute).collect::<BTreeSet<Minute>>().len();
     Some(Difference { size, sure: size / error, error, minutes })
 }
 
@@ -169,17 +213,19 @@ pub(super) struct Drift {
 // === impl Drift ===
 
 impl Drift {
-    /// Callers of what is bad rise as well, so the lower of the others say what is common.
+    /// Whoever calls the service, near or far, suffers with it and says nothing; the lower of the others say what is common.
     pub(super) fn of(fleet: &Fleet, track: &Track, window: (Minute, Minute)) -> Self {
+        let above = fleet.above(&track.service);
+        let strangers = |other: &&Track| other.signal == track.signal && other.service != track.service && !above.contains(other.service.as_str());
         let mut shifts: BTreeMap<&str, f64> = BTreeMap::new();
-        for other in fleet.tracks.iter().filter(|other| other.signal == track.signal && other.service != track.service) {
+        for other in fleet.tracks.iter().filter(strangers) {
             if let Some(shift) = robust::quantile_between(&of(other, |point| within(point, window)), 0.5) {
                 shifts.entry(&other.service).or_insert(shift);
             }
         }
         let shifts: Vec<f64> = shifts.into_values().collect();
         let at = |share: f64| robust::quantile_between(&shifts, share).unwrap_or(0.0);
-        if shifts.len() < 3 { Self::default() } else { Self { size: at(0.33).max(0.0), spread: (at(0.5) - at(0.25)) * 1.48 } }
+        if shifts.len() < 2 { Self::default() } else { Self { size: at(0.33).max(0.0), spread: (at(0.5) - at(0.25)) * 1.48 } }
     }
 }
 

@@ -86,18 +86,26 @@ impl Fleet {
 
     /// Everyone that `service` calls, near and far.
     pub(super) fn below<'a>(&'a self, service: &'a str) -> BTreeSet<&'a str> {
-        let mut reached = BTreeSet::new();
-        let mut open = vec![service];
-        while let Some(caller) = open.pop() {
-            let callees = self.edges.range((caller.to_owned(), String::new())..).take_while(|(from, _)| from == caller);
-            for (_, callee) in callees {
-                if callee != service && reached.insert(callee.as_str()) {
-                    open.push(callee);
-                }
+        reached(service, |one| self.edges.iter().filter(move |(caller, _)| caller == one).map(|(_, callee)| callee.as_str()))
+    }
+
+    /// Everyone that calls `service`, near and far.
+    pub(super) fn above<'a>(&'a self, service: &'a str) -> BTreeSet<&'a str> {
+        reached(service, |one| self.edges.iter().filter(move |(_, callee)| callee == one).map(|(caller, _)| caller.as_str()))
+    }
+}
+
+fn reached<'a, I: Iterator<Item = &'a str>>(service: &'a str, next: impl Fn(&'a str) -> I) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![service];
+    while let Some(one) = open.pop() {
+        for other in next(one) {
+            if other != service && reached.insert(other) {
+                open.push(other);
             }
         }
-        reached
     }
+    reached
 }
 
 /// Counts whiles.
@@ -145,14 +153,17 @@ fn rollout(steps: &[&Step], clock: &Clock, alert: Seconds) -> Option<Rollout> {
 type Identity<'a> = (&'a str, &'a str, &'a str, bool);
 
 fn pods<'a>(samples: &'a [Sample], steps: &BTreeMap<&'a str, Vec<&'a Step>>, clock: &Clock) -> (Vec<Pod>, Vec<usize>) {
-    let none = Vec::new();
+    let mut renewed: BTreeMap<(&str, &str), Seconds> = BTreeMap::new();
+    for (service, steps) in steps {
+        let gone: BTreeSet<&String> = steps.iter().flat_map(|step| &step.gone).collect();
+        for (pod, start) in steps.iter().flat_map(|step| step.came.iter().map(|pod| (pod, step.start))).filter(|(pod, _)| gone.contains(pod)) {
+            let since = renewed.entry((service, pod)).or_insert(start);
+            *since = start.min(*since);
+        }
+    }
     let identity = |sample: &'a Sample| -> Identity<'a> {
-        let steps = steps.get(sample.service.as_str()).unwrap_or(&none);
-        let replaced = steps.iter().any(|step| {
-            let both = step.came.contains(&sample.pod) && steps.iter().any(|other| other.gone.contains(&sample.pod));
-            both && sample.time >= step.start
-        });
-        (&sample.service, &sample.pod, &sample.version, replaced)
+        let since = renewed.get(&(sample.service.as_str(), sample.pod.as_str()));
+        (&sample.service, &sample.pod, &sample.version, since.is_some_and(|since| sample.time >= *since))
     };
     let mut seen: BTreeMap<Identity<'a>, BTreeSet<Minute>> = BTreeMap::new();
     for sample in samples {

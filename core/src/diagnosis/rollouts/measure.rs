@@ -60,7 +60,7 @@ impl Measure {
             Kind::Errors => relative(Aspect::Failing, 2.0, 0.2, 0.85),
             Kind::Latency | Kind::ClientLatency => relative(Aspect::Slow, 0.4, 0.05, 0.97),
             Kind::Cpu | Kind::CpuShare => relative(Aspect::Cpu, 0.5, 0.05, 0.92),
-            Kind::Memory | Kind::MemoryShare => relative(Aspect::Memory, 0.15, 0.02, 0.92),
+            Kind::Memory | Kind::MemoryShare => relative(Aspect::Memory, 0.18, 0.02, 0.92),
             Kind::Restarts => Self { aspect: Aspect::Restarts, absolute: true, size: 0.7, floor: 0.1, weight: 0.85, unit: 1.0, whole: None },
             Kind::Throttling | Kind::Connections | Kind::Contention | Kind::Loss => relative(Aspect::Strain, 1.0, 0.1, 0.6),
             Kind::Node => Self { aspect: Aspect::Node, absolute: true, size: 0.2, floor: 0.05, weight: 0.0, unit, whole: None },

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Suspicion;
-use super::contrast::{self, Finding};
+use super::contrast::{self, Difference, Finding};
 use super::fleet::{Fleet, Side};
 use super::measure::Aspect;
 use crate::diagnosis::vocabulary;
@@ -109,9 +109,11 @@ fn fault(findings: &[&Finding]) -> (Domain, &'static str) {
 }
 
 fn fell(finding: &Finding) -> bool {
-    let differences = [finding.beside, finding.since];
-    let known = differences.iter().flatten().count();
-    known > 0 && differences.iter().flatten().all(|difference| difference.size <= -0.1 && difference.sure <= -1.5)
+    let clear = |difference: Difference| difference.size <= -0.1 && difference.sure <= -1.5;
+    match (finding.since, finding.beside) {
+        (Some(since), beside) => clear(since) && beside.is_none_or(|beside| beside.size < 0.0),
+        (None, beside) => beside.is_some_and(clear),
+    }
 }
 
 fn grounds(fleet: &Fleet, service: &str, findings: &[&Finding]) -> Vec<String> {

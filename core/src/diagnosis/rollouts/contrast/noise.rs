@@ -38,11 +38,14 @@ impl Noise {
         let by_wave = medians(&past, |point| point.minute.div_euclid(WAVE));
         let of = |values: &[f64], fewest: usize, otherwise: f64| if values.len() >= fewest { spread(values) } else { otherwise };
         let each = spread(&shown.iter().map(|point| point.off).collect::<Vec<f64>>()).max(floor);
+        let waves = of(&by_wave, 3, 0.0);
+        // Medians of a few minutes differ by chance, too.
+        let chance = MEDIAN * each * each * number(by_wave.len()) / number(past.len());
         Self {
             usual: robust::quantile_between(&past.iter().map(|point| point.off).collect::<Vec<f64>>(), 0.5).unwrap_or(0.0),
             each,
             pods: of(&by_pod, 3, each * 0.3).max(floor * 0.3),
-            waves: of(&by_wave, 3, 0.0).max(floor * 0.3),
+            waves: (waves * waves - chance).max(0.0).sqrt().max(floor * 0.3),
             taught: (past.len(), medians(&past, |point| i64::try_from(point.pod).unwrap_or(i64::MAX)).len()),
         }
     }
