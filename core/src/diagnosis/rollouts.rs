@@ -7,7 +7,6 @@ mod fleet;
 mod measure;
 mod weigh;
 
-
 use std::collections::BTreeSet;
 
 pub use super::recording::Seconds;

@@ -13,7 +13,7 @@ pub(super) use noise::Noise;
 /// Deviations from chance at which a difference is half believed.
 const HALF_SURE: f64 = 3.5;
 /// Deviations at which it is half believed that old pods beside new ones are spared.
-const HALF_SPARED: f64 = 1.3;
+const HALF_SPARED: f64 = 1.8;
 /// Minutes right before a rollout that must be as usual.
 const JUST_BEFORE: Minute = 5;
 
@@ -39,6 +39,8 @@ pub(super) struct Finding {
     pub(super) side: Side,
     /// How much it speaks against the rollout, 0 to 1.
     pub(super) score: f64,
+    /// How clear the change is, whosever doing.
+    pub(super) clear: f64,
     /// How much the whole service changed with the rollout, old pods and new alike.
     pub(super) shared: f64,
     /// New against old pods at the same minutes.
@@ -82,6 +84,8 @@ fn versions(fleet: &Fleet, track: &Track, rollout: &Rollout) -> Option<Finding> 
     let (beside, old) = beside(fleet, track, &noise, (first, last));
     let whole = look(fleet, track, rollout, &noise, (beside, beside, old), (first, last))?;
     let (later, old) = self::beside(fleet, track, &noise, (middle, last));
+    // A last old pod or two say less than what was seen before.
+    let later = later.filter(|later| later.minutes >= 3);
     let Some(late) = look(fleet, track, rollout, &noise, (later, beside, old), (middle, last)) else { return Some(whole) };
     let goes_on = if new.range(middle..).count() >= 4 { late.score } else { late.score.max(whole.score) };
     let mut best = if late.score > whole.score { late } else { whole };
@@ -102,6 +106,7 @@ fn asked(fleet: &Fleet, track: &Track, rollout: &Rollout, service: &str) -> Opti
         aspect: track.measure.aspect,
         side: Side::From(track.service.clone()),
         score: 0.0,
+        clear: shared,
         shared,
         beside: None,
         since: Some(since),
@@ -118,15 +123,20 @@ fn look(fleet: &Fleet, track: &Track, rollout: &Rollout, noise: &Noise, (beside,
     let new: Vec<Point> = track.points.iter().copied().filter(|point| fleet.settled(point) && within(point, window)).collect();
     let since = since(fleet, track, rollout, noise, Drift::of(fleet, track, window), &new);
     let measure = track.measure;
-    let spared = |beside: Difference| squared_share(beside.sure / HALF_SPARED);
     let (size, sure, mut sided) = match (beside, since) {
-        // What few minutes measured badly may be larger than it seems, up to its error; but it must be there.
         (Some(beside), Some(since)) => {
             let sure = (beside.sure.clamp(0.0, 30.0) + since.sure.clamp(0.0, 30.0)) / 2.0_f64.sqrt();
-            ((beside.size + beside.error).min(since.size), sure, spared(beside))
+            let part = part(track, beside, since);
+            (since.size * part, sure, spared(beside, part))
         }
         (Some(beside), None) => (beside.size, beside.sure, 0.85),
-        (None, Some(since)) => (since.size, since.sure, 0.85 * ever.map_or_else(|| prompt(fleet, track, rollout, since.size), spared)),
+        (None, Some(since)) => match ever {
+            Some(ever) => {
+                let part = part(track, ever, since);
+                (since.size * part, since.sure, 0.95 * spared(ever, part))
+            }
+            None => (since.size, since.sure, 0.85 * prompt(fleet, track, rollout, since.size)),
+        },
         (None, None) => return None,
     };
     let (mut ahead, mut grows, mut growth) = (size, 1.0, 0.0);
@@ -139,6 +149,7 @@ fn look(fleet: &Fleet, track: &Track, rollout: &Rollout, noise: &Noise, (beside,
         sided = sided.max(0.85 * squared_share(grown.sure / HALF_SURE));
     }
     let score = measure.weight * sided * grows * squared_share(sure / HALF_SURE) * measure.matters(ahead);
+    let clear = since.or(beside).map_or(0.0, |found| measure.matters(found.size) * squared_share(found.sure / HALF_SURE));
     let shared = since.map_or(0.0, |since| {
         let risen = since.size.min(jump(fleet, track, rollout));
         measure.weight * measure.matters(risen) * squared_share(since.sure / HALF_SURE)
@@ -146,7 +157,23 @@ fn look(fleet: &Fleet, track: &Track, rollout: &Rollout, noise: &Noise, (beside,
     let level = |off: f64| if measure.absolute { off + track.usual } else { (off + 1.0) * track.usual };
     let levels = (level(median(&new)?), old.map(level), since.map(|_| level(noise.usual)));
     let (service, signal, side) = (track.service.clone(), track.signal.clone(), track.side.clone());
-    Some(Finding { service, signal, aspect: measure.aspect, side, score, shared, beside, since, growth, levels, window })
+    Some(Finding { service, signal, aspect: measure.aspect, side, score, clear, shared, beside, since, growth, levels, window })
+}
+
+/// Which part of the rise old pods were spared. What few minutes measured badly may be larger than it seems, up to its error.
+fn part(track: &Track, beside: Difference, since: Difference) -> f64 {
+    if since.size <= 0.0 {
+        return 0.0;
+    }
+    let more = (beside.size + beside.error).max(0.0);
+    let spared = if track.measure.absolute { more } else { (1.0 + since.size) * more / (1.0 + more) };
+    (spared / since.size).min(1.0)
+}
+
+/// How far it is believed that it is the version: old pods are surely spared, and from most of it.
+fn spared(beside: Difference, part: f64) -> f64 {
+    let sure = beside.sure.max(0.0) / HALF_SPARED;
+    squared_share(sure * sure) * squared_share(3.0 * part) / squared_share(3.0)
 }
 
 /// Without old pods beside the new ones: how much of the difference was there in their first minutes.

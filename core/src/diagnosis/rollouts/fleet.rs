@@ -62,7 +62,8 @@ impl Fleet {
         let mut edges = rollouts.graph.clone();
         edges.extend(rollouts.samples.iter().map(|sample| (sample.caller.clone(), sample.callee.clone())));
         edges.retain(|(caller, callee)| caller != callee && !caller.is_empty() && !callee.is_empty());
-        let mut candidates = if rollouts.candidates.is_empty() { steps.keys().map(|service| (*service).to_owned()).collect() } else { rollouts.candidates.clone() };
+        let mut candidates =
+            if rollouts.candidates.is_empty() { steps.keys().map(|service| (*service).to_owned()).collect() } else { rollouts.candidates.clone() };
         candidates.sort();
         candidates.dedup();
         let mut fleet = Self { pods, rollouts: rolled, candidates, tracks: Vec::new(), edges };

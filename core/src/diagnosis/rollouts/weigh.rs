@@ -21,7 +21,8 @@ const FULL: f64 = 0.9;
 
 /// Suspicions of all candidates, the strongest first.
 pub(super) fn weigh(fleet: &Fleet, findings: &[Finding]) -> Vec<Suspicion> {
-    let alone: BTreeMap<&str, f64> = fleet.candidates.iter().map(|service| (service.as_str(), together(&own(findings, service), |finding| finding.score))).collect();
+    let alone: BTreeMap<&str, f64> =
+        fleet.candidates.iter().map(|service| (service.as_str(), together(&own(findings, service), |finding| finding.score))).collect();
     let mut weighed: Vec<(f64, &String, Vec<&Finding>)> = Vec::new();
     for service in &fleet.candidates {
         let mine = own(findings, service);
@@ -52,7 +53,13 @@ pub(super) fn weigh(fleet: &Fleet, findings: &[Finding]) -> Vec<Suspicion> {
         .map(|(strength, service, mine)| {
             let part = if all > 0.0 { strength * strength / all } else { 0.0 };
             let (domain, fault) = fault(&mine);
-            Suspicion { service: service.clone(), domain, fault: fault.to_owned(), strength: strength * (0.4 + 0.6 * part), grounds: grounds(fleet, service, &mine) }
+            Suspicion {
+                service: service.clone(),
+                domain,
+                fault: fault.to_owned(),
+                strength: strength * (0.4 + 0.6 * part),
+                grounds: grounds(fleet, service, &mine),
+            }
         })
         .collect();
     suspicions.sort_by(|one, other| other.strength.total_cmp(&one.strength).then_with(|| one.service.cmp(&other.service)));
@@ -87,17 +94,20 @@ fn full_node(findings: &[&Finding]) -> bool {
     findings.iter().any(|finding| finding.aspect == Aspect::Node && finding.levels.0 >= FULL && finding.beside.is_some_and(|beside| beside.size >= 0.1))
 }
 
-/// What kind of fault the findings look like.
+/// What kind of fault the findings look like. Whether old pods suffer with new ones does not matter to it.
 fn fault(findings: &[&Finding]) -> (Domain, &'static str) {
-    let score = |aspect: Aspect| findings.iter().filter(|finding| finding.aspect == aspect).map(|finding| finding.score).fold(0.0, f64::max);
-    let (failing, slow, cpu, memory) = (score(Aspect::Failing), score(Aspect::Slow), score(Aspect::Cpu), score(Aspect::Memory));
+    let most =
+        |aspect: Aspect, of: fn(&Finding) -> f64| findings.iter().filter(|finding| finding.aspect == aspect).map(|finding| of(finding)).fold(0.0, f64::max);
+    let (failing, slow) = (most(Aspect::Failing, |finding| finding.clear), most(Aspect::Slow, |finding| finding.clear));
+    let (cpu, memory, restarts) =
+        (most(Aspect::Cpu, |finding| finding.score), most(Aspect::Memory, |finding| finding.score), most(Aspect::Restarts, |finding| finding.score));
     let asks_store = |finding: &&&Finding| matches!(&finding.side, Side::To(callee) if vocabulary::is_store(callee));
     let store = findings.iter().filter(asks_store).map(|finding| finding.score).fold(0.0, f64::max);
     let idles = findings.iter().any(|finding| finding.aspect == Aspect::Cpu && fell(finding));
     match () {
         () if memory >= 0.3 && memory >= cpu => (Domain::Compute, "memory leak"),
         () if cpu >= 0.3 => (Domain::Compute, "CPU use"),
-        () if score(Aspect::Restarts) >= 0.3 => (Domain::Application, "crash loop"),
+        () if restarts >= 0.3 => (Domain::Application, "crash loop"),
         () if store >= 0.3 => (Domain::Database, "slow or failing queries"),
         // Some wait for a connection until they give up, the others get one late.
         () if failing >= 0.3 && slow >= 0.3 => (Domain::Database, "connection pool"),

@@ -102,7 +102,8 @@ fn a_pod_that_is_replaced_under_its_own_name_is_two() {
 #[test]
 fn columns_may_be_called_otherwise_be_more_or_be_fewer() {
     same("other names of signals", true, |recording| {
-        recording.signals = ["availability", "response_time_ms", "CpuUsageRate(%)", "container_memory_percent", "node_cpu", "node_memory"].map(str::to_owned).into();
+        recording.signals =
+            ["availability", "response_time_ms", "CpuUsageRate(%)", "container_memory_percent", "node_cpu", "node_memory"].map(str::to_owned).into();
     });
     same("no node, and a stranger", false, |recording| {
         recording.signals = ["success_pct", "latency", "cpu_pct", "mem_pct", "whatever", "requests"].map(str::to_owned).into();
