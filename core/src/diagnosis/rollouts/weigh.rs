@@ -153,7 +153,7 @@ fn line(finding: &Finding) -> String {
         line += &format!(", before {past:.3}");
     }
     if finding.aspect == Aspect::Memory {
-        line += &format!(", growing {:.2} % a minute", finding.growth * 100.0);
+        line += &format!(", growing {:.2} % a step", finding.growth * 100.0);
     }
     line
 }
