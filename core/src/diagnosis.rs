@@ -9,6 +9,7 @@ pub mod flow;
 pub mod operations;
 pub mod recording;
 pub mod robust;
+pub mod rollouts;
 pub mod vocabulary;
 
 pub use recording::{Alert, CallSeries, Objective, Operation, Recording, Seconds, Series, Side};

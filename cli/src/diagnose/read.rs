@@ -2,6 +2,7 @@
 //! read is an error that names it.
 
 mod incidents;
+mod rollouts;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
 use assent_core::diagnosis::changes::{self, Incident};
+use assent_core::diagnosis::rollouts::Rollouts;
 use assent_core::diagnosis::{Alert, Objective, Operation, Recording, Series};
 use serde::Deserialize;
 use serde_json::Value;
@@ -38,6 +40,9 @@ pub(crate) struct Case {
     earlier_alerts: Vec<i64>,
     #[serde(default)]
     reference: Option<String>,
+    /// Services that were being rolled out.
+    #[serde(default)]
+    candidates: Vec<String>,
 }
 
 /// A folder, opened.
@@ -95,6 +100,7 @@ impl Folder {
             recording.reference_operations = self.traced_without_fault()?;
         }
         recording.surroundings = self.incident(case)?.map(|incident| changes::judge(&incident));
+        recording.rollouts = self.rollouts(case, recording.alert.at)?;
         Ok(recording)
     }
 
@@ -130,7 +136,19 @@ impl Folder {
     }
 
     fn data(&self, kind: &str, case: &str) -> anyhow::Result<Option<String>> {
-        if self.wants(kind) { read_if_there(&self.root.join(kind).join(format!("{case}.csv"))) } else { Ok(None) }
+        if self.wants(kind) { read_if_there(&self.path(kind, case)) } else { Ok(None) }
+    }
+
+    /// Pods' samples with the rollouts of the time. Without steps there is nothing to undo.
+    fn rollouts(&self, case: &Case, alert: i64) -> anyhow::Result<Option<Rollouts>> {
+        let (Some(samples), Some(steps)) = (self.data("samples", &case.case)?, self.data("rollouts", &case.case)?) else { return Ok(None) };
+        let (signals, samples) = rollouts::samples(&samples).with_context(|| format!("read `{}`", self.path("samples", &case.case).display()))?;
+        let steps = rollouts::steps(&steps).with_context(|| format!("read `{}`", self.path("rollouts", &case.case).display()))?;
+        Ok(Some(Rollouts { signals, samples, steps, graph: self.graph.clone(), candidates: case.candidates.clone(), alert }))
+    }
+
+    fn path(&self, kind: &str, case: &str) -> PathBuf {
+        self.root.join(kind).join(format!("{case}.csv"))
     }
 
     fn reference(&mut self, case: &Case) -> anyhow::Result<Vec<Series>> {

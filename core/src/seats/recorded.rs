@@ -72,6 +72,8 @@ pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without:
     let abstain = unsure(configuration, &outcome.causes);
     let first = recording.surroundings.as_ref().filter(|found| found.suspicions.first().map(|s| &s.service) == ranked.first());
     let (commit, remedy) = first.map_or((None, None), |found| (found.commit.clone(), found.remedy));
+    let rolled_out = recording.rollouts.as_ref().is_some_and(|rollouts| rollouts.steps.iter().any(|step| Some(&step.service) == ranked.first()));
+    let remedy = remedy.or_else(|| rolled_out.then_some(Remedy::Rollback));
     Diagnosis {
         commit,
         remedy,

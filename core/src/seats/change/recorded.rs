@@ -5,12 +5,38 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ballot::{EvidenceClass, Principal};
 use crate::diagnosis::operations::{self, Call, Change, Shape};
+use crate::diagnosis::rollouts::{self, Rollouts};
 use crate::diagnosis::{Recording, Suspicion, graded};
 use crate::ids::{Domain, Millionths};
 
 /// Who it suspects. Nothing: no figures of its classes that can be judged.
 #[must_use]
 pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
+    match (reshaped(recording), recording.rollouts.as_ref().map(rolled_out)) {
+        (None, None) => None,
+        (reshaped, rolled_out) => Some(reshaped.into_iter().chain(rolled_out).flatten().collect()),
+    }
+}
+
+/// Rollouts whose new pods do worse than the old ones.
+fn rolled_out(recorded: &Rollouts) -> Vec<Suspicion> {
+    let probability = |strength: f64| {
+        // From a half on a rollout is worth undoing.
+        if strength >= 0.5 { graded(strength, (0.5, 1.0), (760, 980)) } else { graded(strength, (0.0, 0.5), (20, 600)) }
+    };
+    let suspicion = |rollout: rollouts::Suspicion| Suspicion {
+        service: rollout.service,
+        domain: rollout.domain,
+        fault: rollout.fault,
+        probability: probability(rollout.strength),
+        source: (EvidenceClass::Change, Principal::ApiServer),
+        grounds: rollout.grounds,
+    };
+    rollouts::judge(recorded).into_iter().filter(|rollout| rollout.strength > 0.0).map(suspicion).collect()
+}
+
+/// Who no longer does what it did.
+fn reshaped(recording: &Recording) -> Option<Vec<Suspicion>> {
     let Shape { changes, calls } = operations::shape(recording)?;
     let mut by_service: BTreeMap<&str, Vec<&Change>> = BTreeMap::new();
     for change in &changes {
