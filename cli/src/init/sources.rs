@@ -67,9 +67,7 @@ impl Sources {
             json!({"matchExpressions": [{"key": "app.kubernetes.io/name", "operator": "In", "values": names}]})
         };
         let policy = |name: &str, spec: Value| json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata(name), "spec": spec});
-        let store = |name: &str, names: &[&str], url: &str| {
-            policy(name, json!({"podSelector": seats(names), "policyTypes": ["Egress"], "egress": [way(url)]}))
-        };
+        let store = |name: &str, names: &[&str], url: &str| policy(name, json!({"podSelector": seats(names), "policyTypes": ["Egress"], "egress": [way(url)]}));
         let mut policies = Vec::new();
         policies.extend(self.prometheus_url.iter().map(|url| store("assent-seats-metrics", &["network", "compute", "database", "change"], url)));
         policies.extend(self.loki_url.iter().map(|url| store("assent-seats-logs", &["change"], url)));
@@ -94,7 +92,11 @@ fn way(url: &str) -> Value {
 
 fn url(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or_default();
-    if rest.is_empty() || rest.contains(['@', ' ', '"']) { Err("expected http://HOST[:PORT][/PATH] or https://…, without a password".into()) } else { Ok(text.to_owned()) }
+    if rest.is_empty() || rest.contains(['@', ' ', '"']) {
+        Err("expected http://HOST[:PORT][/PATH] or https://…, without a password".into())
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 #[cfg(test)]

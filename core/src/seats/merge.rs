@@ -5,14 +5,13 @@
 //! remedies, their stances and health stay the view's. Names come from strangers, so only workloads that the incident context
 //! knows are spoken of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::opinion::{self, LIKELY};
 use super::recorded::rules;
 use super::{Asked, Entry, change, paths};
 use crate::ballot::{CauseVote, Edge, Evidence, Hypothesis, MAX_ITEMS, Opinion};
 use crate::diagnosis::{Recording, Suspicion};
-use crate::ids::Domain;
 use crate::target::Service;
 
 /// The seat's one opinion on the cause. Where the recording says nothing of the seat's classes, it is `live` as it was.
@@ -32,10 +31,7 @@ pub fn merge(entry: &Entry, asked: &Asked<'_>, live: Opinion, mut recording: Rec
         Opinion::Cause(vote) if !said.is_empty() => vote,
         _ => return live,
     };
-    let mut hypotheses: BTreeMap<(Service, Domain), Hypothesis> = BTreeMap::new();
-    for hypothesis in vote.hypotheses {
-        hypotheses.insert((hypothesis.service.clone(), hypothesis.domain), hypothesis);
-    }
+    let mut hypotheses = vote.hypotheses;
     for (service, suspicion) in said {
         let evidence = evidence(asked, &suspicion);
         let own = Hypothesis {
@@ -47,12 +43,13 @@ pub fn merge(entry: &Entry, asked: &Asked<'_>, live: Opinion, mut recording: Rec
             remedies: Vec::new(),
             service,
         };
-        match hypotheses.get_mut(&(own.service.clone(), own.domain)) {
-            None => drop(hypotheses.insert((own.service.clone(), own.domain), own)),
+        let same = hypotheses.iter_mut().filter(|known| (&known.service, known.domain) == (&own.service, own.domain));
+        match same.max_by_key(|known| known.probability) {
+            None => hypotheses.push(own),
             Some(known) => confirm(known, own),
         }
     }
-    opinion::cause(hypotheses.into_values().collect(), vote.healthy, edges)
+    opinion::cause(hypotheses, vote.healthy, edges)
 }
 
 /// Both speak of the same: the surer probability counts.

@@ -27,14 +27,14 @@ const BEFORE_S: [(i64, i64); 3] = [(900, 600), (600, 300), (300, 60)];
 const AFTER_S: i64 = 300;
 
 /// Where lines come from.
-enum From {
+enum Origin {
     Store(Store),
     Pods(Client),
 }
 
 /// The logs that the change seat reads.
 pub(crate) struct Logs {
-    from: From,
+    origin: Origin,
     read: Mutex<VecDeque<Instant>>,
 }
 
@@ -49,25 +49,25 @@ impl std::fmt::Debug for Logs {
 impl Logs {
     /// None if nobody asks for them.
     pub(crate) fn new(args: &LogsArgs, client: &Client) -> anyhow::Result<Option<Self>> {
-        let from = match &args.loki_url {
+        let origin = match &args.loki_url {
             Some(url) => {
                 let store = Store::new(url, args.loki_token_file.as_deref(), args.loki_ca_file.as_deref())?;
-                From::Store(match &args.loki_tenant {
+                Origin::Store(match &args.loki_tenant {
                     Some(tenant) => store.header("x-scope-orgid", tenant)?,
                     None => store,
                 })
             }
-            None if args.pod_logs => From::Pods(client.clone()),
+            None if args.pod_logs => Origin::Pods(client.clone()),
             None => return Ok(None),
         };
-        Ok(Some(Self { from, read: Mutex::default() }))
+        Ok(Some(Self { origin, read: Mutex::default() }))
     }
 
     /// What failures are counted under.
     pub(crate) fn source(&self) -> &'static str {
-        match self.from {
-            From::Store(_) => "loki",
-            From::Pods(_) => "pod-logs",
+        match self.origin {
+            Origin::Store(_) => "loki",
+            Origin::Pods(_) => "pod-logs",
         }
     }
 
@@ -77,14 +77,15 @@ impl Logs {
             return (Vec::new(), Some("it was read too often in the last minute".into()));
         }
         let mut miner = Miner::default();
-        let failure = match &self.from {
-            From::Store(store) => {
+        let failure = match &self.origin {
+            Origin::Store(store) => {
                 let onset = onset.0.div_euclid(1_000);
                 let now = now.0.div_euclid(1_000).min(onset.saturating_add(AFTER_S));
                 let mut failure = None;
                 // The incident first: without it the rest says nothing.
-                let stretches = std::iter::once((onset.saturating_sub(60), now)).chain(BEFORE_S.map(|(from, to)| (onset - from, onset - to)));
-                for stretch in stretches.filter(|(start, end)| start < end) {
+                let mut stretches = vec![(onset.saturating_sub(60), now)];
+                stretches.extend(BEFORE_S.map(|(from, to)| (onset.saturating_sub(from), onset.saturating_sub(to))));
+                for stretch in stretches {
                     let read = tokio::time::timeout_at(until, loki::read(store, names, stretch, &mut miner)).await.unwrap_or(Err(Error::Late));
                     if let Err(error) = read {
                         failure = Some(assent_runtime::telemetry::chain(&error));
@@ -93,7 +94,7 @@ impl Logs {
                 }
                 failure
             }
-            From::Pods(client) => match tokio::time::timeout_at(until, pods::read(client, names, service, now, &mut miner)).await {
+            Origin::Pods(client) => match tokio::time::timeout_at(until, pods::read(client, names, service, now, &mut miner)).await {
                 Ok(failure) => failure.map(|error| assent_runtime::telemetry::chain(&error)),
                 Err(_) => Some(Error::Late.to_string()),
             },

@@ -41,7 +41,8 @@ impl Prometheus {
         let path = |name: &str| dir.path().join(name);
         std::fs::write(path("samples"), text(samples)).unwrap();
         std::fs::write(path("prometheus.yml"), "scrape_configs: []\n").unwrap();
-        let written = Command::new("promtool").args(["tsdb", "create-blocks-from", "openmetrics"]).args([path("samples"), path("data")]).output().await.unwrap();
+        let written =
+            Command::new("promtool").args(["tsdb", "create-blocks-from", "openmetrics"]).args([path("samples"), path("data")]).output().await.unwrap();
         assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");

@@ -5,7 +5,7 @@ use crate::action::{Action, Scale};
 use crate::ballot::{EvidenceClass, Principal, Proposal, Round};
 use crate::consensus::{Verdict, tally};
 use crate::diagnosis::{Alert, Series};
-use crate::ids::{Millionths, UnixMillis};
+use crate::ids::{Domain, Millionths, UnixMillis};
 use crate::incident::Context;
 use crate::refusal::Rule;
 use crate::seats::testing::{self, START, context, said, service, target};
@@ -66,6 +66,12 @@ fn principals(hypothesis: &Hypothesis) -> Vec<Principal> {
     hypothesis.evidence.iter().map(|evidence| evidence.principal).collect()
 }
 
+/// The first hypothesis as `service fault`, and whether it is all but sure.
+fn first(opinion: &Opinion) -> (String, bool) {
+    let first = hypothesis(opinion);
+    (format!("{} {}", first.service.name, first.fault), first.probability.get() > 900_000)
+}
+
 #[test]
 fn without_figures_of_its_classes_the_view_speaks_as_ever() {
     let context = context("storefront", START);
@@ -73,8 +79,11 @@ fn without_figures_of_its_classes_the_view_speaks_as_ever() {
     // Everything ends before the onset: a store that fell behind.
     let mut late = busy("orders");
     late.series.iter_mut().for_each(|series| series.points.retain(|(time, _)| *time < START.0 / 1_000 - 2 * STEP));
-    let lives =
-        [opinion::abstain(Round::Cause, "no data from the kubelet"), opinion::cause(vec![], vec![figures(Principal::Kubelet)], []), opinion::cause(vec![seen(300_000)], vec![], [])];
+    let lives = [
+        opinion::abstain(Round::Cause, "no data from the kubelet"),
+        opinion::cause(vec![], vec![figures(Principal::Kubelet)], []),
+        opinion::cause(vec![seen(300_000)], vec![], []),
+    ];
     for live in lives {
         for recording in [Recording::default(), others.clone(), late.clone()] {
             assert_eq!(merge(&compute::ENTRY, &asked(&context), live.clone(), recording), live);
@@ -85,7 +94,7 @@ fn without_figures_of_its_classes_the_view_speaks_as_ever() {
 #[test]
 fn a_store_alone_raises_a_suspicion_and_proposes_nothing() {
     let opinion = merged(opinion::abstain(Round::Cause, "no data from the kubelet"), busy("orders"));
-    assert_eq!(said(&opinion), ["orders compute cpu-saturation 97"]);
+    assert_eq!(first(&opinion), ("orders cpu-saturation".to_owned(), true));
     assert_eq!(principals(hypothesis(&opinion)), [Principal::MetricStore]);
     assert!(hypothesis(&opinion).remedies.is_empty());
 }
@@ -101,7 +110,7 @@ fn a_store_that_sees_nothing_does_not_make_a_blind_seat_see_health() {
 #[test]
 fn what_both_hold_for_likely_stands_on_both() {
     let opinion = merged(opinion::cause(vec![seen(700_000)], vec![], []), busy("orders"));
-    assert_eq!(said(&opinion), ["orders compute throttled 97"]);
+    assert_eq!((said(&opinion).len(), first(&opinion)), (1, ("orders throttled".to_owned(), true)));
     assert_eq!(principals(hypothesis(&opinion)), [Principal::Kubelet, Principal::MetricStore]);
     assert_eq!(hypothesis(&opinion).remedies.len(), 1);
 }

@@ -65,7 +65,7 @@ fn count(body: &[u8], names: &Names, miner: &mut Miner) -> Result<(), String> {
     }
     for Stream { stream, values } in answer.data.result {
         let Some(workload) = names.pod(&stream.pod) else { continue };
-        for Line(time, text, _) in values {
+        for Line(time, text, None | Some(IgnoredAny)) in values {
             if let Ok(nanoseconds) = time.parse::<i64>() {
                 miner.add(workload, nanoseconds.div_euclid(1_000_000_000), &text);
             }

@@ -1,5 +1,7 @@
 //! Logs as the API server hands them out, where nobody keeps a store of them: of few pods, little of each.
 
+use std::collections::HashMap;
+
 use assent_core::ids::UnixMillis;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
@@ -20,13 +22,8 @@ pub(super) async fn read(client: &Client, names: &Names, first: &str, now: UnixM
     let api: Api<Pod> = Api::namespaced(client.clone(), names.namespace());
     let mut failure = None;
     for (pod, workload) in chosen(names.running(), first) {
-        let parameters = LogParams {
-            limit_bytes: Some(MAX_BYTES),
-            tail_lines: Some(MAX_LINES),
-            since_seconds: Some(SINCE_S),
-            timestamps: true,
-            ..LogParams::default()
-        };
+        let parameters =
+            LogParams { limit_bytes: Some(MAX_BYTES), tail_lines: Some(MAX_LINES), since_seconds: Some(SINCE_S), timestamps: true, ..LogParams::default() };
         match api.logs(pod, &parameters).await {
             Ok(text) => text.lines().for_each(|line| count(workload, line, now, miner)),
             Err(error) => drop(failure.get_or_insert(error)),
@@ -39,13 +36,14 @@ pub(super) async fn read(client: &Client, names: &Names, first: &str, now: UnixM
 fn chosen<'a>(running: impl Iterator<Item = (&'a str, &'a str)>, first: &str) -> Vec<(&'a str, &'a str)> {
     let mut pods: Vec<(&str, &str)> = running.collect();
     pods.sort_unstable_by_key(|(pod, workload)| (*workload != first, *workload, *pod));
-    let mut turns: Vec<(usize, (&str, &str))> = Vec::new();
-    for (pod, workload) in pods {
-        let turn = turns.iter().filter(|(_, (_, other))| *other == workload).count();
-        turns.push((turn, (pod, workload)));
-    }
-    turns.sort_by_key(|(turn, _)| *turn);
-    turns.into_iter().map(|(_, pod)| pod).take(MAX_PODS).collect()
+    let mut turns: HashMap<&str, usize> = HashMap::new();
+    pods.sort_by_cached_key(|(_, workload)| {
+        let turn = turns.entry(*workload).or_default();
+        *turn += 1;
+        *turn
+    });
+    pods.truncate(MAX_PODS);
+    pods
 }
 
 /// A line begins with its time, which the kubelet wrote.

@@ -151,7 +151,8 @@ impl Spans {
             })
         };
         let mut operations: Vec<Operation> = sums.each().filter_map(operation).collect();
-        let key = |operation: &Operation| (operation.time, operation.caller.clone(), operation.service.clone(), operation.operation.clone(), operation.peer.clone());
+        let key =
+            |operation: &Operation| (operation.time, operation.caller.clone(), operation.service.clone(), operation.operation.clone(), operation.peer.clone());
         // In one order, so that sums of them are always the same.
         operations.sort_by_cached_key(key);
         operations
@@ -194,7 +195,8 @@ fn join(trace: &Trace, now_ms: i64, sums: &mut Sums) {
 
 /// Time of `span` in which none of its children ran.
 fn alone_ns(span: &Waiting, below: &[&Waiting]) -> u64 {
-    let mut runs: Vec<(u64, u64)> = below.iter().map(|child| (child.start_ns.max(span.start_ns), child.end_ns.min(span.end_ns))).filter(|(a, b)| a < b).collect();
+    let mut runs: Vec<(u64, u64)> =
+        below.iter().map(|child| (child.start_ns.max(span.start_ns), child.end_ns.min(span.end_ns))).filter(|(a, b)| a < b).collect();
     runs.sort_unstable();
     let (mut covered, mut until) = (0_u64, span.start_ns);
     for (start, end) in runs {

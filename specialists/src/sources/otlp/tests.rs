@@ -5,8 +5,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::Trac
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use prost::Message as _;
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
 
@@ -43,7 +43,7 @@ async fn receiver() -> (Arc<Receiver>, String, CancellationToken) {
 
 /// What was summed up, once everything that came is joined.
 fn counted(receiver: &Receiver) -> Vec<(String, String, u64)> {
-    let mut spans = receiver.lock();
+    let spans = receiver.lock();
     let operations = spans.operations(&Names::testing(&["front", "orders"], &[]), now().0 + 60_000);
     operations.into_iter().map(|operation| (operation.service, operation.operation, operation.count as u64)).collect()
 }
@@ -83,7 +83,7 @@ async fn what_is_no_export_or_too_large_is_refused() {
     assert_eq!(post_it(&address, "application/json", None, b"{}".to_vec()).await, 415);
     assert_eq!(post_it(&address, kind, Some("br"), Vec::new()).await, 415);
     assert_eq!(post_it(&address, kind, None, vec![0xff; 100]).await, 400);
-    assert_eq!(post_it(&address, kind, None, vec![0; MAX_BODY + 100]).await, 413);
+    assert_eq!(post_it(&address, kind, None, vec![0; MAX_BODY + PREFIX + 1]).await, 413);
     // Small when it comes, large when unpacked.
     let bomb = packed(&vec![0; MAX_BODY + 1]);
     assert!(bomb.len() < 64 << 10);

@@ -30,9 +30,8 @@ fn names() -> Names {
 }
 
 fn lines(spans: &Spans) -> Vec<String> {
-    let line = |o: &Operation| {
-        format!("{} {}>{} {} {} x{} {:.0} ms, {:.0} alone", o.time, o.caller, o.service, o.operation, o.peer, o.count, o.mean_ms, o.self_ms)
-    };
+    let line =
+        |o: &Operation| format!("{} {}>{} {} {} x{} {:.0} ms, {:.0} alone", o.time, o.caller, o.service, o.operation, o.peer, o.count, o.mean_ms, o.self_ms);
     spans.operations(&names(), NOW).iter().map(line).collect()
 }
 
