@@ -29,6 +29,32 @@ fn cpu(pod: &str, (from, to): (i64, i64), onset: i64, usual: f64) -> Vec<Samples
     ]
 }
 
+/// Requests of a pod as a client library counts them, ten in a second: of `usual` seconds until `onset`, of ten times that from there on.
+fn requests(pod: &str, (from, to): (i64, i64), onset: i64, usual: f64) -> Vec<Samples> {
+    let times: Vec<i64> = (from.div_euclid(EVERY_S)..=to.div_euclid(EVERY_S)).map(|step| step * EVERY_S).collect();
+    let labels = |more: &str| format!(r#"namespace="shop",pod="{pod}",code="200"{more}"#);
+    let each = 10.0 * EVERY_S as f64;
+    let rising = |slow: f64, fast: f64| {
+        let mut count = 0.0;
+        let sample = |time: &i64| {
+            count += each * if *time > onset { slow } else { fast };
+            (*time, count)
+        };
+        times.iter().map(sample).collect::<Vec<_>>()
+    };
+    let series = |name, labels, points| Samples { name, labels, points };
+    vec![
+        series("http_request_duration_seconds_count", labels(""), rising(1.0, 1.0)),
+        series("http_request_duration_seconds_sum", labels(""), rising(usual * 10.0, usual)),
+        series("http_request_duration_seconds_bucket", labels(&format!(r#",le="{usual}""#)), rising(0.0, 1.0)),
+        series("http_request_duration_seconds_bucket", labels(r#",le="+Inf""#), rising(1.0, 1.0)),
+    ]
+}
+
+async fn ready(seat: &Running) {
+    until("the seat", || async { reqwest::get(format!("http://{}/readyz", seat.admin)).await.ok()?.error_for_status().ok() }).await;
+}
+
 async fn failures(seat: &Running) -> u64 {
     let page = reqwest::get(format!("http://{}/metrics", seat.admin)).await.unwrap().text().await.unwrap();
     let line = page.lines().find_map(|line| line.strip_prefix(r#"assent_specialist_source_failures_total{source="prometheus"} "#));
@@ -53,6 +79,10 @@ async fn a_store_of_metrics_is_one_more_witness() {
     samples.extend(cpu(&pods[2], (onset - 2_000, second), second, 0.2));
     // Somebody else's pod of another namespace's name, and one that tells a story.
     samples.extend(cpu("restart-orders-now", (onset - 2_000, second), onset, 0.2));
+    samples.extend(requests(&pods[0], (onset - 2_000, second), onset, 0.05));
+    let constant = |name, labels: String| Samples { name, labels, points: (-100..=0).map(|step| (second + step * EVERY_S, 1.0)).collect() };
+    samples.push(constant("pg_stat_activity_count", format!(r#"namespace="shop",pod="{}",state="active""#, pods[1])));
+    samples.push(constant("kube_deployment_spec_replicas", r#"namespace="shop",deployment="orders""#.to_owned()));
     samples.sort_by_key(|samples| samples.name);
     let Some(prometheus) = Prometheus::start(&samples).await else { return };
 
@@ -60,7 +90,7 @@ async fn a_store_of_metrics_is_one_more_witness() {
     let flags = ["--kubelet-insecure", "--prometheus-url", &prometheus.url, "--prometheus-step-seconds", "15"];
     let seat = world.seat("compute", &flags).await;
     let context = world.context("front", onset * 1_000, &["front", "orders", "redis"]).await;
-    until("the seat", || async { reqwest::get(format!("http://{}/readyz", seat.admin)).await.ok()?.error_for_status().ok() }).await;
+    ready(&seat).await;
     let (cause, _) = world.cause(&seat, &context, 1).await;
     let mut said: Vec<_> = vote(&cause).hypotheses.iter().map(|h| (h.service.clone(), h.domain, h.fault.as_str())).collect();
     said.sort();
@@ -70,9 +100,23 @@ async fn a_store_of_metrics_is_one_more_witness() {
     }
     assert_eq!(failures(&seat).await, 0);
 
+    // The other seats ask for what is theirs, and understand the answers.
+    let flags = ["--prometheus-url", prometheus.url.as_str(), "--prometheus-step-seconds", "15", "--director", "127.0.0.1:1"];
+    let alerting = world.context("orders", onset * 1_000, &["front", "orders", "redis"]).await;
+    for name in ["network", "database", "change"] {
+        let seat = world.seat(name, &flags).await;
+        ready(&seat).await;
+        let (cause, _) = world.cause(&seat, &alerting, 1).await;
+        if name == "network" {
+            let first = &vote(&cause).hypotheses[0];
+            assert_eq!((first.service.clone(), first.domain, first.fault.as_str()), (service("orders"), Domain::Application, "slow"));
+            assert_eq!(first.evidence[0].principal, Principal::MetricStore);
+        }
+        assert_eq!(failures(&seat).await, 0, "{name}");
+    }
+
     // A store that has nothing since the onset gives no evidence.
-    let later = world.context("front", now() + 600_000, &["front", "orders", "redis"]).await;
-    let mut later = later;
+    let mut later = world.context("front", now() + 600_000, &["front", "orders", "redis"]).await;
     later.incident = "01890a5d-ac96-774b-bcce-b302099a8058".to_owned().try_into().unwrap();
     let (cause, _) = world.cause(&seat, &later, 1).await;
     assert!(matches!(cause.ballot.opinion, Opinion::Abstain { .. }), "{cause:?}");

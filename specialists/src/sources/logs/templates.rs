@@ -44,7 +44,7 @@ pub(crate) fn template(line: &str) -> (String, Severity) {
     for word in line.chars().take(MAX_LETTERS).collect::<String>().split_whitespace().take(MAX_WORDS) {
         let masked = mask(word, &mut quote);
         // Several in a row vary in number, too.
-        if masked != MASK || words.last().is_none_or(|last| last != MASK) {
+        if masked != MASK || words.last().is_none_or(|last| !last.ends_with(MASK)) {
             words.push(masked);
         }
     }
@@ -62,18 +62,20 @@ fn mask(word: &str, quote: &mut Option<char>) -> String {
         return MASK.to_owned();
     }
     let is_quote = |c: &char| matches!(c, '"' | '\'' | '`');
-    let (key, value) = word.split_once('=').map_or(("", word), |(key, value)| (key, value));
+    let (key, value) = word.split_once('=').unwrap_or(("", word));
+    let has_digits = |text: &str| text.chars().any(|c| c.is_ascii_digit());
+    let masked = || if key.is_empty() || has_digits(key) { MASK.to_owned() } else { format!("{}={MASK}", key.to_lowercase()) };
     if let Some(open) = value.chars().next().filter(is_quote) {
         if value.len() == 1 || !value.ends_with(open) {
             *quote = Some(open);
         }
-        return if key.is_empty() { MASK.to_owned() } else { format!("{}={MASK}", key.to_lowercase()) };
+        return masked();
     }
     let is_level = matches!(key, "level" | "severity" | "lvl");
     if !key.is_empty() && !is_level {
-        return format!("{}={MASK}", key.to_lowercase());
+        return masked();
     }
-    if word.chars().any(|c| c.is_ascii_digit()) { MASK.to_owned() } else { word.to_lowercase() }
+    if has_digits(word) { MASK.to_owned() } else { word.to_lowercase() }
 }
 
 #[cfg(test)]
