@@ -40,11 +40,16 @@ pub struct Diagnosis {
 }
 
 /// A seat's rules over a recording; nothing when it has no figures of its own.
-type Rules = fn(&Recording) -> Option<Vec<Suspicion>>;
+pub(super) type Rules = fn(&Recording) -> Option<Vec<Suspicion>>;
 
 /// The rules of each seat in [`SEATS`], in its order.
 const RULES: [Rules; SEATS.len()] =
     [super::network::recorded::suspect, super::compute::recorded::suspect, super::database::recorded::suspect, super::change::recorded::suspect];
+
+/// The rules of the seat of this name.
+pub(super) fn rules(seat: &str) -> Option<Rules> {
+    SEATS.iter().zip(RULES).find(|(entry, _)| entry.name == seat).map(|(_, rules)| rules)
+}
 
 /// Judges `recording` with `configuration`, leaving out the seats in `without`.
 #[must_use]
