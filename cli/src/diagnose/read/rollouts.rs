@@ -70,7 +70,7 @@ pub(super) fn steps(text: &str) -> anyhow::Result<Vec<Step>> {
         steps.push((Step { start, done, service, came: pods(row, came), gone: pods(row, gone), ..Step::default() }, counts));
     })?;
     anyhow::ensure!(rows == 0 || !steps.is_empty(), "no row has a service and a time: times are Unix seconds or timestamps");
-    steps.sort_by(|(one, _), (other, _)| (one.start, one.done).cmp(&(other.start, other.done)));
+    steps.sort_by_key(|(step, _)| (step.start, step.done));
     let mut by_service: BTreeMap<String, Vec<&Vec<Option<u32>>>> = BTreeMap::new();
     for (step, counts) in &steps {
         by_service.entry(step.service.clone()).or_default().push(counts);
