@@ -206,14 +206,14 @@ impl Lines {
 
     /// Whether `true` and `false`, or on and off, changed places.
     pub(super) fn switches_differ(&self) -> bool {
-        let position = |line: &str| {
-            words(line).iter().find_map(|word| match word.as_str() {
-                "true" | "on" | "enabled" => Some(true),
-                "false" | "off" | "disabled" => Some(false),
-                _ => None,
-            })
+        let first = |all: &[String], on: &[&str], off: &[&str]| {
+            all.iter().find_map(|word| if on.contains(&word.as_str()) { Some(true) } else { off.contains(&word.as_str()).then_some(false) })
         };
-        self.pairs().iter().any(|(old, new)| position(old).is_some() && position(new).is_some() && position(old) != position(new))
+        let position = |line: &str| {
+            let all = words(line);
+            first(&all, &["true"], &["false"]).or_else(|| first(&all, &["on", "enabled"], &["off", "disabled"]))
+        };
+        self.pairs().iter().any(|(old, new)| position(old).zip(position(new)).is_some_and(|(was, is)| was != is))
     }
 
     /// Whether a key has another value.
@@ -303,12 +303,13 @@ fn holds_many(text: &str) -> bool {
         && !["func ", "fn ", "def ", "type ", "return ", "case "].iter().any(|mark| text.starts_with(mark))
 }
 
-/// The name that a declaration gives.
+/// The name that a declaration gives: the last word before a value, or the first where there is none.
 fn declared(text: &str) -> Option<String> {
-    let before = text.split(['=', ':']).next()?;
     let skipped = ["var", "let", "const", "static", "private", "public", "final", "pub", "mut", "global", "export"];
-    let name = before.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')).find(|word| word.len() > 2 && !skipped.contains(word))?;
-    Some(name.to_owned())
+    let before = text.split(['=', ':']).next()?;
+    let mut names = before.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')).filter(|word| word.len() > 2 && !skipped.contains(word));
+    let name = if text.contains('=') { names.next_back() } else { names.next() };
+    name.map(str::to_owned)
 }
 
 /// Hosts, ports and addresses in a line.
