@@ -42,8 +42,8 @@ pub(super) fn each<'a>(cases: &[&'a Labelled], judge: impl Fn(&Recording) -> Dia
     })
 }
 
-/// Fits the tally to `cases`. Weights are learned only where, application by application, those that the others teach come nearer to the
-/// truth than the shipped ones do.
+/// Fits the tally to `cases`. Weights are learned only where, application by application, those that the others teach come clearly nearer to
+/// the truth than the shipped ones do.
 pub(super) fn fit(cases: &[&Labelled]) -> Fitted {
     let shipped = TallyConfiguration::shipped();
     let as_shipped = judge(cases, &shipped);
@@ -73,7 +73,7 @@ fn weights(cases: &[&Labelled], as_shipped: &[Judged<'_>], shipped: &TallyConfig
     if after < before {
         (learned, format!("learned weights: {figures}"))
     } else {
-        (shipped.clone(), format!("shipped weights, learned ones are no better: {figures}"))
+        (shipped.clone(), format!("shipped weights, learned ones are not clearly better: {figures}"))
     }
 }
 
