@@ -2,6 +2,7 @@
 
 use assent_core::ballot::{Opinion, Principal};
 use assent_core::ids::Domain;
+use assent_core::incident::Symptom;
 use kube::ResourceExt as _;
 
 use crate::prometheus::{EVERY_S, Prometheus, Samples};
@@ -102,7 +103,8 @@ async fn a_store_of_metrics_is_one_more_witness() {
 
     // The other seats ask for what is theirs, and understand the answers.
     let flags = ["--prometheus-url", prometheus.url.as_str(), "--prometheus-step-seconds", "15", "--director", "127.0.0.1:1"];
-    let alerting = world.context("orders", onset * 1_000, &["front", "orders", "redis"]).await;
+    let mut alerting = world.context("orders", onset * 1_000, &["front", "orders", "redis"]).await;
+    alerting.symptom = Symptom::Latency;
     for name in ["network", "database", "change"] {
         let seat = world.seat(name, &flags).await;
         ready(&seat).await;
