@@ -4,6 +4,7 @@
 //! Numbers are floating point with the four operations and square roots only, which every platform rounds alike; what leaves
 //! for a ballot are integers.
 
+pub mod changes;
 pub mod flow;
 pub mod operations;
 pub mod recording;

@@ -60,7 +60,7 @@ fuzz_target!(|data: &[u8]| {
     for event in &whole {
         match event {
             Event::Begin { .. } => begun += 1,
-            Event::Informational { .. } | Event::Traced(_) | Event::Answering { .. } | Event::Untranslated => {}
+            Event::Informational { .. } | Event::Traced(_) | Event::Answering { .. } => {}
             Event::End { status, .. } => {
                 assert!((100..1000).contains(status), "status {status}");
                 ended += 1;

@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, env = "ASSENT_TRUST_DOMAIN", default_value = "cluster.local")]
     pub trust_domain: String,
     /// Life of a sidecar's certificate in seconds; a seat's is an hour at most.
-    #[arg(long, env = "ASSENT_LEAF_SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(120..=604_800))]
+    #[arg(long, env = "ASSENT_LEAF_SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(60..=604_800))]
     pub leaf_seconds: u64,
     /// How long a new root must have been in every namespace before certificates come from it, in seconds: until the kubelets have
     /// brought it to every pod.

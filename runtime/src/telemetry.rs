@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, reload};
+use tracing_subscriber::{Registry, fmt, reload};
 
 /// Flags of the log output.
 #[derive(clap::Args, Clone, Debug, serde::Serialize)]
@@ -36,10 +37,8 @@ pub enum Format {
 /// The filter of this process's log, which is as global as the log itself.
 pub struct Filter {
     text: Mutex<String>,
-    replace: Replace,
+    replace: reload::Handle<Targets, Registry>,
 }
-
-type Replace = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
 
 static FILTER: OnceLock<Filter> = OnceLock::new();
 
@@ -67,18 +66,12 @@ pub enum Error {
 /// [`Error::Filter`] if the filter does not parse.
 pub fn init(args: &LogArgs) -> Result<(), Error> {
     let filter = parse(&args.filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let (installed, replace): (_, Replace) = match args.format {
-        Format::Text => {
-            let builder = builder.with_filter_reloading();
-            let handle = builder.reload_handle();
-            (builder.finish().try_init(), Box::new(move |filter| handle.reload(filter)))
-        }
-        Format::Json => {
-            let builder = builder.json().flatten_event(true).with_filter_reloading();
-            let handle = builder.reload_handle();
-            (builder.finish().try_init(), Box::new(move |filter| handle.reload(filter)))
-        }
+    let (filter, replace) = reload::Layer::new(filter);
+    let filtered = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let installed = match args.format {
+        Format::Text => filtered.with(lines).try_init(),
+        Format::Json => filtered.with(lines.json().flatten_event(true)).try_init(),
     };
     // Only the filter of the subscriber that is in use is worth keeping, and there is one at most.
     if installed.is_err() || FILTER.set(Filter { text: Mutex::new(args.filter.clone()), replace }).is_err() {
@@ -107,7 +100,7 @@ impl Filter {
     pub fn replace(&self, text: &str) -> Result<(), Error> {
         let filter = parse(text)?;
         let mut current = self.text.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.replace)(filter).map_err(Error::Replace)?;
+        self.replace.reload(filter).map_err(Error::Replace)?;
         text.clone_into(&mut current);
         Ok(())
     }
@@ -119,8 +112,8 @@ impl std::fmt::Debug for Filter {
     }
 }
 
-fn parse(text: &str) -> Result<EnvFilter, Error> {
-    EnvFilter::builder().parse(text).map_err(|source| Error::Filter { filter: text.to_owned(), source })
+fn parse(text: &str) -> Result<Targets, Error> {
+    text.parse().map_err(|source| Error::Filter { filter: text.to_owned(), source })
 }
 
 /// An error and all its causes on one line, `outer: cause: root`. Log it once, where the decision

@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use serve::Stop;
 
@@ -73,8 +75,9 @@ struct Call {
 /// # Errors
 /// The part cannot start or one of its tasks failed; `call` also fails on a status other than 2xx.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(&args.log).context("parse log filter")?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let filter: Targets = args.log.parse().context("parse log filter")?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
     let stop = serve::Stop { token: serve::signals()?, drain: Duration::from_millis(args.drain_ms) };
     match args.part {
         Part::Storefront(part) => storefront::run(part, stop).await,

@@ -4,6 +4,7 @@
 mod control;
 mod hostile;
 mod life;
+mod orig_proto;
 mod otlp;
 mod partition;
 mod policy;

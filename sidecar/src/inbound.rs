@@ -4,9 +4,8 @@
 //! unchanged, except TLS for our own name, which is ended here. Whoever may not connect is refused before the application
 //! sees anything of it; the policy itself is `policy`'s business.
 //!
-//! A header may announce HTTP/2; it passes like everything else. Requests that the peer's proxy has made of HTTP/1
-//! (`l5d-orig-proto`) would have to be translated back for the application, and are not: our discovery asks no peer to make
-//! any. The observer counts those that come (`orig_proto`).
+//! A header may announce HTTP/2; it passes like everything else, unless its requests were HTTP/1 before the peer's proxy made
+//! HTTP/2 of them, which is `orig_proto`'s business.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +24,7 @@ use crate::journey::{Journey, Leg};
 use crate::metrics::Failure;
 use crate::newcomers::Newcomer;
 use crate::observe::flows::{Direction, Key};
+use crate::orig_proto;
 use crate::origin::Origin;
 use crate::policy::{Client, Lease, Peer, Policies, Revoked};
 use crate::prefixed::Prefixed;
@@ -33,7 +33,7 @@ use crate::relay::relay_until;
 use crate::transport::{self, Header};
 
 /// The application is in the same network namespace.
-const CONNECT: Duration = Duration::from_secs(1);
+pub(crate) const CONNECT: Duration = Duration::from_secs(1);
 /// For handshake and header of a connection to our own port.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
@@ -66,6 +66,8 @@ struct Accepted {
     peer: String,
     port: u16,
     lease: Lease,
+    /// HTTP/2 was announced.
+    http2: bool,
 }
 
 /// Why a connection was not served.
@@ -212,13 +214,14 @@ impl Inbound {
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         let peer = leaf.map(workload::name).transpose().map_err(|error| handshake(io::Error::other(error)))?;
         let with_header = session.alpn_protocol() == Some(transport::ALPN);
-        let (port, server) = match arrival {
+        let (port, server, http2) = match arrival {
             Arrival::Direct if !with_header => return Err(Refusal(Failure::Refused, io::Error::other("no transport header was offered"))),
-            Arrival::Redirected(server) if !with_header => (address.port(), server),
+            Arrival::Redirected(server) if !with_header => (address.port(), server, false),
             Arrival::Direct | Arrival::Redirected(_) => {
                 let reading = tokio::time::timeout(HANDSHAKE, Header::read(&mut client));
                 let header = reading.await.map_err(|_| handshake(io::ErrorKind::TimedOut.into()))?;
-                (self.port_of(&header.map_err(|error| handshake(io::Error::other(error)))?)?, None)
+                let header = header.map_err(|error| handshake(io::Error::other(error)))?;
+                (self.port_of(&header)?, None, header.http2())
             }
         };
         let name = peer.as_ref().map_or("", workload::Name::as_str).to_owned();
@@ -240,7 +243,7 @@ impl Inbound {
             },
         };
         lease.connected();
-        Ok(Some(Accepted { client: Box::new(client), server, peer: name, port, lease }))
+        Ok(Some(Accepted { client: Box::new(client), server, peer: name, port, lease, http2 }))
     }
 
     fn port_of(&self, header: &Header) -> Result<u16, Refusal> {
@@ -253,7 +256,11 @@ impl Inbound {
     }
 
     async fn forward(&self, accepted: Accepted, socket: Socket) -> Result<(), Refusal> {
-        let Accepted { mut client, mut server, peer, port, lease } = accepted;
+        if accepted.http2 {
+            // Few connections are of this kind, and the others must not be as large as it.
+            return Box::pin(self.forward_http2(accepted, socket)).await;
+        }
+        let Accepted { mut client, mut server, peer, port, lease, .. } = accepted;
         let tap = self.proxy.tap(key(&peer, port), socket, port);
         if let Err(error) = relay_until(&mut client, &mut server, tap, lease).await {
             refuse_tls(*client);
@@ -264,6 +271,38 @@ impl Inbound {
             }
         }
         Ok(())
+    }
+
+    async fn forward_http2(&self, accepted: Accepted, socket: Socket) -> Result<(), Refusal> {
+        let Accepted { mut client, mut server, peer, port, mut lease, .. } = accepted;
+        let told = tokio::select! {
+            biased;
+            error = &mut lease => Err(error),
+            told = orig_proto::kind(&mut client) => told,
+        };
+        let tap = || self.proxy.tap(key(&peer, port), socket, port);
+        let served = match told {
+            Err(error) => {
+                refuse_tls(*client);
+                refuse(server);
+                Err(error)
+            }
+            Ok((orig_proto::Kind::Translated, taken)) => {
+                let address = server.peer_addr().map_err(|error| Refusal(Failure::Broken, error))?;
+                orig_proto::serve(Prefixed::new(taken, client), server, self.proxy.clone(), address, tap(), lease).await
+            }
+            Ok((orig_proto::Kind::Native, taken)) => {
+                let mut client = Prefixed::new(taken, client);
+                let relayed = relay_until(&mut client, &mut server, tap(), lease).await;
+                if relayed.is_err() {
+                    refuse_tls(*client.into_inner());
+                    refuse(server);
+                }
+                relayed.map(drop)
+            }
+        };
+        // One that was cut is counted as that already.
+        served.or_else(|error| if Revoked::is(&error) { Ok(()) } else { Err(Refusal(Failure::Broken, error)) })
     }
 
     fn own(&self, name: &str) -> bool {

@@ -23,6 +23,7 @@ mod listen;
 mod metrics;
 mod newcomers;
 mod observe;
+mod orig_proto;
 mod origin;
 mod otlp;
 mod outbound;

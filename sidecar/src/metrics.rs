@@ -34,14 +34,12 @@ pub(crate) enum Failure {
     Refused,
     Loop,
     Broken,
-    /// A request that another proxy had made of HTTP/1 was passed on as it was.
-    OriginalProtocol,
 }
 
 /// Counts of this process. Shared; every method may be called from anywhere.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    failures: [AtomicU64; 6],
+    failures: [AtomicU64; 5],
     pub(crate) causes: Failures,
     unresolved: AtomicU64,
     unmeshed_start: AtomicU64,
@@ -69,7 +67,7 @@ pub(crate) type Labels = Vec<(&'static str, String)>;
 // === impl Failure ===
 
 impl Failure {
-    const ALL: [Self; 6] = [Self::Connect, Self::Handshake, Self::Refused, Self::Loop, Self::Broken, Self::OriginalProtocol];
+    const ALL: [Self; 5] = [Self::Connect, Self::Handshake, Self::Refused, Self::Loop, Self::Broken];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -78,7 +76,6 @@ impl Failure {
             Self::Refused => "refused",
             Self::Loop => "loop",
             Self::Broken => "broken",
-            Self::OriginalProtocol => "orig_proto",
         }
     }
 }
@@ -87,12 +84,8 @@ impl Failure {
 
 impl Counters {
     pub(crate) fn failed(&self, failure: Failure) {
-        self.failed_often(failure, 1);
-    }
-
-    fn failed_often(&self, failure: Failure, times: u64) {
         if let Some(counter) = self.failures.get(failure as usize) {
-            counter.fetch_add(times, Ordering::Relaxed);
+            counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -120,7 +113,6 @@ impl Counters {
 
     /// Adds one window of flows.
     pub(crate) fn add(&self, window: &Window) {
-        self.failed_often(Failure::OriginalProtocol, window.untranslated);
         let mut flows = self.flows();
         for tcp in &window.tcp {
             let direction = if tcp.direction == i32::from(assent_api::proto::Direction::Inbound) { Direction::Inbound } else { Direction::Outbound };

@@ -9,7 +9,7 @@ pub(crate) mod flows;
 pub(crate) mod histogram;
 mod http;
 pub(crate) mod http1;
-mod http2;
+pub(crate) mod http2;
 pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod redis;

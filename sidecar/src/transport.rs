@@ -64,6 +64,11 @@ impl Header {
         Self { port: i32::from(port), ..Self::default() }
     }
 
+    /// Whether what follows is HTTP/2, in which the peer's proxy may have wrapped HTTP/1.
+    pub(crate) fn http2(&self) -> bool {
+        matches!(self.session_protocol, Some(SessionProtocol { kind: Some(Kind::Http2(_)) }))
+    }
+
     /// Preface, length and message, ready to be written before the first byte of data.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let body = self.encode_to_vec();

@@ -47,7 +47,20 @@ pub fn overlay(place: &Place) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// If a step fails or takes longer than three minutes.
 pub async fn assent(place: &Place, progress: Progress<'_>) -> anyhow::Result<()> {
-    let folder = overlay(place)?.display().to_string();
+    assent_with(place, &[], progress).await
+}
+
+/// As [`assent`], with an identity service that has these variables set.
+///
+/// # Errors
+/// As [`assent`].
+pub async fn assent_with(place: &Place, identity: &[(&str, String)], progress: Progress<'_>) -> anyhow::Result<()> {
+    let folder = overlay(place)?;
+    if !identity.is_empty() {
+        let variables: Vec<Value> = identity.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        edit(&folder.join("gate/kustomization.yaml"), |kustomization| add_variables(kustomization, "assent-identity", "identity", &variables))?;
+    }
+    let folder = folder.display().to_string();
     progress("kubectl apply -k overlay/gate");
     apply(place, &format!("{folder}/gate")).await?;
     progress("waiting for the identity service and the gate");
@@ -84,13 +97,17 @@ pub(crate) async fn patiently(access: &Access, arguments: &[&str]) -> anyhow::Re
 fn patch_for_demo(folder: &Path) -> anyhow::Result<()> {
     edit(&folder.join("gate/kustomization.yaml"), |_| Ok(()))?;
     edit(&folder.join("kustomization.yaml"), |kustomization| {
-        let soak = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "assent-executor", "namespace": SYSTEM_NAMESPACE},
-            "spec": {"template": {"spec": {"containers": [{"name": "executor", "env": [{"name": "ASSENT_SOAK_SECONDS", "value": "15"}]}]}}}
-        });
-        kustomization["patches"].as_array_mut().context("the overlay has no patches")?.push(json!({"patch": soak.to_string()}));
-        Ok(())
+        add_variables(kustomization, "assent-executor", "executor", &[json!({"name": "ASSENT_SOAK_SECONDS", "value": "15"})])
     })
+}
+
+fn add_variables(kustomization: &mut Value, deployment: &str, container: &str, variables: &[Value]) -> anyhow::Result<()> {
+    let patch = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": deployment, "namespace": SYSTEM_NAMESPACE},
+        "spec": {"template": {"spec": {"containers": [{"name": container, "env": variables}]}}}
+    });
+    kustomization["patches"].as_array_mut().context("the overlay has no patches")?.push(json!({"patch": patch.to_string()}));
+    Ok(())
 }
 
 /// Changes a kustomization, which gets the label too.

@@ -40,9 +40,9 @@ pub fn rollback(workload: &Value, template: &Value) -> Proposal {
 #[must_use]
 pub fn evidence(principal: Principal) -> Evidence {
     let class = match principal {
-        Principal::Sidecar => EvidenceClass::Requests,
+        Principal::Sidecar | Principal::MetricStore | Principal::Traces => EvidenceClass::Requests,
         Principal::Kubelet => EvidenceClass::Resource,
-        Principal::ApiServer => EvidenceClass::Change,
+        Principal::ApiServer | Principal::LogStore => EvidenceClass::Change,
     };
     Evidence { class, principal, digest: Digest::of_bytes(b"figures"), from: UnixMillis(1), to: UnixMillis(2), summary: "figures".into() }
 }

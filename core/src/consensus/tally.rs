@@ -11,7 +11,7 @@ use crate::refusal::Rule;
 use crate::target::Service;
 
 /// From here on a seat is said to support a cause.
-const SUPPORT: Millionths = Millionths::new(500_000);
+pub(super) const SUPPORT: Millionths = Millionths::new(500_000);
 /// "Healthy in my domain" as a probability for any cause in that domain.
 const HEALTHY: Millionths = Millionths::new(200_000);
 /// Largest weight of one seat, in millionths.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::rollouts::Rollouts;
+use super::changes::Finding;
+use super::rollouts;
 
 /// Unix time in seconds. Diagnosis compares times with each other only.
 pub type Seconds = i64;
@@ -102,8 +103,10 @@ pub struct Recording {
     pub operations: Vec<Operation>,
     /// Traces of a time without fault.
     pub reference_operations: Vec<Operation>,
-    /// Rollouts of the time and what their pods did.
-    pub rollouts: Option<Rollouts>,
+    /// What the surroundings say: commits, deployments, switches with the figures around them, judged once for all seats.
+    pub surroundings: Option<Finding>,
+    /// Which of the rollouts of the time is to be undone, judged once for all seats from what their pods did.
+    pub rollouts: Option<Vec<rollouts::Suspicion>>,
 }
 
 // === impl Recording ===

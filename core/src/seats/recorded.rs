@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SEATS, digest_of, opinion};
-use crate::ballot::{Ballot, CastBallot, Edge, Evidence, Hypothesis, Opinion, Round};
+use crate::ballot::{Ballot, CastBallot, Edge, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Round};
 use crate::canonical::Digest;
 use crate::consensus::{Dissent, Question, RankedCause, Roster, Seat, TallyConfiguration, shipped_principals, tally};
-use crate::diagnosis::{Recording, Suspicion};
+use crate::diagnosis::changes::{self, Remedy};
+use crate::diagnosis::{Recording, Suspicion, graded};
 use crate::ids::{Domain, IncidentUid, Millionths, UnixMillis};
 use crate::target::Service;
 
@@ -32,6 +33,10 @@ pub struct Diagnosis {
     pub question: Option<Question>,
     /// What each seat said, by seat.
     pub votes: BTreeMap<String, Vec<Suspicion>>,
+    /// The commit that is to blame for the first cause, where commits were recorded and one is.
+    pub commit: Option<String>,
+    /// What would help against it, where that is known.
+    pub remedy: Option<Remedy>,
 }
 
 /// A seat's rules over a recording; nothing when it has no figures of its own.
@@ -49,7 +54,7 @@ pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without:
     let mut abstained = Vec::new();
     let mut ballots = Vec::new();
     for (entry, rules) in SEATS.iter().zip(RULES).filter(|(entry, _)| !without.contains(&entry.name)) {
-        let said = rules(recording);
+        let said = told(recording, entry.domain, rules(recording));
         if said.is_none() {
             abstained.push(entry.name.to_owned());
         }
@@ -65,7 +70,13 @@ pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without:
     }
     let confidence = outcome.causes.first().map_or(Millionths::new(0), |first| first.probability);
     let abstain = unsure(configuration, &outcome.causes);
+    let first = recording.surroundings.as_ref().filter(|found| found.suspicions.first().map(|s| &s.service) == ranked.first());
+    let (commit, remedy) = first.map_or((None, None), |found| (found.commit.clone(), found.remedy));
+    let undone = recording.rollouts.iter().flatten().next().filter(|bad| bad.strength >= 0.5 && Some(&bad.service) == ranked.first());
+    let remedy = remedy.or(undone.map(|_| Remedy::Rollback));
     Diagnosis {
+        commit,
+        remedy,
         ranked,
         confidence,
         abstain,
@@ -76,6 +87,30 @@ pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without:
         causes: outcome.causes,
         votes,
     }
+}
+
+/// What rollouts and the surroundings of a change say in a seat's field, beside what it sees itself. The change seat also names what a
+/// change of its own explains and any rollout, whatever the field.
+fn told(recording: &Recording, domain: Domain, said: Option<Vec<Suspicion>>) -> Option<Vec<Suspicion>> {
+    if recording.surroundings.is_none() && recording.rollouts.is_none() {
+        return said;
+    }
+    let explained = domain == Domain::Application && recording.surroundings.as_ref().is_some_and(changes::Finding::is_change);
+    let source = if domain == Domain::Application { (EvidenceClass::Change, Principal::ApiServer) } else { (EvidenceClass::Requests, Principal::MetricStore) };
+    let voice = |service: &str, field: Domain, fault: &str, strength: f64, grounds: &[String]| Suspicion {
+        service: service.to_owned(),
+        domain: field,
+        fault: fault.to_owned(),
+        probability: graded(strength, (0.0, 1.0), (50, 900)),
+        source,
+        grounds: grounds.to_vec(),
+    };
+    let around = recording.surroundings.iter().flat_map(|found| found.suspicions.iter().enumerate());
+    let around = around.filter(|(place, suspicion)| suspicion.domain == domain || *place == 0 && explained);
+    let around = around.map(|(_, one)| voice(&one.service, one.domain, &one.fault, one.strength, &one.grounds));
+    let rolled = recording.rollouts.iter().flatten().filter(|one| domain == Domain::Application || one.domain == domain);
+    let rolled = rolled.map(|one| voice(&one.service, one.domain, &one.fault, one.strength, &one.grounds));
+    Some(said.unwrap_or_default().into_iter().chain(around).chain(rolled).collect())
 }
 
 /// Why the first cause is not sure enough, if it is not. Two kinds of trouble at one place do not make the place less sure.
@@ -123,8 +158,8 @@ fn opinion_of(recording: &Recording, said: Option<&[Suspicion]>) -> Opinion {
         remedies: Vec::new(),
     };
     let healthy = Evidence {
-        class: crate::ballot::EvidenceClass::Requests,
-        principal: crate::ballot::Principal::MetricStore,
+        class: EvidenceClass::Requests,
+        principal: Principal::MetricStore,
         digest: digest_of(&recording.alert.at),
         from: at,
         to: at,

@@ -2,6 +2,8 @@
 //! nothing before it signs and must never be part of a release build (feature `test-util`).
 #![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+pub mod linkerd;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

@@ -1,19 +1,13 @@
-//! What applications speak, through a pair of sidecars: servers that greet first, tunnels, gRPC, and what another proxy
-//! announces as HTTP/2.
+//! What applications speak, through a pair of sidecars: servers that greet first, tunnels and gRPC.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use assent_runtime::workload::resuming::ResumingClients;
-use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 use super::control::CART;
-use super::world::{Sidecar, World, eventually, serve_on};
-use crate::metrics::Failure;
-use crate::transport::{self, Empty, Header, Kind, SessionProtocol};
+use super::world::{Sidecar, World, serve_on};
 
 async fn pair(world: &World, application: SocketAddr) -> (Sidecar, Sidecar) {
     let server = world.sidecar("cart", None).await;
@@ -94,28 +88,4 @@ async fn a_websocket_is_one_request_and_then_a_tunnel() {
     client.stop().await;
     server.stop().await;
     world.control.no_flow(|flow| flow.route_class != "GET/1" || flow.requests > 1);
-}
-
-#[tokio::test]
-async fn a_header_that_announces_http2_passes_and_an_original_protocol_is_counted() {
-    let world = World::start().await;
-    let app = super::world::echo().await;
-    let server = world.sidecar("cart", None).await;
-    let peer = world.control.authority().workload("shop", "linkerd");
-    let config = ResumingClients::new(peer, &[transport::ALPN]).config(&CART.parse().unwrap()).unwrap();
-    let tcp = TcpStream::connect(server.running.inbound).await.unwrap();
-    let mut stream = TlsConnector::from(config).connect(ServerName::try_from(CART).unwrap(), tcp).await.unwrap();
-    let session_protocol = Some(SessionProtocol { kind: Some(Kind::Http2(Empty {})) });
-    stream.write_all(&Header { session_protocol, ..Header::opaque(app.port()) }.encode()).await.unwrap();
-
-    let block = b"\x82\x84\x00\x0el5d-orig-proto\x08HTTP/1.1";
-    let prefix = [0, 0, u8::try_from(block.len()).unwrap(), 1, 0x05, 0, 0, 0, 1];
-    let sent = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &[0, 0, 0, 4, 0, 0, 0, 0, 0], &prefix, block].concat();
-    stream.write_all(&sent).await.unwrap();
-    let mut got = vec![0; sent.len()];
-    stream.read_exact(&mut got).await.unwrap();
-    assert_eq!(got, sent, "the application has what was sent");
-    eventually(|| server.running.counters.failures(Failure::OriginalProtocol) == 1).await;
-    drop(stream);
-    server.stop().await;
 }

@@ -73,7 +73,6 @@ impl Cause {
             Failure::Handshake if error.is_some_and(ours) => Self { code: "own_identity", hop: Hop::Sidecar },
             Failure::Handshake => Self { code: word(pool::Cause::of_handshake, pool::Cause::Handshake), hop: remote },
             Failure::Refused => Self { code: "protocol", hop: remote },
-            Failure::OriginalProtocol => Self { code: "orig_proto", hop: remote },
             Failure::Loop => Self { code: "loop", hop: Hop::Application },
             Failure::Broken => Self { code: error.map_or("broken", broken), hop: error.and_then(relay::side).map_or(remote, |side| Hop::at(direction, side)) },
         }
@@ -117,7 +116,6 @@ mod tests {
             (Failure::Handshake, Inbound, Some(ErrorKind::UnexpectedEof.into()), "closed client"),
             (Failure::Handshake, Outbound, Some(own()), "own_identity sidecar"),
             (Failure::Refused, Inbound, None, "protocol client"),
-            (Failure::OriginalProtocol, Inbound, None, "orig_proto client"),
             (Failure::Loop, Outbound, None, "loop application"),
             (Failure::Broken, Inbound, Some(broken(Side::Server, ErrorKind::ConnectionReset)), "reset application"),
             (Failure::Broken, Inbound, Some(broken(Side::Client, ErrorKind::UnexpectedEof)), "cut client"),

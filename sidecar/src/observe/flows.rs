@@ -123,8 +123,6 @@ struct Tables {
 #[derive(Debug, Default)]
 pub(crate) struct Flows {
     tables: Mutex<Tables>,
-    /// Requests that another proxy had made of HTTP/1.
-    untranslated: AtomicU64,
     sockets: Arc<Mutex<Sockets>>,
 }
 
@@ -183,10 +181,6 @@ impl Flows {
             | Event::NoResponse { route, started }
             | Event::Forget { route, started }
             | Event::Answering { route, started } => (route, Some(started)),
-            Event::Untranslated => {
-                self.untranslated.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
         };
         let mut tables = lock(&self.tables);
         let key = (connection.key.clone(), Some(route));
@@ -221,7 +215,6 @@ impl Flows {
                 flow.no_response += 1;
             }
             Event::Forget { started, .. } => flow.over(started),
-            Event::Untranslated => {}
         }
     }
 

@@ -75,8 +75,6 @@ pub(crate) enum Event {
         route: Route,
         started: Instant,
     },
-    /// A request that another proxy made of HTTP/1 passed as it is.
-    Untranslated,
 }
 
 /// One connection.

@@ -4,10 +4,8 @@
 //! with its two tables of fields, and 64 KiB while 256 streams are open; what is beyond passes uncounted. Anything odd makes the
 //! connection opaque for good, because a wrong count is worse than none. A method and a number of path segments are all that
 //! is kept of a request, as with HTTP/1.
-//!
-//! Requests that a peer's proxy made of HTTP/1 (`l5d-orig-proto`) are not translated back: our discovery asks no peer to
-//! make any. One that comes nevertheless is counted and passes.
 
+mod first;
 pub(super) mod frames;
 mod hpack;
 mod status;
@@ -17,6 +15,7 @@ use std::time::Instant;
 
 use super::Side;
 use super::http1::{Event, METHODS, OTHER, Route};
+pub(crate) use first::First;
 use frames::{Fields, Reader, Seen};
 
 /// Requests followed at a time on one connection. Servers allow 100 to 250.
@@ -111,9 +110,6 @@ impl Http2 {
     fn open(&mut self, number: u32, fields: Fields, started: Instant, length: u64, tell: &mut impl FnMut(Event)) -> Result<(), Odd> {
         let method = fields.method.filter(|_| number % 2 == 1).ok_or(Odd)?;
         self.newest = number;
-        if fields.translated {
-            tell(Event::Untranslated);
-        }
         if self.streams.len() < MAX_STREAMS {
             let method = METHODS.get(usize::from(method)).copied().unwrap_or(OTHER);
             let route = Route { method, segments: u8::try_from(fields.segments).unwrap_or(u8::MAX) };

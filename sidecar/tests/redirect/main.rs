@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "the in-process suite uses more of it")]
 #[path = "../../src/end_to_end/control.rs"]
 mod control;
+mod interop;
 mod pods;
 
 use std::io::{Read, Write};

@@ -1,6 +1,8 @@
 //! Pods made of network namespaces: addresses, the real binaries, and sockets opened inside. Everything is removed again,
 //! also what an aborted earlier run left behind.
 
+mod linkerd;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};

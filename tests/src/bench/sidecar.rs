@@ -4,6 +4,7 @@
 //! meanwhile befalls them alike. Streams and handshakes use both cores: there it is the machine's most that is looked for.
 
 pub mod handshakes;
+pub mod linkerd;
 pub mod mesh;
 pub mod traffic;
 
@@ -49,6 +50,8 @@ struct Cost {
 pub enum Part {
     /// Requests at a fixed rate.
     Requests,
+    /// The same beside linkerd2-proxy, if `LINKERD2_PROXY_BIN` names one.
+    Linkerd,
     /// A database's protocol, decoded and not.
     Databases,
     /// Bytes a second.
@@ -85,6 +88,15 @@ fn measured(only: &[Part], mesh: &Mesh, services: Services, myself: &Path, files
     if wanted(Part::Requests) {
         say("requests at a fixed rate: direct, through two plain relays, through two sidecars");
         tell(latencies(mesh, services, &cart, myself, say)?);
+    }
+    if wanted(Part::Linkerd) {
+        match linkerd::binary() {
+            Some(binary) => {
+                say("the same through network namespaces, beside linkerd2-proxy");
+                tell(linkerd::rows(mesh, services, &binary)?);
+            }
+            None => say("SKIPPED: linkerd2-proxy as peer; LINKERD2_PROXY_BIN names no binary, and no package brings one"),
+        }
     }
     if wanted(Part::Databases) {
         say("a database's protocol, decoded and not");

@@ -84,7 +84,7 @@ fn fault(kind: Kind, (usual, floor): (Usual, f64), value: f64) -> Option<(&'stat
         Kind::Cpu => (ratio >= 1.5 * GREW && above >= 8.0).then(|| ("cpu-saturation", graded(ratio, (3.0, 10.0), (600, 900)))),
         Kind::Throttling => (ratio >= GREW && above >= 8.0).then(|| ("cpu-throttling", graded(ratio, (2.0, 10.0), (550, 800)))),
         Kind::MemoryShare => (percent(value) >= 90.0 && ratio >= 1.3 && above >= 6.0).then(|| ("memory-pressure", Millionths::new(350_000))),
-        Kind::Memory => (ratio >= GREW && above >= 10.0).then(|| ("memory-pressure", graded(ratio, (2.0, 8.0), (300, 380)))),
+        Kind::Memory => (ratio >= GREW && above >= 10.0).then(|| ("memory-pressure", graded(ratio, (2.0, 6.0), (300, 600)))),
         Kind::Restarts => (value >= usual.median + 1.0).then(|| ("restarts", Millionths::new(600_000))),
         // Nobody knows what it means, but something is unlike before.
         Kind::Other => (ratio >= GREW && above >= 8.0).then(|| ("unlike-before", graded(above, (8.0, 40.0), (150, 280)))),

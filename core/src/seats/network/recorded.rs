@@ -7,7 +7,7 @@ use crate::ballot::{EvidenceClass, Principal};
 use crate::diagnosis::recording::Side;
 use crate::diagnosis::robust::{Usual, reached, split};
 use crate::diagnosis::vocabulary::{Kind, is_store, kind};
-use crate::diagnosis::{CallSeries, Recording, Suspicion, flow, graded, operations};
+use crate::diagnosis::{CallSeries, Recording, Series, Suspicion, flow, graded, operations};
 use crate::ids::Domain;
 
 /// Time on the way, in milliseconds, that nobody notices.
@@ -162,12 +162,13 @@ fn blamed(ways: &BTreeMap<(String, String), State>) -> Vec<Suspicion> {
     suspicions
 }
 
-/// Services whose own answers have become late, for want of better: tails of few requests are wild.
+/// Services whose own answers have become late or wrong, for want of better: tails of few requests are wild.
 fn slow(recording: &Recording) -> Vec<Suspicion> {
     let edges = recording.edges();
     let known: BTreeSet<&str> = edges.iter().flat_map(|(caller, callee)| [*caller, *callee]).collect();
     let mut worst: BTreeMap<&str, (f64, String)> = BTreeMap::new();
-    for series in recording.series.iter().filter(|series| kind(&series.metric) == Kind::Latency && known.contains(series.service.as_str())) {
+    let answers = |series: &&Series| matches!(kind(&series.metric), Kind::Latency | Kind::Errors) && known.contains(series.service.as_str());
+    for series in recording.series.iter().filter(answers) {
         let halves = split(&recording.alert, &series.points);
         let Some(usual) = Usual::learn(&halves.before, 0.0) else { continue };
         let Some(value) = reached(&halves.during) else { continue };

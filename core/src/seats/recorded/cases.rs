@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::{Diagnosis, judge};
 use crate::consensus::TallyConfiguration;
+use crate::diagnosis::changes::Remedy;
 use crate::diagnosis::recording::Side;
+use crate::diagnosis::rollouts;
 use crate::diagnosis::{Alert, CallSeries, Objective, Operation, Recording, Seconds, Series};
 use crate::ids::Domain;
 
@@ -197,6 +199,34 @@ fn where_several_callers_give_up_it_is_whom_they_call() {
     recording.operations = operations(&[("orders", "confirm"), ("ads", "choose")], &[("orders", "reserve")]);
     recording.operations.extend((-10..5).flat_map(|n| more(AT + n * STEP)));
     assert_eq!(first(&ask(&recording)).0, "stock");
+}
+
+fn rolled(strength: f64) -> Recording {
+    let rollout = |service: &str, domain, strength| rollouts::Suspicion {
+        service: service.into(),
+        domain,
+        fault: "slow queries".into(),
+        strength,
+        grounds: vec!["latency: new pods 219, old pods at the same minutes 56".into()],
+    };
+    let graph = [("web".to_owned(), "orders".to_owned())].into();
+    let rollouts = vec![rollout("orders", Domain::Database, strength), rollout("web", Domain::Application, 0.01)];
+    Recording { alert: alert(), graph, rollouts: Some(rollouts), ..Recording::default() }
+}
+
+#[test]
+fn a_bad_rollout_is_voiced_by_its_field_and_by_the_change_seat() {
+    let bad = ask(&rolled(0.9));
+    assert_eq!(first(&bad), ("orders", Domain::Database, true), "{bad:?}");
+    assert_eq!(bad.remedy, Some(Remedy::Rollback));
+    let voices: Vec<&str> = bad.votes.iter().filter(|(_, said)| said.iter().any(|one| one.service == "orders")).map(|(seat, _)| seat.as_str()).collect();
+    assert_eq!(voices, ["change", "database"]);
+}
+
+#[test]
+fn innocent_rollouts_are_a_reason_to_abstain() {
+    let none = ask(&rolled(0.1));
+    assert!(none.abstain.is_some() && none.remedy.is_none(), "{none:?}");
 }
 
 #[test]

@@ -25,8 +25,6 @@ pub(crate) struct Window {
     pub(crate) requests: BTreeMap<Key, Requests>,
     /// Connections closed, by flow and by [`Errno`].
     pub(crate) closed: BTreeMap<Key, [u64; Errno::ALL.len()]>,
-    /// Requests that another proxy had made of HTTP/1.
-    pub(crate) untranslated: u64,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +55,7 @@ fn wire(direction: Direction) -> i32 {
 impl Flows {
     /// Takes everything counted until `now`, with the kernel's `samples` of the sockets open now.
     pub(crate) fn drain(&self, now: Instant, samples: &HashMap<(SocketAddr, SocketAddr), Sample>) -> Window {
-        let mut window = Window { untranslated: self.untranslated.swap(0, Ordering::Relaxed), ..Window::default() };
+        let mut window = Window::default();
         let mut kernel = self.kernel(samples);
         let mut tables = lock(&self.tables);
         let super::Tables { http, database: databases, tcp, drained } = &mut *tables;

@@ -18,7 +18,7 @@ fn tell(turns: &[(Side, &[u8])], split: impl Fn(usize) -> usize, end: bool) -> V
         Event::Traced(Traced { context, status, .. }) => told.push(format!("span {:02x}{:02x} {status:?}", context.trace[0], context.span[0])),
         Event::NoResponse { route, .. } => told.push(format!("{route} none")),
         Event::Forget { route, .. } => told.push(format!("{route} forgotten")),
-        Event::Answering { .. } | Event::Untranslated => panic!("{event:?} is of HTTP/2"),
+        Event::Answering { .. } => panic!("{event:?} is of HTTP/2"),
     };
     let mut pieces = 0;
     for (side, bytes) in turns {

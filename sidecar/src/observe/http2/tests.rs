@@ -41,7 +41,6 @@ fn tell(turns: &[(Side, Vec<u8>)], split: impl Fn(usize) -> usize, end: bool) ->
     let mut http = Http::default();
     let mut each = |event: Event| match event {
         Event::Begin { .. } | Event::Traced(_) => {}
-        Event::Untranslated => told.push("untranslated".to_owned()),
         Event::Informational { route } => told.push(format!("{route} interim")),
         Event::Answering { route, .. } => told.push(format!("{route} answering")),
         Event::End { route, status, request_bytes, response_bytes, .. } => told.push(format!("{route} {status} {request_bytes}>{response_bytes}")),
@@ -143,12 +142,6 @@ fn what_a_goaway_leaves_out_is_forgotten() {
     let goaway = frame(7, 0, 0, b"\0\0\0\x01\0\0\0\0bye");
     let turns = [(C, headers(1, END, ASK)), (C, headers(3, END, ASK)), (S, goaway), (S, headers(1, END, OK))];
     check(&turns, &["POST/2 forgotten", "POST/2 200 7>1"]);
-}
-
-#[test]
-fn counts_what_another_proxy_had_translated() {
-    let block = [ASK, b"\x00\x0el5d-orig-proto\x08HTTP/1.1"].concat();
-    check(&[(C, headers(1, END, &block)), (S, headers(1, END, OK))], &["untranslated", "POST/2 200 32>1"]);
 }
 
 #[test]

@@ -26,8 +26,9 @@ use tonic::{Request, Response, Status};
 use crate::bench::process::{Server, free_port, is_ready, program};
 
 const SYSTEM: &str = "assent-system";
-const NAMESPACE: &str = "shop";
-const DISCOVERY: &str = "assent-discovery";
+pub(super) const NAMESPACE: &str = "shop";
+pub(super) const IDENTITY: &str = "assent-identity";
+pub(super) const DISCOVERY: &str = "assent-discovery";
 /// Longer than any benchmark.
 const LIFE: Duration = Duration::from_secs(3600);
 
@@ -57,8 +58,10 @@ pub struct Sidecar {
 /// Addresses of identity and discovery.
 #[derive(Clone, Copy, Debug)]
 pub struct Services {
-    identity: SocketAddr,
-    discovery: SocketAddr,
+    /// At loopback.
+    pub identity: SocketAddr,
+    /// The same.
+    pub discovery: SocketAddr,
 }
 
 impl std::fmt::Debug for Mesh {
@@ -87,18 +90,31 @@ impl Mesh {
     /// # Errors
     /// If there is no port.
     pub async fn serve(&self) -> anyhow::Result<Services> {
-        let identity = self.listen("assent-identity", ClientAuth::Optional, Routes::new(IdentityServer::new(self.clone()))).await?;
+        let identity = self.listen(IDENTITY, ClientAuth::Optional, Routes::new(IdentityServer::new(self.clone()))).await?;
         let discovery = self.listen(DISCOVERY, ClientAuth::Required, Routes::new(DestinationServer::new(self.clone()))).await?;
         Ok(Services { identity, discovery })
     }
 
     async fn listen(&self, account: &str, auth: ClientAuth, routes: Routes) -> anyhow::Result<SocketAddr> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
+        // At every address, for sidecars in network namespaces.
+        let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await?;
+        let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr()?.port()));
         let workload = self.0.authority.workload(SYSTEM, account);
         // It ends with the program.
         drop(tokio::spawn(async move { mtls::serve(listener, &workload, auth, Limits::default(), routes, CancellationToken::new()).await }));
         Ok(address)
+    }
+
+    /// Signs for everybody.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.0.authority
+    }
+
+    /// The sidecar that is measured.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.0.binary
     }
 
     /// The identity of `account`, for a client that is no sidecar.
