@@ -2,8 +2,8 @@
 //! shows people where each incident stands. It decides nothing by itself and writes to no workload: what follows is
 //! `core::incident`'s word, and whether a decision may be carried out is the gate's.
 //!
-//! Read in this order: [`intake`] and [`rpc`] put alerts through the [`inbox`] into the [`store`]; [`conduct`] carries out [`effects`], which call
-//! [`context`], [`seats`] and [`decision`]; [`watch`] follows the executor; [`publish`] shows it all.
+//! Read in this order: [`intake`] and [`rpc`] put alerts through the [`inbox`] into the [`store`]; [`conduct`] carries out
+//! [`effects`], which call [`context`], [`seats`] and [`decision`]; [`watch`] follows the executor; [`publish`] shows it all.
 
 mod checkpoint;
 mod cleaner;

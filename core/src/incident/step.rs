@@ -141,8 +141,8 @@ impl Incident {
             }
             (Phase::Escalated, Event::Evidence(what)) if self.hears_evidence() => self.reopen(now, what),
             // Another director may be slower than we are: what it counted of an earlier epoch decides nothing any more.
-            (Phase::Investigating, Event::Tallied { epoch, outcome }) if epoch == self.epoch => self.decide(now, outcome),
-            (Phase::Investigating, Event::Covered { epoch, by }) if epoch == self.epoch => {
+            (_, Event::Tallied { epoch, outcome }) if self.awaits(epoch) => self.decide(now, outcome),
+            (_, Event::Covered { epoch, by }) if self.awaits(epoch) => {
                 let detail = format!("incident {by} acts on the same cause");
                 self.covered_by = Some(by);
                 self.enter(Phase::Verifying, now.plus(2 * REMEDIATION_MS), "covered", &detail)
@@ -159,6 +159,12 @@ impl Incident {
             (phase, Event::Tick) if !phase.is_final() && now > self.deadline => self.overdue(now),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether the count of this epoch is still to come.
+    #[must_use]
+    pub fn awaits(&self, epoch: u32) -> bool {
+        self.phase == Phase::Investigating && self.epoch == epoch
     }
 
     /// Whether new evidence would change what happens: the seats are at work and know of none yet, or a person was told for

@@ -58,7 +58,9 @@ impl Store {
         let mut writer = self.begin().await?;
         let mut record = load(&mut writer, uid).await?;
         let before = record.clone();
-        if self.broken().is_none() {
+        // Another director may have counted already; what decided stands on record, and nothing beside it.
+        let late = matches!(&what.event, Some(Event::Tallied { epoch, .. }) if !record.incident.awaits(*epoch));
+        if self.broken().is_none() && !late {
             for draft in &what.entries {
                 writer.append(draft).await?;
             }
@@ -81,7 +83,7 @@ impl Store {
     /// What follows from `event`, with its entries and effects. The row itself is kept by [`Store::keep`].
     pub(super) async fn step(&self, writer: &mut Writer, author: &str, record: &mut Record, event: Event) -> Result<(), Error> {
         let event = match event {
-            Event::Tallied { epoch, outcome } if epoch == record.incident.epoch => {
+            Event::Tallied { epoch, outcome } if record.incident.awaits(epoch) => {
                 record.outcome = Some((*outcome).clone());
                 let near = acting(writer, &outcome).await?;
                 match parent(&record.incident.uid, &outcome, &near) {

@@ -102,13 +102,16 @@ impl Store {
         let mut frontier = Frontier::default();
         loop {
             let sql = "SELECT entry, incident FROM ledger WHERE sequence > $1 ORDER BY sequence LIMIT $2";
-            let rows = self.database.rows("read the ledger", sql, [signed(frontier.sequence()).into(), PAGE.into()]).await?;
+            // Both reads in one transaction: another director may append meanwhile.
+            let mut writer = self.begin().await?;
+            let rows = writer.rows("read the ledger", sql, [signed(frontier.sequence()).into(), PAGE.into()]).await?;
             let rows = rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?))).collect::<Result<Vec<_>, Error>>()?;
             let (from, upto) = (frontier.sequence(), frontier.sequence().saturating_add(u64::try_from(rows.len()).unwrap_or(u64::MAX)));
             // What lies beyond the newest entry was left behind by entries that are gone: one is enough to know.
             let most = ledger::subtrees(upto).saturating_sub(ledger::subtrees(from)).max(1);
             let sql = "SELECT position, hash FROM ledger_subtrees WHERE position > $1 ORDER BY position LIMIT $2";
-            let kept = self.database.rows("read subtrees", sql, [signed(ledger::subtrees(from)).into(), signed(most).into()]).await?;
+            let kept = writer.rows("read subtrees", sql, [signed(ledger::subtrees(from)).into(), signed(most).into()]).await?;
+            drop(writer);
             let kept = kept.iter().map(|row| Ok((row.integer(0)?, row.text(1)?))).collect::<Result<Vec<_>, Error>>()?;
             if rows.is_empty() {
                 return Ok(kept.first().map_or(Ok(()), |_| Err(format!("entries after {from} are gone"))));
