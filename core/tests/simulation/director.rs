@@ -87,15 +87,15 @@ impl Simulation {
             self.store.advance(&uid, Some(Event::Tick), None, now);
         }
         self.follow(now);
-        let waiting: Vec<&Pending> = self.store.outbox.iter().filter(|pending| !pending.done).collect();
+        // The effects of one incident come in their order, incidents side by side.
+        let mut waiting: Vec<IncidentUid> = self.store.outbox.iter().filter(|pending| !pending.done).map(|pending| pending.incident.clone()).collect();
+        waiting.dedup();
         if waiting.is_empty() {
             return false;
         }
-        let pending = waiting[self.random.clone().below(waiting.len())].clone();
-        // The effects of one incident come in their order.
-        let first = self.store.outbox.iter().find(|other| !other.done && other.incident == pending.incident).cloned();
-        self.random.next();
-        self.carry_out(n, first.unwrap_or(pending), now);
+        let uid = self.random.pick(&waiting);
+        let Some(pending) = self.store.outbox.iter().find(|pending| !pending.done && pending.incident == uid).cloned() else { return false };
+        self.carry_out(n, pending, now);
         true
     }
 
