@@ -5,24 +5,40 @@ use crate::ballot::{CastBallot, Proposal};
 use crate::canonical::Digest;
 use crate::consensus::{MAX_EPOCHS, Verdict, tally};
 use crate::ids::{IncidentUid, UnixMillis};
+use crate::plan::Plan;
 use crate::refusal::{Refusal, Rule};
 
 /// Whether the ballots of `incident` and `epoch` decide for `proposal`, as of `as_of`, under an authority that is older than
 /// they are. Returns the digests of the ballots that were counted, sorted.
 pub fn prove(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Proposal, as_of: UnixMillis) -> Result<Vec<Digest>, Refusal> {
-    let digests = decided(facts, incident, epoch, proposal, as_of)?;
     let ballots = facts.ballots.as_ref().map_err(Clone::clone)?;
+    let digests = decided(facts, ballots, incident, epoch, proposal, as_of)?;
     match ballots.iter().filter(|cast| cast.ballot.epoch == epoch).map(|cast| cast.created_at).min() {
         Some(first_vote) => authority::precedes(facts, first_vote).map(|()| digests),
         None => Ok(digests),
     }
 }
 
-/// [`prove`], whatever has become of the authority since: for what was admitted under it.
-pub(super) fn decided(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Proposal, as_of: UnixMillis) -> Result<Vec<Digest>, Refusal> {
+/// Whether `plan` was proven when it was stored, whatever has become of votes and authority since: for what was admitted under
+/// them. A vote that came later, of a late seat or of one that lies, takes nothing back.
+pub(super) fn was_decided(facts: &Facts, plan: &Plan, created_at: UnixMillis) -> Result<(), Refusal> {
+    let ballots = facts.ballots.as_ref().map_err(Clone::clone)?;
+    // Times are whole seconds: of that second the plan says which were counted, and the gate admitted it with all there were.
+    let then = |cast: &&CastBallot| cast.created_at < created_at || plan.ballots.contains(&cast.digest);
+    let ballots: Vec<CastBallot> = ballots.iter().filter(then).cloned().collect();
+    decided(facts, &ballots, &plan.incident, plan.epoch, &plan.proposal, created_at).map(drop)
+}
+
+fn decided(
+    facts: &Facts,
+    ballots: &[CastBallot],
+    incident: &IncidentUid,
+    epoch: u32,
+    proposal: &Proposal,
+    as_of: UnixMillis,
+) -> Result<Vec<Digest>, Refusal> {
     let roster = facts.roster()?;
     let roster_digest = roster.digest().map_err(|error| Refusal::new(Rule::NoRoster, error.to_string(), "a roster with a digest"))?;
-    let ballots = facts.ballots.as_ref().map_err(Clone::clone)?;
     if !(1..=MAX_EPOCHS).contains(&epoch) {
         return Err(Refusal::new(Rule::Epoch, format!("epoch {epoch}"), format!("an epoch from 1 to {MAX_EPOCHS}")));
     }

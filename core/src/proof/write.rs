@@ -106,8 +106,8 @@ fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMi
     if age > i64::from(plan.revert_within_ms) {
         return refuse(format!("the plan is {} s old", age / 1000), "a revert before its deadline");
     }
-    // The proof holds as of the plan's creation: an owed revert outlives ballots, pause and Blueprint.
-    quorum::decided(facts, &plan.incident, plan.epoch, &plan.proposal, created_at)?;
+    // The proof holds as of the plan's creation: an owed revert outlives ballots, later votes, pause and Blueprint.
+    quorum::was_decided(facts, plan, created_at)?;
     if !as_left(&plan.proposal.action, target) {
         return refuse("the target is not as the action left it".into(), "a target that nobody touched since the apply");
     }

@@ -1,7 +1,8 @@
 //! One write: the voted change, its dry run, its one revert, and nothing else.
 
-use super::fixture::{Fixture, PLANNED, other_incident};
+use super::fixture::{Fixture, PLANNED, other_incident, recast};
 use super::*;
+use crate::ballot::Ballot;
 
 type Spoil<'a> = &'a dyn Fn(&mut Facts, &mut WriteRequest);
 
@@ -135,6 +136,28 @@ fn the_inverse_passes_once_and_survives_what_stops_new_actions() {
         );
         // Once it is back, the target is two generations later.
         refused(revert(&fixture, &|facts, _| facts.target.as_mut().unwrap()["metadata"]["generation"] = json!(6)), Rule::Revert);
+    }
+}
+
+#[test]
+fn a_vote_after_the_plan_stops_its_write_and_takes_no_revert_back() {
+    let scale = Fixture::scale();
+    let cast_at = |created_at: UnixMillis, change: fn(&mut Ballot)| {
+        move |facts: &mut Facts, _: &mut WriteRequest| {
+            for all in &mut facts.ballots {
+                let mut ballot = all[0].ballot.clone();
+                change(&mut ballot);
+                all.push(recast(ballot, created_at));
+            }
+        }
+    };
+    // A vote in a later epoch; and a second, different one of a supporter, by which it would be void.
+    let table: [(fn(&mut Ballot), Rule); 2] = [(|ballot| ballot.epoch = 2, Rule::Epoch), (|ballot| ballot.rules = "other".into(), Rule::Support)];
+    for (change, rule) in table {
+        refused(apply(&scale, &cast_at(PLANNED, change)), rule);
+        assert_eq!(revert(&scale, &cast_at(PLANNED, change)), Ok(Admitted::Revert));
+        // Before the plan it would have stopped it: it cannot have been admitted.
+        refused(revert(&scale, &cast_at(PLANNED.plus(-1), change)), rule);
     }
 }
 
