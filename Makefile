@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
 
 .DEFAULT_GOAL := help
 # Figures go to target/bench/NAME.json.
-.PHONY: bench bench-loop bench-policy bench-sidecar help demo demo-down cluster cluster-down test survive-long fuzz lint fmt setup crds install-plugin
+.PHONY: bench bench-diagnosis bench-intake bench-loop bench-policy bench-sidecar help demo demo-down cluster cluster-down test survive-long fuzz lint fmt setup crds install-plugin
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ survive-long: setup ## Take parts of the mesh away as a test does, under certifi
 # Seconds for each target; half of it for those that a handful of branches make.
 FUZZ_SECONDS ?= 20
 FUZZ_TARGETS = review policy cel http database
-FUZZ_SMALL = hello transport csr netlink
+FUZZ_SMALL = hello transport csr netlink sources
 # A workspace of its own with flags of its own (fuzz/.cargo/config.toml).
 FUZZ_DIR = $(CARGO_TARGET_DIR)/fuzz
 FUZZ_RUN = $(FUZZ_DIR)/$$(rustc -vV | sed -n 's/^host: //p')/release
@@ -48,7 +48,16 @@ fuzz: setup ## Feed the readers strange input, FUZZ_SECONDS for each target, fro
 			$$words -artifact_prefix=$(FUZZ_DIR)/found/$$target- $(FUZZ_DIR)/corpus/$$target fuzz/corpus/$$target || exit 1; \
 	done
 
-bench: bench-loop bench-policy bench-sidecar ## Run every benchmark (many minutes; figures in target/bench)
+bench: bench-diagnosis bench-intake bench-loop bench-policy bench-sidecar ## Run every benchmark (many minutes; figures in target/bench)
+
+# Where folders of recorded cases with labels are.
+RECORDED ?= ../shared/rca
+
+bench-diagnosis: setup ## Measure diagnoses of recorded faults beside three baselines (RECORDED: another folder of folders)
+	cargo run --release --package assent-cli --example baselines -- $(dir $(wildcard $(RECORDED)/*/labels.jsonl))
+
+bench-intake: setup ## Measure how many alerts a second are taken in without loss, on SQLite and on PostgreSQL
+	cargo bench --package assent-director --bench intake
 
 bench-loop: setup ## Measure seconds from a fault to its verified repair on a real node (root, Linux)
 	cargo build --workspace --all-targets

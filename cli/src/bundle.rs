@@ -63,6 +63,12 @@ manifests![
     "base/specialists/seat-network.yaml",
 ];
 
+/// What an overlay needs where logs are read from the API server.
+pub(crate) const POD_LOGS: [File; 2] = [
+    ("optional/pod-logs/kustomization.yaml", include_str!("../../manifests/optional/pod-logs/kustomization.yaml")),
+    ("optional/pod-logs/rbac.yaml", include_str!("../../manifests/optional/pod-logs/rbac.yaml")),
+];
+
 macro_rules! guardrails {
     ($($name:literal),* $(,)?) => {
         /// Every guardrail of the library with its binding: its file below `base/guardrails/`, and its text.

@@ -1,18 +1,19 @@
 //! `diagnose`: what the seats and the tally make of recorded data. The same rules judge live incidents.
 
-mod read;
+mod incident;
+pub(crate) mod read;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use assent_core::consensus::TallyConfiguration;
-use assent_core::ids::Domain;
-use assent_core::seats::recorded::{self, Diagnosis};
+use assent_core::seats::recorded::Diagnosis;
 use serde::Serialize;
 
+use crate::connect::ConnectArgs;
 use crate::output::{Format, table};
 use read::Case;
 
@@ -20,6 +21,7 @@ use read::Case;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  kubectl assent diagnose UID                                      an open incident, or one on record
   kubectl assent diagnose --dataset recorded/                     a table of causes
   kubectl assent diagnose --dataset recorded/ --out answers.jsonl  one JSON object a line, for scoring
   kubectl assent diagnose --dataset recorded/ --case web-17 -o json
@@ -28,9 +30,11 @@ Examples:
 A folder holds cases.jsonl, graph.csv and a folder for each kind of data; labels are never read. What a case lacks is an abstention
 of the seats that would judge by it, never health.")]
 pub(crate) struct DiagnoseArgs {
+    #[command(flatten)]
+    incident: incident::IncidentArgs,
     /// Folder of recorded cases.
     #[arg(long, value_name = "DIR")]
-    dataset: PathBuf,
+    dataset: Option<PathBuf>,
     /// Write one answer a line to this file (`-`: standard output).
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -53,27 +57,35 @@ pub(crate) struct DiagnoseArgs {
 struct Answer<'a> {
     case: &'a str,
     ranked: &'a [String],
-    domain: &'a str,
+    domain: String,
     confidence: f64,
     abstain: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    remedy: Option<&'a str>,
+    remedy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     abstained: &'a [String],
 }
 
-/// Diagnoses every case of the folder.
-pub(crate) fn run(args: &DiagnoseArgs) -> anyhow::Result<()> {
+/// Diagnoses an incident, or every case of a folder.
+pub(crate) async fn run(args: &DiagnoseArgs, connect: &ConnectArgs) -> anyhow::Result<()> {
+    match (&args.incident.incident, &args.dataset) {
+        (Some(incident), _) => incident::run(&args.incident, incident, args.output, connect).await,
+        (None, Some(folder)) => recorded(args, folder),
+        (None, None) => anyhow::bail!("name an incident, or a folder with --dataset"),
+    }
+}
+
+fn recorded(args: &DiagnoseArgs, folder: &Path) -> anyhow::Result<()> {
     let known: BTreeSet<&str> = assent_core::seats::SEATS.iter().map(|entry| entry.name).collect();
     if let Some(stranger) = args.without.iter().find(|seat| !known.contains(seat.as_str())) {
         anyhow::bail!("there is no seat `{stranger}`; seats are {}", known.into_iter().collect::<Vec<_>>().join(", "));
     }
-    let mut folder = read::Folder::open(&args.dataset, &args.only)?;
-    let cases: Vec<Case> = folder.cases()?.into_iter().filter(|case| args.case.as_ref().is_none_or(|wanted| *wanted == case.case)).collect();
-    anyhow::ensure!(!cases.is_empty(), "`{}` has no such case", args.dataset.display());
+    let mut data = read::Folder::open(folder, &args.only)?;
+    let cases: Vec<Case> = data.cases()?.into_iter().filter(|case| args.case.as_ref().is_none_or(|wanted| *wanted == case.case)).collect();
+    anyhow::ensure!(!cases.is_empty(), "`{}` has no such case", folder.display());
     let without: Vec<&str> = args.without.iter().map(String::as_str).collect();
     let configuration = TallyConfiguration::shipped();
     let mut lines = Vec::new();
@@ -81,17 +93,17 @@ pub(crate) fn run(args: &DiagnoseArgs) -> anyhow::Result<()> {
     let mut times = Vec::new();
     for case in &cases {
         let began = Instant::now();
-        let recording = folder.recording(case)?;
-        let diagnosis = recorded::judge(&recording, &configuration, &without);
+        let recording = data.recording(case)?;
+        let diagnosis = assent_core::seats::recorded::judge(&recording, &configuration, &without);
         times.push(began.elapsed());
-        let answer = answer(case, &diagnosis);
+        let answer = answer(case, &diagnosis, recording.surroundings.is_some());
         lines.push(serde_json::to_string(&answer)?);
         rows.push(row(&answer));
         if args.case.is_some() && args.output == Format::Table {
             explain(&diagnosis);
         }
     }
-    for note in folder.notes() {
+    for note in data.notes() {
         anstream::eprintln!("note: {note}");
     }
     if args.out.is_none() || args.output == Format::Json {
@@ -109,21 +121,18 @@ pub(crate) fn run(args: &DiagnoseArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn answer<'a>(case: &'a Case, diagnosis: &'a Diagnosis) -> Answer<'a> {
-    let domain = diagnosis.causes.first().map_or("none", |cause| match cause.domain {
-        Domain::Network => "network",
-        Domain::Compute => "compute",
-        Domain::Database => "database",
-        Domain::Application => "application",
-    });
+/// What the seats and the tally say; of an incident that was recorded with its changes, what those say.
+fn answer<'a>(case: &'a Case, diagnosis: &'a Diagnosis, changes: bool) -> Answer<'a> {
+    let domain = diagnosis.causes.first().map_or_else(|| "none".to_owned(), |cause| cause.domain.to_string());
     Answer {
         case: &case.case,
         ranked: &diagnosis.ranked,
         domain,
         confidence: f64::from(diagnosis.confidence.get()) / 1e6,
         abstain: diagnosis.abstain.is_some(),
-        commit: None,
-        remedy: None,
+        // Where changes were recorded, that none of them is to blame is an answer.
+        commit: changes.then(|| diagnosis.commit.as_deref().unwrap_or("none")),
+        remedy: diagnosis.remedy.map(|remedy| remedy.to_string()),
         reason: diagnosis.abstain.as_deref(),
         abstained: &diagnosis.abstained,
     }
@@ -134,7 +143,7 @@ fn row(answer: &Answer<'_>) -> Vec<String> {
     let first = ranked.next().cloned().unwrap_or_else(|| "unknown".into());
     let then = ranked.take(2).cloned().collect::<Vec<_>>().join(", ");
     let note = answer.reason.map(|reason| format!("abstains: {reason}")).unwrap_or_default();
-    vec![answer.case.to_owned(), first, answer.domain.to_owned(), format!("{:.0} %", answer.confidence * 100.0), then, note]
+    vec![answer.case.to_owned(), first, answer.domain.clone(), format!("{:.0} %", answer.confidence * 100.0), then, note]
 }
 
 fn explain(diagnosis: &Diagnosis) {

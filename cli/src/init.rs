@@ -5,6 +5,7 @@
 mod certificates;
 mod keys;
 mod overlay;
+mod sources;
 
 use std::fs;
 use std::io::Write as _;
@@ -15,11 +16,12 @@ use anyhow::{Context as _, bail};
 use clap::ValueHint;
 
 pub use overlay::{File, Settings, gate_digest};
+pub use sources::Sources;
 
 use crate::output::{bold, dim};
 
 /// Directories of an overlay that hold nothing of the user's.
-const REPLACED: [&str; 2] = ["base", "crds"];
+const REPLACED: [&str; 3] = ["base", "crds", "optional"];
 /// Its presence says that the directory is an overlay of ours.
 const MARKER: &str = "gate/secrets.yaml";
 

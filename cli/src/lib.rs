@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod bundle;
+pub mod calibrate;
 pub mod check;
 mod connect;
 pub mod crds;
@@ -35,6 +36,7 @@ A first hour:
   kubectl assent mesh check -A                which pods are meshed, which only should be?
   kubectl assent incidents                    what happened
   kubectl assent audit UID                    the story of one incident, step by step
+  kubectl assent diagnose UID                 the cause, how sure, who disagrees, what is missing
   kubectl assent explain UID                  why its attempts were refused or let through, value by value
   kubectl assent verify UID                   prove its decision again, believing nobody
   kubectl assent pause --reason WHY           stop every apply, now")]
@@ -56,8 +58,10 @@ enum Command {
     Incidents(incidents::IncidentsArgs),
     /// Tell the story of one incident, and compare it with the API server's audit log
     Audit(audit::AuditArgs),
-    /// Diagnose recorded data with the seats and the tally that judge live
+    /// Say what the cause of an incident is and how sure that is; or diagnose recorded data
     Diagnose(diagnose::DiagnoseArgs),
+    /// Fit the tally to labelled cases, and show how well its confidence holds
+    Calibrate(calibrate::CalibrateArgs),
     /// Prove one incident's decision again: hashes, signatures, tally, plan
     Verify(verify::VerifyArgs),
     /// See whether the ledger is the one that plans speak of; go on after it was lost
@@ -96,7 +100,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args, connect).await,
         Command::Incidents(args) => incidents::run(args, connect).await.map(done),
         Command::Audit(args) => audit::run(args, connect).await,
-        Command::Diagnose(args) => diagnose::run(args).map(done),
+        Command::Diagnose(args) => diagnose::run(args, connect).await.map(done),
+        Command::Calibrate(args) => calibrate::run(args).map(done),
         Command::Verify(args) => verify::run(args, connect).await,
         Command::Ledger(command) => ledger::run(command, connect).await,
         Command::Mesh(command) => mesh::run(command, connect).await,

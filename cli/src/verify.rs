@@ -168,6 +168,38 @@ fn count(bundle: &Bundle, story: &[&Entry], entry: &Entry) -> Vec<Check> {
     checks
 }
 
+/// One count of an incident's ballots.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// Name of the decision; `counted now` for ballots that nobody has counted yet.
+    pub decision: String,
+    /// What the count gives.
+    pub outcome: Outcome,
+    /// The ballots that are their seats' own.
+    pub casts: Vec<CastBallot>,
+}
+
+/// Every count that is on record, oldest first, done again; without any, the ballots of the cluster under the newest roster on record.
+#[must_use]
+pub fn counted(bundle: &Bundle) -> Vec<Counted> {
+    let story: Vec<&Entry> = bundle.story().collect();
+    let again = |entry: &&&Entry| {
+        let text = |field: &str| entry.body.get(field).and_then(Value::as_str).unwrap_or_default();
+        let roster = roster(bundle, text("roster"))?;
+        let digests: Vec<Digest> = serde_json::from_value(entry.body.get("ballots")?.clone()).ok()?;
+        let casts: Vec<CastBallot> = digests.iter().filter_map(|digest| cast(&recorded(&story, digest)?, &roster).ok()).collect();
+        Some(Counted { decision: text("decision").to_owned(), outcome: tally(&roster, &casts), casts })
+    };
+    let counts: Vec<Counted> = story.iter().filter(|entry| entry.kind == "tally").filter_map(|entry| again(&entry)).collect();
+    if !counts.is_empty() || bundle.ballots.is_empty() {
+        return counts;
+    }
+    let rosters = bundle.ledger.iter().rev().filter(|entry| entry.kind == "roster");
+    let Some(roster) = rosters.filter_map(|entry| serde_json::from_value::<Roster>(entry.body.clone()).ok()).next() else { return counts };
+    let casts: Vec<CastBallot> = bundle.ballots.iter().filter_map(|stored| cast(stored, &roster).ok()).collect();
+    vec![Counted { decision: "counted now".into(), outcome: tally(&roster, &casts), casts }]
+}
+
 fn recount(bundle: &Bundle, decision: &str, outcome: &Outcome, casts: &[CastBallot]) -> Check {
     let what = format!("decision {decision}");
     let says = match &outcome.verdict {

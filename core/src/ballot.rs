@@ -173,10 +173,11 @@ pub enum Principal {
 // === impl Principal ===
 
 impl Principal {
-    /// Whether it is the pods' own word, however it came here. Such words alone, of whatever kind, are one voice.
+    /// Whether it is the pods' own word, however it came here: a store of metrics has it from the pods, too. Such words alone, of
+    /// whatever kind, are one voice.
     #[must_use]
     pub fn is_of_pods(self) -> bool {
-        matches!(self, Self::Sidecar | Self::Traces | Self::LogStore)
+        matches!(self, Self::Sidecar | Self::MetricStore | Self::Traces | Self::LogStore)
     }
 }
 

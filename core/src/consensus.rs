@@ -5,6 +5,8 @@
 //! and round void that seat. At least two seats, on evidence of two principals of which one is no sidecar, must support both
 //! the cause and the remedy, and no seat may veto: so one lying seat can block an action and can never cause one.
 
+pub mod calibration;
+mod disagreement;
 mod log_odds;
 mod tally;
 
@@ -18,6 +20,7 @@ use crate::ledger::Checkpoint;
 use crate::refusal::Rule;
 use crate::target::Service;
 
+pub use disagreement::Question;
 pub use tally::tally;
 
 /// Most epochs of one incident.
@@ -88,6 +91,26 @@ pub struct Weight {
     pub weight: u32,
 }
 
+// === impl Outcome ===
+
+impl Outcome {
+    /// The service of the first cause, if a seat supports it, nothing explains it away and it is at least as likely as not.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Service> {
+        let held = |cause: &&RankedCause| !cause.supporters.is_empty() && cause.explained_by.is_none() && cause.probability >= tally::SUPPORT;
+        self.causes.first().filter(held).map(|cause| &cause.service)
+    }
+
+    /// The service that is to be acted on.
+    #[must_use]
+    pub fn target(&self) -> Option<Service> {
+        match &self.verdict {
+            Verdict::Act { proposal, .. } => Some(proposal.target.service()),
+            Verdict::Hold { .. } => None,
+        }
+    }
+}
+
 // === impl Roster ===
 
 impl Roster {
@@ -150,6 +173,22 @@ pub struct Outcome {
     pub void: Vec<String>,
     /// Who disagreed with the first cause or objected to the remedy, and why.
     pub dissent: Vec<Dissent>,
+    /// How much the seats contradict each other: the product of their probabilities for causes at unconnected places.
+    #[serde(default)]
+    pub conflict: Millionths,
+    /// What would change the answer most, where evidence is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// A verdict, and nothing that led to it.
+    #[must_use]
+    pub fn of(verdict: Verdict) -> Self {
+        Self { causes: Vec::new(), verdict, voted: Voted::default(), void: Vec::new(), dissent: Vec::new(), conflict: Millionths::default(), question: None }
+    }
 }
 
 /// Which seats took part.

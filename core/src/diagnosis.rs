@@ -4,10 +4,12 @@
 //! Numbers are floating point with the four operations and square roots only, which every platform rounds alike; what leaves
 //! for a ballot are integers.
 
+pub mod changes;
 pub mod flow;
 pub mod operations;
 pub mod recording;
 pub mod robust;
+pub mod rollouts;
 pub mod vocabulary;
 
 pub use recording::{Alert, CallSeries, Objective, Operation, Recording, Seconds, Series, Side};

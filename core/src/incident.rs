@@ -5,7 +5,10 @@
 //! crash between any two of them loses nothing and repeats nothing. The director carries them out and feeds what happened
 //! back in; the executor works from the `Decision` alone.
 
+mod calls;
 mod context;
+mod evidence;
+pub mod masking;
 mod routing;
 mod step;
 
@@ -14,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{IncidentUid, UnixMillis};
 use crate::target::Service;
 
+pub use calls::Calls;
 pub use context::{Alert, AlertSource, Anomaly, Configuration, Context, Revision, Symptom, Workload};
-pub use routing::{Known, route};
+pub use evidence::{Picture, is_new};
+pub use routing::{Known, parent, route};
 pub use step::{DELIBERATION_MS, Effect, Event, RemediationResult};
 
 /// Where an incident stands.
@@ -46,7 +51,7 @@ pub enum Phase {
 // === impl Phase ===
 
 impl Phase {
-    /// Whether nothing will follow.
+    /// Whether nothing will follow, unless new evidence reopens it.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Resolved | Self::RolledBack | Self::Escalated | Self::Watching)
@@ -108,6 +113,15 @@ pub struct Incident {
     /// from two services. This one waits for the other's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered_by: Option<IncidentUid>,
+    /// Whether evidence came after the context was gathered that the seats have not been shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub news: bool,
+    /// Whether a person was told only because the evidence did not suffice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undecided: bool,
+    /// Whether new evidence opened it again after a person was told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reopened: bool,
 }
 
 #[cfg(test)]

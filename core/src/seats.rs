@@ -13,6 +13,7 @@ pub mod network;
 
 pub mod baseline;
 pub mod histogram;
+pub mod merge;
 mod opinion;
 mod paths;
 pub mod recorded;

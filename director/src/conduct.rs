@@ -20,6 +20,8 @@ const AT_ONCE: usize = 16;
 /// Waits between attempts at an effect that fails.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long to wait for a store that is away for a moment.
+const STORE_WAIT: Duration = Duration::from_secs(1);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(2);
 
@@ -30,7 +32,16 @@ pub(crate) async fn run(director: Director, token: CancellationToken) -> anyhow:
     let mut busy = BTreeSet::new();
     loop {
         woken.mark_unchanged();
-        let waiting = director.store.waiting(2 * AT_ONCE).await.context("list waiting effects")?;
+        let waiting = match director.store.waiting(2 * AT_ONCE).await {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(error = chain(&error), "the store is away, trying again");
+                if token.run_until_cancelled(tokio::time::sleep(STORE_WAIT)).await.is_none() {
+                    return Ok(());
+                }
+                continue;
+            }
+            waiting => waiting.context("list waiting effects")?,
+        };
         for uid in waiting {
             if busy.len() < AT_ONCE && busy.insert(uid.clone()) {
                 let director = director.clone();
@@ -46,7 +57,11 @@ pub(crate) async fn run(director: Director, token: CancellationToken) -> anyhow:
             Some(ended) = working.join_next() => {
                 let (uid, ended) = ended.context("an effect panicked")?;
                 busy.remove(&uid);
-                ended.context("finish an effect")?;
+                match ended {
+                    // It waits as before, and is taken up again in the next turn.
+                    Err(error) if error.is_transient() => tracing::warn!(incident.id = %uid, error = chain(&error), "effect not finished, trying again"),
+                    ended => ended.context("finish an effect")?,
+                }
             }
         }
     }
@@ -78,8 +93,33 @@ pub(crate) async fn tick(director: Director) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(TICK);
     loop {
         ticks.tick().await;
-        for uid in director.store.overdue(store::now()).await.context("list overdue incidents")? {
-            director.advance(&uid, Advance::by(Event::Tick)).await.context("step an overdue incident")?;
+        match overdue(&director).await {
+            Err(error) if error.is_transient() => tracing::warn!(error = chain(&error), "deadlines not looked at, trying again"),
+            done => done.context("step overdue incidents")?,
         }
+        // What another director took in, should its word not have reached us.
+        director.wake.send_replace(());
+    }
+}
+
+async fn overdue(director: &Director) -> Result<(), Error> {
+    for uid in director.store.overdue(store::now()).await? {
+        director.advance(&uid, Advance::by(Event::Tick)).await?;
+    }
+    Ok(())
+}
+
+/// Wakes us when another director took something in.
+pub(crate) async fn listen(director: Director) {
+    loop {
+        match director.store.changes().await {
+            Ok(mut changes) => {
+                while let Ok(()) = changes.next().await {
+                    director.wake.send_replace(());
+                }
+            }
+            Err(error) => tracing::warn!(error = chain(&error), "other directors are not heard, trying again"),
+        }
+        tokio::time::sleep(STORE_WAIT).await;
     }
 }

@@ -3,9 +3,11 @@
 //! The same ballots give the same answer whenever and by whomever it is computed; the gate computes it again at each write
 //! and believes none of this.
 
+use std::collections::BTreeSet;
+
 use assent_api::resources::{Ballot, Decision, DecisionSpec, decision_name};
 use assent_api::{cast, names};
-use assent_core::ballot::{CastBallot, Opinion};
+use assent_core::ballot::{CastBallot, Edge, Opinion};
 use assent_core::canonical::{self, Digest};
 use assent_core::consensus::{Outcome, Roster, Verdict, tally};
 use assent_core::ids::{IncidentUid, UnixMillis};
@@ -31,27 +33,31 @@ const LINE: usize = 600;
 pub(crate) struct Tally {
     pub(crate) event: Event,
     pub(crate) entries: Vec<Draft>,
+    /// Calls between services that the seats speak of.
+    pub(crate) calls: BTreeSet<Edge>,
 }
 
 /// Counts what the seats stored for one epoch.
 pub(crate) async fn count(director: &Director, roster: Option<&Roster>, incident: &IncidentUid, epoch: u32) -> Result<Tally, Error> {
     let stored = director.ballots(incident).await?;
     let Some(roster) = roster else {
-        return Ok(Tally { event: Event::Abandoned("there is no Roster `default`, so nobody may vote".into()), entries: Vec::new() });
+        let event = Event::Abandoned("there is no Roster `default`, so nobody may vote".into());
+        return Ok(Tally { event, entries: Vec::new(), calls: BTreeSet::new() });
     };
     let entries = entries(director, roster, &stored, incident, epoch)?;
-    let event = match judge(&director.cluster, roster, &stored, incident, epoch, store::now()) {
-        Ok(outcome) => Event::Tallied(Box::new(outcome)),
-        Err(refusal) => Event::Abandoned(refusal.to_string()),
+    let (event, calls) = match judge(&director.cluster, roster, &stored, incident, epoch, store::now()) {
+        Ok((outcome, calls)) => (Event::Tallied { epoch, outcome: Box::new(outcome) }, calls),
+        Err(refusal) => (Event::Abandoned(refusal.to_string()), BTreeSet::new()),
     };
-    Ok(Tally { event, entries })
+    Ok(Tally { event, entries, calls })
 }
 
-/// The tally; or the refusal with which the gate would answer whatever is made of it.
-fn judge(cluster: &str, roster: &Roster, stored: &[Ballot], incident: &IncidentUid, epoch: u32, now: UnixMillis) -> Result<Outcome, Refusal> {
+/// The tally with the calls that its ballots speak of; or the refusal with which the gate would answer whatever is made of it.
+fn judge(cluster: &str, roster: &Roster, stored: &[Ballot], incident: &IncidentUid, epoch: u32, now: UnixMillis) -> Result<(Outcome, BTreeSet<Edge>), Refusal> {
     // One that does not verify stops everything, since leaving it out might leave out a veto.
     let ballots: Vec<CastBallot> = stored.iter().map(|ballot| cast(ballot, roster)).collect::<Result<_, _>>()?;
     let outcome = tally_of(roster, &ballots, epoch);
+    let calls = calls(&ballots, epoch);
     if let Verdict::Act { proposal, .. } = &outcome.verdict {
         let facts = Facts {
             cluster: cluster.to_owned(),
@@ -71,7 +77,15 @@ fn judge(cluster: &str, roster: &Roster, stored: &[Ballot], incident: &IncidentU
         };
         proof::prove(&facts, incident, epoch, proposal, now)?;
     }
-    Ok(outcome)
+    Ok((outcome, calls))
+}
+
+fn calls(ballots: &[CastBallot], epoch: u32) -> BTreeSet<Edge> {
+    let edges = |cast: &CastBallot| match &cast.ballot.opinion {
+        Opinion::Cause(vote) => vote.edges.clone(),
+        Opinion::Remedy(_) | Opinion::Abstain { .. } => Vec::new(),
+    };
+    ballots.iter().filter(|cast| cast.ballot.epoch == epoch).flat_map(edges).collect()
 }
 
 fn tally_of(roster: &Roster, ballots: &[CastBallot], epoch: u32) -> Outcome {
@@ -197,6 +211,10 @@ fn reasons(outcome: &Outcome, ballots: &[&Ballot]) -> Vec<String> {
     }
     lines.push(format!("Judged the cause with live data: {}", voted(&outcome.voted.cause)));
     lines.push(format!("Judged the remedies with live data: {}", voted(&outcome.voted.remedy)));
+    if outcome.conflict.get() > 0 {
+        lines.push(format!("Conflict: {} of the seats' certainty is for causes at unconnected places", outcome.conflict));
+    }
+    lines.extend(outcome.question.iter().map(|question| format!("Missing: {} has no live data; {}", question.seat, question.why)));
     lines.extend(outcome.void.iter().map(|seat| format!("Void: {seat} cast two different ballots")));
     lines.extend(outcome.dissent.iter().map(|dissent| format!("Dissent: {} {}", dissent.seat, dissent.reason)));
     lines.extend(ballots.iter().flat_map(|ballot| grounds(ballot)));

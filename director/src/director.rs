@@ -15,6 +15,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 
+use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::store::{self, Advance, Record, Store};
 
@@ -46,10 +47,21 @@ pub(crate) enum Error {
     Roster(String),
 }
 
+// === impl Error ===
+
+impl Error {
+    /// Whether the store was only away for a moment.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_transient())
+    }
+}
+
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Director {
     pub(crate) store: Store,
+    /// Where alerts are put.
+    pub(crate) inbox: Inbox,
     pub(crate) client: Client,
     pub(crate) workload: Workload,
     /// UID of the `kube-system` namespace.
@@ -138,6 +150,17 @@ pub(crate) async fn contradiction(client: &Client, store: &Store) -> Result<Opti
         }
     }
     Ok(None)
+}
+
+/// Looks whether the ledger holds, in itself and beside the plans that were admitted.
+pub(crate) async fn examine(client: &Client, store: &Store) -> Result<(), Error> {
+    store.examine().await?;
+    let reason = contradiction(client, store).await?;
+    if let Some(reason) = &reason {
+        tracing::error!(reason, "the ledger does not hold; nothing will be decided until a person has looked at it");
+    }
+    store.contradict(reason);
+    Ok(())
 }
 
 /// Creation time of an object, zero for one that was never stored.

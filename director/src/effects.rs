@@ -18,10 +18,10 @@ pub(crate) async fn carry_out(director: &Director, record: &Record, effect: &Eff
                 seats::ask(director, roster, incident, *epoch, *deadline).await?;
             }
             let tally = decision::count(director, roster.as_ref(), &incident.uid, *epoch).await?;
-            if let Event::Tallied(outcome) = &tally.event {
+            if let Event::Tallied { outcome, .. } = &tally.event {
                 director.metrics.decided(&outcome.verdict);
             }
-            Ok(Advance { entries: tally.entries, ..Advance::by(tally.event) })
+            Ok(Advance { entries: tally.entries, calls: tally.calls, ..Advance::by(tally.event) })
         }
         Effect::Decide { epoch, outcome } => match (decision::write(director, &incident.uid, *epoch, outcome).await?, &outcome.verdict) {
             // Nothing was to follow from a count that holds back, so nothing is lost without its Decision.
@@ -30,7 +30,10 @@ pub(crate) async fn carry_out(director: &Director, record: &Record, effect: &Eff
                 Ok(Advance::nothing())
             }
             (Err(contradiction), Verdict::Act { .. }) => Ok(Advance::by(Event::Abandoned(contradiction))),
-            (Ok(()), Verdict::Act { proposal, .. }) => Ok(Advance::by(Event::Authorised(director.mode(&proposal.target).await?))),
+            (Ok(()), Verdict::Act { proposal, .. }) => {
+                let mode = director.mode(&proposal.target).await?;
+                Ok(Advance::by(Event::Authorised { epoch: *epoch, mode }))
+            }
             (Ok(()), Verdict::Hold { .. }) => Ok(Advance::nothing()),
         },
         // Shown as status, and as a Warning Event; a GoAlert alert stays unacknowledged, so that it goes on paging.

@@ -14,7 +14,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 
 /// Connections at once; further ones wait in the kernel's queue.
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: usize = 256;
 /// How long a peer may take to send a request's head; also ends idle connections.
 const HEAD: Duration = Duration::from_secs(10);
 

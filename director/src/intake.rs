@@ -1,7 +1,7 @@
 //! Where alerts come in over plain HTTP inside the cluster: `POST /v1/alertmanager/SECRET` and `POST /v1/goalert/SECRET`.
 //!
-//! A 2xx means stored on disk, never less. What is our fault is 503, because Alertmanager drops an alert at any 4xx; what is
-//! the sender's fault is 4xx with where and what to do. The secret stands in the path since GoAlert can send no header.
+//! A 2xx means stored on disk, never less. What is our fault is 503 with Retry-After, because Alertmanager drops an alert at any
+//! 4xx; what is the sender's fault is 4xx with where and what to do. The secret stands in the path since GoAlert can send no header.
 
 mod alertmanager;
 mod fields;
@@ -13,25 +13,25 @@ use std::time::Duration;
 
 use assent_core::canonical::Digest;
 use assent_core::incident::AlertSource;
-use assent_runtime::telemetry::chain;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::json;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
+use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::store::{self, Arrival, Notice, Received, Store};
+use crate::store::{self, Delivery, Received};
 
 pub(crate) use fields::{capped, is_name, line};
 
 /// Largest body.
 const BODY: usize = 1 << 20;
-/// Deliveries that are worked on at once; each may hold a whole body.
-const AT_ONCE: usize = 16;
+/// Bodies that are held at once, together, in units of 1 KiB.
+const BODIES: usize = 16 * 1024;
 /// How long a sender may take to deliver its body.
 const DELIVERY: Duration = Duration::from_secs(5);
 /// Shortest secret, in bytes.
@@ -40,21 +40,18 @@ const SECRET: usize = 16;
 /// What the handlers need.
 #[derive(Clone, Debug)]
 pub(crate) struct Intake {
-    store: Store,
-    author: Arc<str>,
+    inbox: Inbox,
     secret: Arc<PathBuf>,
-    slots: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
     metrics: Metrics,
-    /// Told after each delivery that was stored.
-    arrived: watch::Sender<()>,
 }
 
 // === impl Intake ===
 
 impl Intake {
     /// `secret` is read anew for each delivery, so that it can be rotated.
-    pub(crate) fn new(store: Store, author: &str, secret: PathBuf, metrics: Metrics, arrived: watch::Sender<()>) -> Self {
-        Self { store, author: author.into(), secret: Arc::new(secret), slots: Arc::new(Semaphore::new(AT_ONCE)), metrics, arrived }
+    pub(crate) fn new(inbox: Inbox, secret: PathBuf, metrics: Metrics) -> Self {
+        Self { inbox, secret: Arc::new(secret), bodies: Arc::new(Semaphore::new(BODIES)), metrics }
     }
 
     /// The routes.
@@ -63,8 +60,8 @@ impl Intake {
         Router::new()
             .route("/v1/alertmanager", post(unnamed))
             .route("/v1/goalert", post(unnamed))
-            .route("/v1/alertmanager/{secret}", post(|state, path, body| receive(AlertSource::Alertmanager, state, path, body)))
-            .route("/v1/goalert/{secret}", post(|state, path, body| receive(AlertSource::GoAlert, state, path, body)))
+            .route("/v1/alertmanager/{secret}", post(|state, path, headers, body| receive(AlertSource::Alertmanager, state, path, headers, body)))
+            .route("/v1/goalert/{secret}", post(|state, path, headers, body| receive(AlertSource::GoAlert, state, path, headers, body)))
             .with_state(self)
     }
 
@@ -80,33 +77,25 @@ impl Intake {
         Ok(difference == 0)
     }
 
-    async fn keep(&self, arrivals: &[Arrival], notices: &[Notice]) -> Result<Vec<Received>, store::Error> {
-        let received = self.store.receive(&self.author, arrivals, notices).await?;
-        for (arrival, what) in arrivals.iter().zip(&received) {
-            self.metrics.received(arrival.alert.source, what);
-            if let Received::Opened(uid) = what {
-                tracing::info!(incident.id = %uid, source = ?arrival.alert.source, "incident opened");
-            }
-        }
-        for notice in notices {
-            tracing::info!(source = ?notice.source, text = notice.text, "notice received");
-        }
-        self.arrived.send_replace(());
-        Ok(received)
+    /// Our own trouble: the sender should come again.
+    fn busy(&self, error: &str) -> Response {
+        self.metrics.turned_away();
+        let body = Json(json!({"error": error, "fix": "send it again"}));
+        (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], body).into_response()
     }
 }
 
-async fn receive(source: AlertSource, State(intake): State<Intake>, Path(secret): Path<String>, body: Body) -> Response {
+async fn receive(source: AlertSource, State(intake): State<Intake>, Path(secret): Path<String>, headers: HeaderMap, body: Body) -> Response {
     match intake.is_secret(&secret).await {
         Ok(true) => {}
         Ok(false) => return refuse(StatusCode::FORBIDDEN, "path", "the secret is not the intake's", "use the secret that the director was given"),
         Err(error) => {
             tracing::error!(error = %error, "the intake secret cannot be read");
-            return busy("the intake secret cannot be read");
+            return intake.busy("the intake secret cannot be read");
         }
     }
-    let Ok(_slot) = intake.slots.try_acquire() else {
-        return busy("too many deliveries at once");
+    let Ok(_room) = intake.bodies.try_acquire_many(size(&headers)) else {
+        return intake.busy("too many deliveries at once");
     };
     let body = match tokio::time::timeout(DELIVERY, to_bytes(body, BODY)).await {
         Ok(Ok(body)) => body,
@@ -132,13 +121,16 @@ async fn receive(source: AlertSource, State(intake): State<Intake>, Path(secret)
             return (StatusCode::BAD_REQUEST, Json(problem)).into_response();
         }
     };
-    match intake.keep(&arrivals, &notices).await {
+    match intake.inbox.keep(Delivery { arrivals, notices }).await {
         Ok(received) => Json(json!({"received": received.len(), "incidents": incidents(&received)})).into_response(),
-        Err(error) => {
-            tracing::error!(error = chain(&error), transient = error.is_transient(), "delivery not stored");
-            busy("the delivery could not be stored")
-        }
+        Err(error) => intake.busy(&error.to_string()),
     }
+}
+
+/// What a body takes in units of 1 KiB: as much as it says, or the most that it may have.
+fn size(headers: &HeaderMap) -> u32 {
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<usize>().ok());
+    u32::try_from(said.unwrap_or(BODY).min(BODY) / 1024 + 1).unwrap_or(u32::MAX)
 }
 
 fn incidents(received: &[Received]) -> Vec<String> {
@@ -154,12 +146,6 @@ fn incidents(received: &[Received]) -> Vec<String> {
 
 fn refuse(status: StatusCode, at: &str, error: &str, fix: &str) -> Response {
     (status, Json(fields::Problem::new(at, error, fix))).into_response()
-}
-
-/// Our own trouble: the sender should come again.
-fn busy(error: &str) -> Response {
-    let body = Json(json!({"error": error, "fix": "send it again"}));
-    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], body).into_response()
 }
 
 #[cfg(test)]

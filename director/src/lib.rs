@@ -2,7 +2,7 @@
 //! shows people where each incident stands. It decides nothing by itself and writes to no workload: what follows is
 //! `core::incident`'s word, and whether a decision may be carried out is the gate's.
 //!
-//! Read in this order: [`intake`] and [`rpc`] put alerts into the [`store`]; [`conduct`] carries out [`effects`], which call
+//! Read in this order: [`intake`] and [`rpc`] put alerts through the [`inbox`] into the [`store`]; [`conduct`] carries out [`effects`], which call
 //! [`context`], [`seats`] and [`decision`]; [`watch`] follows the executor; [`publish`] shows it all.
 
 mod checkpoint;
@@ -14,6 +14,7 @@ mod director;
 mod effects;
 mod export;
 mod http;
+mod inbox;
 mod intake;
 mod lease;
 mod metrics;
@@ -45,15 +46,22 @@ use crate::director::Director;
 use crate::intake::Intake;
 use crate::lease::Leadership;
 pub use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{Store, Url};
 
 /// What the director is told at its start.
 #[derive(clap::Parser, Clone, Debug)]
 #[command(name = "assent-director", version, about = "Takes in alerts, asks the seats, writes decisions and keeps the ledger")]
 pub struct Args {
-    /// Directory of the store; it must outlive the pod for the ledger to do so.
+    /// Directory of the store; it must outlive the pod for the ledger to do so. For one director alone.
     #[arg(long, env = "ASSENT_STORE", default_value = "/var/lib/assent")]
     pub store: PathBuf,
+    /// Instead of a directory, a PostgreSQL that several directors share: a file with its address,
+    /// postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE.
+    #[arg(long, env = "ASSENT_DATABASE_URL_FILE")]
+    pub database_url_file: Option<PathBuf>,
+    /// The address itself, for where a file cannot be had. It is not shown in the help or in a log.
+    #[arg(long, env = "ASSENT_DATABASE_URL", hide_env_values = true, conflicts_with = "database_url_file")]
+    pub database_url: Option<Secret>,
     /// Where Alertmanager and GoAlert post, plain HTTP.
     #[arg(long, env = "ASSENT_INTAKE_ADDRESS", default_value = "0.0.0.0:8080")]
     pub intake_address: SocketAddr,
@@ -84,6 +92,24 @@ pub struct Args {
     /// Own identity.
     #[command(flatten)]
     pub workload: WorkloadArgs,
+}
+
+/// A text that is never shown.
+#[derive(Clone)]
+pub struct Secret(String);
+
+// === impl Secret ===
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
 }
 
 /// The ports of a director, bound. Port 0 in the arguments picks free ones, and this says which.
@@ -147,8 +173,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tasks.join().await
 }
 
-/// The director itself, once it has an identity: waits for the lease, then works until `token` is cancelled. `ready` is
-/// called when all ports are served.
+/// The director itself, once it has an identity, until `token` is cancelled. `ready` is called when all ports are served.
+///
+/// A store of its own belongs to one process at a time, so that one is opened under the lease. Who shares a database takes in
+/// alerts and entries at once, whoever leads; only the leader asks, decides and shows.
 ///
 /// # Errors
 /// The store cannot be opened, or a part ended that must not end.
@@ -161,49 +189,83 @@ pub async fn direct(
     token: CancellationToken,
     ready: impl FnOnce() + Send,
 ) -> anyhow::Result<()> {
-    let leadership = Leadership::new(client.clone(), args.instance.clone());
-    // The store belongs to one process at a time, so it is opened under the lease.
-    if token.run_until_cancelled(leadership.acquire()).await.is_none() {
-        return Ok(());
-    }
     let mut tasks = Tasks::new(token.child_token());
-    tasks.spawn("lease", leadership.keep(tasks.token()));
-    let director = open(&args, client, workload, metrics).await?;
-    let store = director.store.clone();
-    let intake = Intake::new(store.clone(), &director.author, args.intake_token_file, director.metrics.clone(), director.wake.clone());
+    let mut leadership = Some(Leadership::new(client.clone(), args.instance.clone()));
+    let store = match database(&args).await? {
+        Some(url) => Store::connect(&url).await?,
+        None => {
+            if let Some(leadership) = leadership.take() {
+                if token.run_until_cancelled(leadership.acquire()).await.is_none() {
+                    return Ok(());
+                }
+                tasks.spawn("lease", leadership.keep(tasks.token()));
+            }
+            tokio::fs::create_dir_all(&args.store).await.with_context(|| format!("create store directory `{}`", args.store.display()))?;
+            Store::open(&args.store.join("director.db")).await?
+        }
+    };
+    let director = prepare(&args, store.clone(), client, workload, metrics, &mut tasks).await?;
+    let intake = Intake::new(director.inbox.clone(), args.intake_token_file, director.metrics.clone());
     tasks.spawn_forever("intake", http::serve(ports.intake, intake.router()));
     tasks.spawn_forever("export", http::serve(ports.ledger, export::router(store.clone())));
     let (routes, identity, stop) = (rpc::routes(director.clone()), director.workload.clone(), tasks.token());
     tasks.spawn("rpc", async move { mtls::serve(ports.rpc, &identity, ClientAuth::Required, Limits::default(), routes, stop).await.map_err(Into::into) });
-    tasks.spawn("effects", conduct::run(director.clone(), tasks.token()));
-    let (ticking, stop) = (director.clone(), tasks.token());
-    tasks.spawn("tick", async move { stop.run_until_cancelled(conduct::tick(ticking)).await.unwrap_or(Ok(())) });
-    tasks.spawn_forever("publish", publish::run(director.clone()));
-    tasks.spawn_forever("watch", watch::run(director.clone()));
     tasks.spawn_forever("checkpoint", checkpoint::run(director.client.clone(), director.store.clone()));
-    tasks.spawn_forever("cleaner", cleaner::run(director));
+    tasks.spawn("lead", lead(director, leadership, tasks.token()));
     ready();
-    tracing::info!("directing");
     let ended = tasks.join().await;
     store.close().await;
     ended
 }
 
-/// Opens the store and checks it against itself and against the plans that were admitted.
-async fn open(args: &Args, client: kube::Client, workload: Workload, metrics: Metrics) -> anyhow::Result<Director> {
+/// What every director needs, with the store examined: against itself and against the plans that were admitted.
+async fn prepare(args: &Args, store: Store, client: kube::Client, workload: Workload, metrics: Metrics, tasks: &mut Tasks) -> anyhow::Result<Director> {
     let cluster = director::cluster(&client).await?;
-    tokio::fs::create_dir_all(&args.store).await.with_context(|| format!("create store directory `{}`", args.store.display()))?;
-    let store = Store::open(&args.store.join("director.db")).await?;
-    if let Some(reason) = director::contradiction(&client, &store).await? {
-        tracing::error!(reason, "the ledger does not hold; nothing will be decided until a person has looked at it");
-        store.contradict(Some(reason));
-    }
+    director::examine(&client, &store).await?;
     let author = workload.own_name().to_string();
-    if store.broken().is_some() {
-        store.abandon_all(&author).await?;
-    }
+    let wake = channel::Sender::new(());
+    let (inbox, writing) = inbox::open(store.clone(), &author, metrics.clone(), wake.clone());
+    let stop = tasks.token();
+    tasks.spawn("inbox", async move {
+        writing.run(stop).await;
+        Ok(())
+    });
     let addresses: BTreeMap<String, String> = args.seat_addresses.iter().cloned().collect();
-    Ok(Director { store, client, workload, cluster, author, metrics, wake: channel::Sender::new(()), addresses })
+    Ok(Director { store, inbox, client, workload, cluster, author, metrics, wake, addresses })
+}
+
+/// Waits for the lease, if it is not held already, and then works under it. The ledger is examined again, since others wrote to it.
+async fn lead(director: Director, leadership: Option<Leadership>, token: CancellationToken) -> anyhow::Result<()> {
+    let mut tasks = Tasks::new(token.clone());
+    if let Some(leadership) = leadership {
+        if token.run_until_cancelled(leadership.acquire()).await.is_none() {
+            return Ok(());
+        }
+        tasks.spawn("lease", leadership.keep(tasks.token()));
+        director::examine(&director.client, &director.store).await?;
+    }
+    if director.store.broken().is_some() {
+        director.store.abandon_all(&director.author).await?;
+    }
+    tasks.spawn("effects", conduct::run(director.clone(), tasks.token()));
+    let (ticking, stop) = (director.clone(), tasks.token());
+    tasks.spawn("tick", async move { stop.run_until_cancelled(conduct::tick(ticking)).await.unwrap_or(Ok(())) });
+    tasks.spawn_forever("listen", conduct::listen(director.clone()));
+    tasks.spawn_forever("publish", publish::run(director.clone()));
+    tasks.spawn_forever("watch", watch::run(director.clone()));
+    tasks.spawn_forever("cleaner", cleaner::run(director));
+    tracing::info!("directing");
+    tasks.join().await
+}
+
+/// The address of the shared database, if there is one.
+async fn database(args: &Args) -> anyhow::Result<Option<Url>> {
+    let text = match (&args.database_url_file, &args.database_url) {
+        (Some(file), _) => tokio::fs::read_to_string(file).await.with_context(|| format!("read the database's address from `{}`", file.display()))?,
+        (None, Some(Secret(text))) => text.clone(),
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(Url::parse(&text)?))
 }
 
 fn seat_address(text: &str) -> Result<(String, String), String> {

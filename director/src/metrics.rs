@@ -15,6 +15,7 @@ pub struct Metrics {
     phases: Family<[(&'static str, &'static str); 1], Counter>,
     verdicts: Family<[(&'static str, String); 2], Counter>,
     failures: Counter,
+    turned_away: Counter,
 }
 
 // === impl Metrics ===
@@ -26,6 +27,7 @@ impl Metrics {
         registry.register("phases_entered", "Phases that incidents entered", self.phases.clone());
         registry.register("decisions", "Tallies, by verdict and by the rule that held", self.verdicts.clone());
         registry.register("effect_failures", "Effects that failed and will be tried again", self.failures.clone());
+        registry.register("deliveries_turned_away", "Deliveries that were answered with 503, to come again", self.turned_away.clone());
     }
 
     pub(crate) fn received(&self, source: AlertSource, what: &Received) {
@@ -54,6 +56,10 @@ impl Metrics {
             Verdict::Hold { rule, .. } => ("hold", rule.code()),
         };
         self.verdicts.get_or_create(&[("verdict", verdict.to_owned()), ("rule", rule)]).inc();
+    }
+
+    pub(crate) fn turned_away(&self) {
+        self.turned_away.inc();
     }
 
     pub(crate) fn failed(&self) {

@@ -96,9 +96,10 @@ fn object(record: &Record) -> Incident {
 fn status(record: &Record, generation: Option<i64>, mut conditions: Vec<Condition>) -> IncidentStatus {
     let incident = &record.incident;
     let outcome = record.outcome.as_ref();
-    let action = outcome.map(|outcome| match &outcome.verdict {
-        Verdict::Act { proposal, .. } => format!("{} on {}", proposal.action.act().describe(), proposal.target),
-        Verdict::Hold { rule, .. } => format!("none: {}", rule.code()),
+    let action = outcome.map(|outcome| match (&incident.covered_by, &outcome.verdict) {
+        (Some(parent), _) => format!("none: incident {parent} acts on the same cause"),
+        (None, Verdict::Act { proposal, .. }) => format!("{} on {}", proposal.action.act().describe(), proposal.target),
+        (None, Verdict::Hold { rule, .. }) => format!("none: {}", rule.code()),
     });
     let told = matches!(incident.phase, Phase::Escalated | Phase::RolledBack | Phase::Watching);
     let closed = Condition {
@@ -128,20 +129,22 @@ fn status(record: &Record, generation: Option<i64>, mut conditions: Vec<Conditio
 fn decided_epoch(incident: &assent_core::incident::Incident) -> Option<u32> {
     match incident.phase {
         _ if incident.covered_by.is_some() => None,
-        Phase::Investigating => incident.epoch.checked_sub(1).filter(|epoch| *epoch > 0),
+        Phase::Open | Phase::Investigating => incident.epoch.checked_sub(1).filter(|epoch| *epoch > 0),
         _ => Some(incident.epoch),
     }
 }
 
-/// One Event per phase, named by it, so that it is announced once.
+/// One Event per phase, named by it, so that it is announced once; another one after new evidence opened the incident again.
 async fn announce(director: &Director, record: &Record, object_uid: String) -> Result<(), Error> {
     let incident = &record.incident;
     let phase = incident.phase.as_str();
     let now = Time(jiff::Timestamp::now());
+    // What was told before it was opened again was another thing.
+    let again = if incident.reopened { format!(".{}", incident.epoch) } else { String::new() };
     let warning = matches!(incident.phase, Phase::Escalated | Phase::RolledBack);
     let event = Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{}", incident.uid, phase.to_ascii_lowercase())),
+            name: Some(format!("{}.{}{again}", incident.uid, phase.to_ascii_lowercase())),
             namespace: Some(names::SYSTEM_NAMESPACE.into()),
             ..ObjectMeta::default()
         },

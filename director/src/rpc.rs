@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 
 use crate::director::{Director, Error};
 use crate::intake::{is_name, line};
-use crate::store::{self, Advance, Arrival, Draft, Received};
+use crate::store::{self, Advance, Arrival, Delivery, Draft, Received};
 
 /// Largest body of an appended entry.
 const BODY: usize = 64 * 1024;
@@ -46,17 +46,13 @@ impl Anomalies for Rpc {
         let seat = self.seat(&roster, &peer)?;
         let anomaly = anomaly(&request.get_ref().envelope, &roster, seat, &self.0.cluster, store::now()).map_err(Status::invalid_argument)?;
         let arrival = Arrival { alert: alert(anomaly), subject: String::new() };
-        let received = self.0.store.receive(&self.0.author, std::slice::from_ref(&arrival), &[]).await.map_err(stored)?;
-        self.0.wake.send_replace(());
+        let delivery = Delivery { arrivals: vec![arrival], notices: Vec::new() };
+        let received = self.0.inbox.keep(delivery).await.map_err(|error| Status::unavailable(error.to_string()))?;
         let what = received.first().ok_or_else(|| Status::internal("the report was not stored"))?;
-        self.0.metrics.received(AlertSource::Seat, what);
         let incident_uid = match what {
             Received::Opened(uid) | Received::Joined(uid) | Received::Known(Some(uid)) => uid.to_string(),
             Received::Known(None) | Received::Kept => String::new(),
         };
-        if let Received::Opened(uid) = what {
-            tracing::info!(incident.id = %uid, seat = seat.name, summary = arrival.alert.summary, "incident opened");
-        }
         Ok(Response::new(AnomalyReply { incident_uid }))
     }
 }
@@ -131,8 +127,8 @@ fn draft(peer: &Name, request: &AppendRequest) -> Result<Draft, String> {
     if request.kind.is_empty() || request.kind.len() > KIND || !request.kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         return Err(format!("a kind is 1 to {KIND} of a-z, 0-9 and `-`"));
     }
-    if request.idempotency_key.is_empty() || request.idempotency_key.len() > KEY {
-        return Err(format!("an idempotency key has 1 to {KEY} bytes"));
+    if request.idempotency_key.is_empty() || request.idempotency_key.len() > KEY || request.idempotency_key.contains(char::is_control) {
+        return Err(format!("an idempotency key has 1 to {KEY} bytes and no control characters"));
     }
     let body: Value = serde_json::from_slice(&request.body).map_err(|error| format!("the body is not JSON: {error}"))?;
     if canonical::text(&body).map_err(|error| chain(&error))?.as_bytes() != request.body {

@@ -40,6 +40,9 @@ pub struct Args {
     /// Kubelets, for the compute seat.
     #[command(flatten)]
     pub kubelet: KubeletArgs,
+    /// Stores and traces.
+    #[command(flatten)]
+    pub sources: SourceArgs,
     /// Who we are.
     #[command(flatten)]
     pub workload: WorkloadArgs,
@@ -74,6 +77,57 @@ pub struct KubeletArgs {
     pub kubelet_interval_ms: u64,
 }
 
+/// Evidence from elsewhere; each source is off unless it is named here.
+#[derive(clap::Args, Clone, Debug)]
+pub struct SourceArgs {
+    /// A store of metrics.
+    #[command(flatten)]
+    pub prometheus: PrometheusArgs,
+    /// Address where collectors send traces, OTLP over HTTP or gRPC in plain text; for the network and change seats.
+    #[arg(long, env = "ASSENT_OTLP_LISTEN")]
+    pub otlp_listen: Option<SocketAddr>,
+    /// Lines of logs, by their templates.
+    #[command(flatten)]
+    pub logs: LogsArgs,
+}
+
+/// Where the change seat reads logs, to count them.
+#[derive(clap::Args, Clone, Debug)]
+pub struct LogsArgs {
+    /// Address of Loki, or of what answers its queries.
+    #[arg(long, env = "ASSENT_LOKI_URL")]
+    pub loki_url: Option<String>,
+    /// Bearer token that it is shown; read again for every question.
+    #[arg(long, env = "ASSENT_LOKI_TOKEN_FILE", requires = "loki_url")]
+    pub loki_token_file: Option<PathBuf>,
+    /// PEM of the CA that signs its certificate, instead of the public ones.
+    #[arg(long, env = "ASSENT_LOKI_CA_FILE", requires = "loki_url")]
+    pub loki_ca_file: Option<PathBuf>,
+    /// Tenant whose logs they are.
+    #[arg(long, env = "ASSENT_LOKI_TENANT", requires = "loki_url")]
+    pub loki_tenant: Option<String>,
+    /// Read logs of pods from the API server, where there is no store of them; this needs the right to `get` `pods/log`.
+    #[arg(long, env = "ASSENT_POD_LOGS", conflicts_with = "loki_url")]
+    pub pod_logs: bool,
+}
+
+/// How a store of metrics is asked.
+#[derive(clap::Args, Clone, Debug)]
+pub struct PrometheusArgs {
+    /// Address of Prometheus, or of what answers range queries like it.
+    #[arg(long, env = "ASSENT_PROMETHEUS_URL")]
+    pub prometheus_url: Option<String>,
+    /// Bearer token that it is shown; read again for every question.
+    #[arg(long, env = "ASSENT_PROMETHEUS_TOKEN_FILE", requires = "prometheus_url")]
+    pub prometheus_token_file: Option<PathBuf>,
+    /// PEM of the CA that signs its certificate, instead of the public ones.
+    #[arg(long, env = "ASSENT_PROMETHEUS_CA_FILE", requires = "prometheus_url")]
+    pub prometheus_ca_file: Option<PathBuf>,
+    /// Seconds between samples: its scrape interval, so that rates are of three of them.
+    #[arg(long, env = "ASSENT_PROMETHEUS_STEP_SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(5..=120))]
+    pub prometheus_step_seconds: u16,
+}
+
 /// The seats by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum SeatName {
@@ -85,6 +139,21 @@ pub enum SeatName {
     Database,
     /// Rollouts and configuration.
     Change,
+}
+
+// === impl SeatName ===
+
+impl SeatName {
+    /// As the roster has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Compute => "compute",
+            Self::Database => "database",
+            Self::Change => "change",
+        }
+    }
 }
 
 // === impl Args ===

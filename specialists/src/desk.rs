@@ -11,9 +11,10 @@ use assent_api::proto::{CastReply, CauseRequest, IndicatorReply, IndicatorReques
 use assent_core::ballot::{Opinion, Round};
 use assent_core::canonical::{self, Digest};
 use assent_core::consensus::MAX_EPOCHS;
+use assent_core::diagnosis::Recording;
 use assent_core::ids::UnixMillis;
 use assent_core::incident::Context;
-use assent_core::seats::{Asked, Seat};
+use assent_core::seats::{Asked, Seat, merge};
 use assent_core::target::Service;
 use assent_runtime::mtls::PeerIdentity;
 use assent_runtime::telemetry::chain;
@@ -23,6 +24,7 @@ use tonic::{Request, Response, Status};
 use crate::ballots::{Ballots, Question, verified_causes};
 use crate::held::{Held, now};
 use crate::metrics::Metrics;
+use crate::sources::Sources;
 
 const MAX_CONTEXT: usize = 256 * 1024;
 const MAX_WORKLOADS: usize = 64;
@@ -40,6 +42,7 @@ pub(crate) struct Desk<V> {
     /// UID of the `kube-system` namespace.
     pub(crate) cluster: String,
     pub(crate) metrics: Metrics,
+    pub(crate) sources: Sources,
 }
 
 #[tonic::async_trait]
@@ -54,8 +57,12 @@ impl<V: Seat + 'static> SeatService for Desk<V> {
         }
         let deadline = UnixMillis(deadline_ms);
         self.held.update(|view| view.incident_began(context.since.max(now().plus(-OLDEST_ONSET_MS))));
-        self.held.informed(&context, epoch, deadline.plus(-WRITE_MS)).await;
-        let opinion = if now() > deadline { late(Round::Cause) } else { self.held.read(|view| view.cause(&Asked { context: &context, epoch, now: now() })) };
+        let until = deadline.plus(-WRITE_MS);
+        // The sources are asked last, since they are behind; what they need is kept of the time.
+        let patience = i64::try_from(self.sources.patience().as_millis()).unwrap_or(0);
+        self.held.informed(&context, epoch, until.plus(-patience)).await;
+        let recording = self.sources.gather(&context, until).await;
+        let opinion = if now() > deadline { late(Round::Cause) } else { self.opinion(&Asked { context: &context, epoch, now: now() }, recording) };
         self.cast(&question, opinion).await
     }
 
@@ -127,6 +134,15 @@ impl<V: Seat> Desk<V> {
             return Err(refuse("the context or the epoch is out of bounds"));
         }
         Ok((context, Digest::of_bytes(bytes)))
+    }
+
+    /// What the view says, and what the sources add to it.
+    fn opinion(&self, asked: &Asked<'_>, recording: Option<Recording>) -> Opinion {
+        let (entry, live) = self.held.read(|view| (view.entry(), view.cause(asked)));
+        match recording {
+            Some(recording) => merge::merge(&entry, asked, live, recording),
+            None => live,
+        }
     }
 
     /// The reply to a question that was answered before; another context under the same name is refused.

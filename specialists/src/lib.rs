@@ -8,6 +8,7 @@
 //! | `pods` | knows which pod is where and whose it is |
 //! | `kubelet` | reads kubelets, for the compute seat |
 //! | `changes` | follows rollouts and configuration, for the change seat |
+//! | `sources` | asks stores and takes traces, where they are named |
 //! | `desk` | answers the director and the executor |
 //! | `ballots` | signs votes and creates them as objects |
 //! | `report` | reports anomalies of its own |
@@ -22,6 +23,7 @@ mod kubelet;
 mod metrics;
 mod pods;
 mod report;
+mod sources;
 mod watching;
 
 use std::sync::Arc;
@@ -44,7 +46,7 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
-pub use args::{Args, KubeletArgs, SeatName};
+pub use args::{Args, KubeletArgs, LogsArgs, PrometheusArgs, SeatName, SourceArgs};
 
 use ballots::Ballots;
 use desk::Desk;
@@ -52,6 +54,7 @@ use held::{Held, now};
 use intake::Intake;
 use metrics::Metrics;
 use pods::Pods;
+use sources::Sources;
 
 /// Sidecars that stream to one seat.
 const STREAMS: usize = 10_000;
@@ -95,7 +98,7 @@ pub async fn serve(args: Args, parts: Parts, mut tasks: Tasks) -> anyhow::Result
     let readiness = Readiness::default();
     let starting = readiness.guard("objects");
     let identity = readiness.guard("identity");
-    let mut registry = Registry::with_prefix("assent_seat");
+    let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let admin = Admin::bind(&args.admin, readiness, registry).await.context("bind the admin port")?;
     tasks.spawn("admin", admin.serve(tasks.token()));
@@ -111,7 +114,8 @@ pub async fn serve(args: Args, parts: Parts, mut tasks: Tasks) -> anyhow::Result
     if token.run_until_cancelled(pods.synced()).await.is_none() {
         return tasks.join().await;
     }
-    let seat = Seating { args, parts, pods, metrics, cluster };
+    let sources = Sources::open(&args, &parts.client, pods.clone(), metrics.clone(), &mut tasks).await?;
+    let seat = Seating { args, parts, pods, metrics, cluster, sources };
     match seat.args.seat {
         SeatName::Network => seat.network(&mut tasks),
         SeatName::Database => seat.database(&mut tasks),
@@ -134,6 +138,7 @@ struct Seating {
     pods: Pods,
     metrics: Metrics,
     cluster: String,
+    sources: Sources,
 }
 
 // === impl Seating ===
@@ -186,7 +191,7 @@ impl Seating {
         let entry = held.read(|view| view.entry());
         let ballots = Ballots::new(client, workload.clone(), entry, self.args.ballot_seconds.saturating_mul(1_000));
         let own = workload.own_name().clone();
-        let routes = intake(Routes::new(SeatServer::new(Desk { held, ballots, own, cluster: self.cluster, metrics: self.metrics })));
+        let routes = intake(Routes::new(SeatServer::new(Desk { held, ballots, own, cluster: self.cluster, metrics: self.metrics, sources: self.sources })));
         let limits = Limits { connections: STREAMS, ..Limits::default() };
         let token = tasks.token();
         tasks.spawn("grpc", async move {

@@ -15,6 +15,9 @@ pub(crate) struct Metrics {
     ballots: Family<Outcome, Counter>,
     anomalies: Family<Outcome, Counter>,
     kubelet_rounds: Family<Outcome, Counter>,
+    sources: Family<Outcome, Counter>,
+    spans: Family<Outcome, Counter>,
+    exports: Family<Outcome, Counter>,
     pods: Gauge,
     healthy_templates: Gauge,
 }
@@ -22,8 +25,13 @@ pub(crate) struct Metrics {
 // === impl Metrics ===
 
 impl Metrics {
-    pub(crate) fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(root: &mut Registry) -> Self {
         let metrics = Self::default();
+        let help = "Times that a source gave no evidence when a seat was asked, or not all";
+        root.register("assent_specialist_source_failures", help, metrics.sources.clone());
+        let registry = root.sub_registry_with_prefix("assent_seat");
+        registry.register("spans", "Spans that were sent to us by outcome", metrics.spans.clone());
+        registry.register("trace_exports", "Exports of traces by outcome", metrics.exports.clone());
         registry.register("windows", "Windows from sidecars by outcome", metrics.windows.clone());
         registry.register("streams_refused", "Streams whose speaker was not proven", metrics.streams_refused.clone());
         registry.register("ballots", "Ballots by outcome", metrics.ballots.clone());
@@ -64,6 +72,20 @@ impl Metrics {
 
     pub(crate) fn kubelet(&self, read: bool) {
         Self::count(&self.kubelet_rounds, if read { "read" } else { "failed" });
+    }
+
+    pub(crate) fn source_failed(&self, source: &'static str) {
+        self.sources.get_or_create(&[("source", source)]).inc();
+    }
+
+    pub(crate) fn spans(&self, taken: u64, dropped: u64) {
+        for (outcome, count) in [("taken", taken), ("dropped", dropped)].into_iter().filter(|(_, count)| *count > 0) {
+            self.spans.get_or_create(&[("outcome", outcome)]).inc_by(count);
+        }
+    }
+
+    pub(crate) fn export(&self, taken: bool) {
+        Self::count(&self.exports, if taken { "taken" } else { "refused" });
     }
 
     pub(crate) fn pods(&self, known: usize) {

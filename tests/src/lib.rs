@@ -10,6 +10,7 @@ pub mod kubelet;
 pub mod mutator;
 pub mod place;
 pub mod pods;
+pub mod postgres;
 pub mod privileges;
 pub mod processes;
 pub mod pruned;

@@ -1,12 +1,16 @@
 //! A folder of recorded cases: what it holds is found by its files, not by its name. A missing file is missing data; one that cannot be
 //! read is an error that names it.
 
+mod incidents;
+mod rollouts;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
+use assent_core::diagnosis::changes::{self, Incident};
+use assent_core::diagnosis::rollouts::Rollouts;
 use assent_core::diagnosis::{Alert, Objective, Operation, Recording, Series};
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,9 +22,12 @@ const MAX_CASES: usize = 10_000;
 
 /// One line of `cases.jsonl`.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Case {
+pub(crate) struct Case {
     /// Its name, and that of its files.
-    pub(super) case: String,
+    pub(crate) case: String,
+    /// Of which application it is.
+    #[serde(default)]
+    pub(crate) app: Option<String>,
     /// When the alert was given: Unix seconds, or a timestamp.
     alert_ts: Value,
     #[serde(default)]
@@ -33,11 +40,14 @@ pub(super) struct Case {
     earlier_alerts: Vec<i64>,
     #[serde(default)]
     reference: Option<String>,
+    /// Services that were being rolled out.
+    #[serde(default)]
+    candidates: Vec<String>,
 }
 
 /// A folder, opened.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     root: PathBuf,
     only: BTreeSet<String>,
     graph: BTreeSet<(String, String)>,
@@ -50,7 +60,7 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Opens `root`, of which only these kinds of data are read (all, if none is named).
-    pub(super) fn open(root: &Path, only: &[String]) -> anyhow::Result<Self> {
+    pub(crate) fn open(root: &Path, only: &[String]) -> anyhow::Result<Self> {
         let graph = match read_if_there(&root.join("graph.csv"))? {
             Some(text) => tables::graph(&text).with_context(|| format!("read `{}`", root.join("graph.csv").display()))?,
             None => BTreeSet::new(),
@@ -60,7 +70,7 @@ impl Folder {
     }
 
     /// The cases of the folder.
-    pub(super) fn cases(&self) -> anyhow::Result<Vec<Case>> {
+    pub(crate) fn cases(&self) -> anyhow::Result<Vec<Case>> {
         let path = self.root.join("cases.jsonl");
         let text = read_if_there(&path)?
             .with_context(|| format!("`{}` is missing: a folder of recorded cases lists them there, one JSON object a line", path.display()))?;
@@ -75,7 +85,7 @@ impl Folder {
     }
 
     /// Everything that was recorded of `case`.
-    pub(super) fn recording(&mut self, case: &Case) -> anyhow::Result<Recording> {
+    pub(crate) fn recording(&mut self, case: &Case) -> anyhow::Result<Recording> {
         let alert = alert(case)?;
         let mut recording = Recording { alert, graph: self.graph.clone(), ..Recording::default() };
         if let Some(text) = self.data("metrics", &case.case)? {
@@ -89,11 +99,35 @@ impl Folder {
             recording.operations = tables::operations(&text).with_context(|| format!("traces of `{}`", case.case))?;
             recording.reference_operations = self.traced_without_fault()?;
         }
+        recording.surroundings = self.incident(case)?.map(|incident| changes::judge(&incident));
+        recording.rollouts = self.rollouts(case, recording.alert.at)?;
         Ok(recording)
     }
 
+    /// The incident with what people changed around it, if `case` was recorded so.
+    fn incident(&mut self, case: &Case) -> anyhow::Result<Option<Incident>> {
+        let Some(mut told) = incidents::read(&self.root.join("incidents").join(&case.case))? else { return Ok(None) };
+        self.notes.append(&mut told.notes.drain(..).collect());
+        if !self.wants("metrics") {
+            told.incident.series.clear();
+        }
+        if !self.wants("traces") {
+            told.incident.spans.clear();
+        }
+        if !self.wants("logs") {
+            told.incident.lines.clear();
+        }
+        if !self.wants("patterns") {
+            told.incident.patterns.clear();
+        }
+        if !self.wants("changes") {
+            (told.incident.commits, told.incident.deploys, told.incident.flags) = (Vec::new(), Vec::new(), Vec::new());
+        }
+        Ok(Some(told.incident))
+    }
+
     /// What a reader of the answers should know.
-    pub(super) fn notes(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &String> {
         self.notes.iter()
     }
 
@@ -102,7 +136,19 @@ impl Folder {
     }
 
     fn data(&self, kind: &str, case: &str) -> anyhow::Result<Option<String>> {
-        if self.wants(kind) { read_if_there(&self.root.join(kind).join(format!("{case}.csv"))) } else { Ok(None) }
+        if self.wants(kind) { read_if_there(&self.path(kind, case)) } else { Ok(None) }
+    }
+
+    /// Pods' samples with the rollouts of the time. Without steps there is nothing to undo.
+    fn rollouts(&self, case: &Case, alert: i64) -> anyhow::Result<Option<Rollouts>> {
+        let (Some(samples), Some(steps)) = (self.data("samples", &case.case)?, self.data("rollouts", &case.case)?) else { return Ok(None) };
+        let (signals, samples) = rollouts::samples(&samples).with_context(|| format!("read `{}`", self.path("samples", &case.case).display()))?;
+        let steps = rollouts::steps(&steps).with_context(|| format!("read `{}`", self.path("rollouts", &case.case).display()))?;
+        Ok(Some(Rollouts { signals, samples, steps, graph: self.graph.clone(), candidates: case.candidates.clone(), alert }))
+    }
+
+    fn path(&self, kind: &str, case: &str) -> PathBuf {
+        self.root.join(kind).join(format!("{case}.csv"))
     }
 
     fn reference(&mut self, case: &Case) -> anyhow::Result<Vec<Series>> {

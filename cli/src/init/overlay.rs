@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use assent_api::names::{GATE_CONFIGURATION, INJECTOR_CONFIGURATION, ROSTER};
 use assent_api::resources::{Roster, RosterSpec};
+use assent_core::ballot::Principal;
 use assent_core::canonical::Digest;
 use assent_core::consensus::{self, Seat, TallyConfiguration};
 use assent_core::ids::Domain;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::keys::{Keys, documents, metadata, yaml};
+use super::sources::Sources;
 use crate::{bundle, crds};
 
 const GATE_IMAGES: [&str; 3] = ["assent-identity", "assent-gate", "assent-injector"];
@@ -46,6 +48,9 @@ pub struct Settings {
     /// node's address is then a witness.
     #[arg(long)]
     pub kubelet_insecure: bool,
+    /// Where evidence comes from beside the cluster.
+    #[command(flatten)]
+    pub sources: Sources,
 }
 
 /// One file of an overlay.
@@ -76,7 +81,14 @@ pub(super) fn files(settings: &Settings, now: Timestamp, before: impl Fn(&str) -
     let sidecars = sidecar_images(settings, before("gate/kustomization.yaml")?.as_deref());
     files.push(open("gate/kustomization.yaml", gate_stage(settings, &keys, &sidecars)?));
     files.push(open("kustomization.yaml", second_stage(settings)?));
-    files.push(open("roster.yaml", roster(&keys, before("roster.yaml")?.as_deref())?));
+    files.push(open("roster.yaml", roster(&keys, &settings.sources, before("roster.yaml")?.as_deref())?));
+    let policies = settings.sources.policies();
+    if !policies.is_empty() {
+        files.push(open("sources.yaml", yaml(&policies)?));
+    }
+    if settings.sources.pod_logs {
+        files.extend(bundle::POD_LOGS.iter().map(|(path, text)| open(path, (*text).to_owned())));
+    }
     if !settings.ephemeral_ledger {
         files.push(open("ledger.yaml", ledger(&settings.ledger_size)?));
     }
@@ -140,7 +152,7 @@ fn gate_stage(settings: &Settings, keys: &Keys, sidecars: &[String]) -> anyhow::
         patches.push(patch("NetworkPolicy", "assent-common", &json!([{"op": "replace", "path": "/spec/egress/1/to", "value": ranges(settings)}]))?);
     }
     let resources = ["../crds", "../base/namespace", "../base/identity", "../base/gate", "../base/injector", "../base/policies", "secrets.yaml"];
-    kustomization(&resources, &patches, &GATE_IMAGES, settings)
+    kustomization((&resources, &[]), &patches, &GATE_IMAGES, settings)
 }
 
 /// The rest, whose objects must pass the gate; and last, what keeps the configurations as they are.
@@ -157,24 +169,42 @@ fn second_stage(settings: &Settings) -> anyhow::Result<String> {
         let env = json!([{"name": "ASSENT_KUBELET_CA_FILE", "$patch": "delete"}, {"name": "ASSENT_KUBELET_INSECURE", "value": "true"}]);
         patches.push(merge(&deployment("assent-seat-compute", json!({"containers": [{"name": "seat", "env": env}]})))?);
     }
+    let sources = &settings.sources;
+    for seat in ["network", "compute", "database", "change"] {
+        let env = sources.environment(seat);
+        if !env.is_empty() {
+            patches.push(merge(&deployment(&assent_api::names::accounts::seat(seat), json!({"containers": [{"name": "seat", "env": env}]})))?);
+        }
+        if let Some(service) = sources.service(seat) {
+            patches.push(merge(&service)?);
+        }
+    }
+    if !sources.policies().is_empty() {
+        resources.push("sources.yaml");
+    }
     if !settings.api_server.is_empty() {
         // The ledger is read through the API server.
         let from = ranges(settings);
         patches.push(patch("NetworkPolicy", "assent-director", &json!([{"op": "add", "path": "/spec/ingress/3/from", "value": from}]))?);
     }
-    kustomization(&resources, &patches, &OTHER_IMAGES, settings)
+    let components = if sources.pod_logs { vec!["optional/pod-logs"] } else { Vec::new() };
+    kustomization((&resources, &components), &patches, &OTHER_IMAGES, settings)
 }
 
 fn ranges(settings: &Settings) -> Vec<Value> {
     settings.api_server.iter().map(|range| json!({"ipBlock": {"cidr": range}})).collect()
 }
 
-fn kustomization(resources: &[&str], patches: &[Value], images: &[&str], settings: &Settings) -> anyhow::Result<String> {
+fn kustomization((resources, components): (&[&str], &[&str]), patches: &[Value], images: &[&str], settings: &Settings) -> anyhow::Result<String> {
     let images: Vec<Value> =
         images.iter().map(|name| json!({"name": name, "newName": format!("{}/{name}", settings.registry), "newTag": settings.tag})).collect();
-    yaml(&[json!({
+    let mut overlay = json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": resources, "patches": patches, "images": images,
-    })])
+    });
+    if !components.is_empty() {
+        overlay["components"] = json!(components);
+    }
+    yaml(&[overlay])
 }
 
 /// Puts the CA into every webhook of a configuration, by index: a merge by name could change their order, and with it the
@@ -212,19 +242,21 @@ fn ledger(size: &str) -> anyhow::Result<String> {
 }
 
 /// The shipped roster, or an earlier one with what this version must say in it.
-fn roster(keys: &Keys, before: Option<&str>) -> anyhow::Result<String> {
+fn roster(keys: &Keys, sources: &Sources, before: Option<&str>) -> anyhow::Result<String> {
     let gate = gate_digest()?;
     if let Some(text) = before {
         let mut roster: Roster = serde_yaml_ng::from_str(text).context("read roster.yaml")?;
         roster.spec.gate = gate.to_string();
         keys.trust_roots().clone_into(&mut roster.spec.trust_roots);
+        for seat in &mut roster.spec.seats {
+            add(&mut seat.principals, sources.principals(seat.domain));
+        }
         return yaml(&[serde_json::to_value(roster).context("write the roster")?]);
     }
-    let seat = |name: &str, domain| Seat {
-        name: name.into(),
-        domain,
-        account: assent_api::names::accounts::seat(name),
-        principals: consensus::shipped_principals(domain),
+    let seat = |name: &str, domain| {
+        let mut principals = consensus::shipped_principals(domain);
+        add(&mut principals, sources.principals(domain));
+        Seat { name: name.into(), domain, account: assent_api::names::accounts::seat(name), principals }
     };
     let seats =
         vec![seat("network", Domain::Network), seat("compute", Domain::Compute), seat("database", Domain::Database), seat("change", Domain::Application)];
@@ -239,4 +271,13 @@ fn roster(keys: &Keys, before: Option<&str>) -> anyhow::Result<String> {
     });
     let text = yaml(&[serde_json::to_value(Roster::new(ROSTER, spec)).context("write the roster")?])?;
     Ok(format!("# Who votes, how votes are counted, whom to trust, and what the gate must look like. Only people change it.\n{text}"))
+}
+
+/// Adds who is not there yet; whom people took in stays.
+fn add(principals: &mut Vec<Principal>, more: Vec<Principal>) {
+    for principal in more {
+        if !principals.contains(&principal) {
+            principals.push(principal);
+        }
+    }
 }

@@ -271,3 +271,21 @@ fn a_veto_that_was_left_out_is_found_and_a_late_ballot_is_not_held_against_anybo
     let late = verify(&withheld).into_iter().find(|check| check.what == "ballots in the cluster").unwrap();
     assert_eq!(late.holds, None, "{late:?}");
 }
+
+#[test]
+fn an_incident_is_counted_again_from_the_record_and_while_nobody_has_counted() {
+    let bundle = bundle();
+    let counts = counted(&bundle);
+    let decided: Outcome = serde_json::from_str(&bundle.decisions[0].spec.payload).unwrap();
+    let newest = counts.last().unwrap();
+    assert_eq!((newest.decision.as_str(), &newest.outcome), (bundle.decisions[0].name_any().as_str(), &decided));
+
+    let mut open = bundle;
+    open.ledger.retain(|entry| entry.kind != "tally");
+    let now = counted(&open);
+    assert_eq!((now.len(), &now[0].outcome.causes), (1, &decided.causes), "{now:#?}");
+
+    let mut unknown = open;
+    unknown.ballots.clear();
+    assert!(counted(&unknown).is_empty());
+}

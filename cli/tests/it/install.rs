@@ -1,7 +1,7 @@
 //! An overlay of `init`, applied in its two stages; the definitions; and what the rules inside them refuse.
 
 use anyhow::{Context as _, Result, ensure};
-use assent_cli::init::{InitArgs, Settings};
+use assent_cli::init::{InitArgs, Settings, Sources};
 use assent_cluster::{Cluster, api_only};
 use kube::api::{DeleteParams, PostParams};
 use kube::core::DynamicObject;
@@ -18,6 +18,7 @@ fn init(directory: &std::path::Path, force: bool) -> Result<()> {
         sidecar_digest: None,
         ephemeral_ledger: false,
         kubelet_insecure: true,
+        sources: Sources { prometheus_url: Some("http://prometheus.monitoring.svc:9090".into()), loki_url: None, pod_logs: true, traces: true },
     };
     assent_cli::init::write(&InitArgs { directory: directory.to_owned(), force, settings })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::disagreement::{TOO_MUCH, conflict, question};
 use super::{Dissent, MAX_EPOCHS, Outcome, RankedCause, Roster, Verdict, Voted, log_odds};
 use crate::ballot::{Ballot, CastBallot, CauseVote, Edge, Evidence, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, StanceVerdict};
 use crate::canonical::Digest;
@@ -10,7 +11,7 @@ use crate::refusal::Rule;
 use crate::target::Service;
 
 /// From here on a seat is said to support a cause.
-const SUPPORT: Millionths = Millionths::new(500_000);
+pub(super) const SUPPORT: Millionths = Millionths::new(500_000);
 /// "Healthy in my domain" as a probability for any cause in that domain.
 const HEALTHY: Millionths = Millionths::new(200_000);
 /// Largest weight of one seat, in millionths.
@@ -30,9 +31,14 @@ pub fn tally(roster: &Roster, ballots: &[CastBallot]) -> Outcome {
         voted: Voted { cause: names(&causes_cast), remedy: names(&remedies_cast) },
         void,
         dissent: Vec::new(),
+        conflict: conflict(&causes_cast),
+        question: None,
     };
     outcome.dissent = dissent(&outcome.causes, &causes_cast, &remedies_cast);
-    outcome.verdict = verdict(roster, &outcome.causes, &causes_cast, &remedies_cast, &counted);
+    outcome.verdict = verdict(roster, &outcome, &causes_cast, &remedies_cast, &counted);
+    if matches!(outcome.verdict, Verdict::Hold { rule, .. } if rule != Rule::Veto) {
+        outcome.question = question(roster, &outcome.causes, &causes_cast);
+    }
     outcome
 }
 
@@ -50,7 +56,7 @@ fn counted<'a>(roster: &Roster, ballots: &'a [CastBallot]) -> (Vec<&'a CastBallo
     (counted, void.into_iter().map(str::to_owned).collect())
 }
 
-type Cast<'a, V> = BTreeMap<&'a str, (&'a Ballot, &'a V)>;
+pub(super) type Cast<'a, V> = BTreeMap<&'a str, (&'a Ballot, &'a V)>;
 
 fn cause_votes<'a>(counted: &[&'a CastBallot]) -> Cast<'a, CauseVote> {
     let votes = counted.iter().filter_map(|cast| match &cast.ballot.opinion {
@@ -89,6 +95,7 @@ fn pool(roster: &Roster, cast: &Cast<'_, CauseVote>, (service, domain): Key) -> 
     let prior = log_odds::of(roster.tally.prior);
     let mut pooled = prior;
     let (mut faults, mut supporters) = (BTreeSet::new(), Vec::new());
+    let mut moves: Vec<(i64, &str, BTreeSet<Principal>)> = Vec::new();
     for (seat, (_, vote)) in cast {
         let own = hypotheses_for(vote, &service, domain).max_by_key(|h| h.probability);
         let own_domain = roster.seat(seat).map(|s| s.domain) == Some(domain);
@@ -99,7 +106,9 @@ fn pool(roster: &Roster, cast: &Cast<'_, CauseVote>, (service, domain): Key) -> 
         };
         if let Some(p) = word {
             // A seat moves the pool by how far it is from the prior, so that silence and "no better than before" are alike.
-            pooled = pooled.saturating_add(weighted(roster, seat, domain, log_odds::of(p).saturating_sub(prior)));
+            let by = weighted(roster, seat, domain, log_odds::of(p).saturating_sub(prior));
+            let evidence = own.map_or(&vote.healthy, |h| &h.evidence);
+            moves.push((by, seat, evidence.iter().map(|item| item.principal).collect()));
         }
         if let Some(h) = own {
             faults.insert(h.fault.clone());
@@ -108,6 +117,7 @@ fn pool(roster: &Roster, cast: &Cast<'_, CauseVote>, (service, domain): Key) -> 
             }
         }
     }
+    pooled = pooled.saturating_add(together(moves));
     RankedCause {
         service,
         domain,
@@ -117,6 +127,20 @@ fn pool(roster: &Roster, cast: &Cast<'_, CauseVote>, (service, domain): Key) -> 
         supporters,
         explained_by: None,
     }
+}
+
+/// What all seats move the pool by. Whoever judges by figures of principals that a stronger voice judged by already says less that is
+/// new: it counts half.
+fn together(mut moves: Vec<(i64, &str, BTreeSet<Principal>)>) -> i64 {
+    moves.sort_by(|(one, a, _), (other, b, _)| other.unsigned_abs().cmp(&one.unsigned_abs()).then_with(|| a.cmp(b)));
+    let mut heard: BTreeSet<Principal> = BTreeSet::new();
+    let mut sum = 0_i64;
+    for (by, _, principals) in moves {
+        let known = !heard.is_empty() && !principals.is_empty() && principals.is_subset(&heard);
+        sum = sum.saturating_add(if known { by / 2 } else { by });
+        heard.extend(principals);
+    }
+    sum
 }
 
 fn hypotheses_for<'a>(vote: &'a CauseVote, service: &'a Service, domain: Domain) -> impl Iterator<Item = &'a Hypothesis> {
@@ -154,7 +178,8 @@ fn explain_away(ranked: &mut [RankedCause], cast: &Cast<'_, CauseVote>) {
 
 // --- remedy ---
 
-fn verdict(roster: &Roster, causes: &[RankedCause], cause_cast: &Cast<'_, CauseVote>, remedy_cast: &Cast<'_, RemedyVote>, counted: &[&CastBallot]) -> Verdict {
+fn verdict(roster: &Roster, outcome: &Outcome, cause_cast: &Cast<'_, CauseVote>, remedy_cast: &Cast<'_, RemedyVote>, counted: &[&CastBallot]) -> Verdict {
+    let causes = &outcome.causes;
     let quorum = usize::try_from(roster.quorum).unwrap_or(usize::MAX);
     if cause_cast.len() < quorum {
         return hold(Rule::Quorum, format!("{} of {} seats judged the cause with live data, and {quorum} must", cause_cast.len(), roster.seats.len()));
@@ -165,6 +190,9 @@ fn verdict(roster: &Roster, causes: &[RankedCause], cause_cast: &Cast<'_, CauseV
     let needed = usize::try_from(roster.supporters).unwrap_or(usize::MAX);
     if first.supporters.len() < needed {
         return hold(Rule::Support, format!("{} of {needed} seats needed support {} at {}", first.supporters.len(), first.domain, first.service));
+    }
+    if outcome.conflict > TOO_MUCH {
+        return hold(Rule::Confidence, format!("seats are sure of causes at unconnected places: {} of conflict, and {TOO_MUCH} is the most", outcome.conflict));
     }
     let runner_up = causes.get(1).map_or(i64::MIN, |second| second.log_odds);
     if first.log_odds.saturating_sub(runner_up) < i64::from(roster.tally.margin) {

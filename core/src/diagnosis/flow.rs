@@ -5,15 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::recording::{Objective, Recording, Seconds, Series};
-use super::robust::{self, Usual};
+use super::robust;
 use super::vocabulary::{Kind, kind};
 
 /// Least part of the users' amount that a cause must carry.
-const LEAST_SHARE: f64 = 0.25;
+const LEAST_SHARE: f64 = 0.15;
 /// Least likeness of the two amounts over time.
 const LEAST_LIKENESS: f64 = 0.7;
 /// Fewest bad answers that are no chance.
 const FEW_ERRORS: f64 = 3.0;
+/// Fewest samples that teach what is usual.
+const LEAST_TAUGHT: usize = 4;
 
 /// A service and how much of what users suffer it makes.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +40,8 @@ impl Source {
     /// All of it in one number, 0 to 1.
     #[must_use]
     pub fn score(&self) -> f64 {
-        self.share.min(1.0).sqrt() * self.likeness * self.own
+        let alike = self.likeness * self.likeness;
+        self.share.min(1.0).sqrt() * alike * alike * self.own.sqrt()
     }
 }
 
@@ -72,7 +75,7 @@ fn trace(recording: &Recording, entry: &str, objective: Objective) -> Option<Vec
         carried.insert(service, (share, likeness, amounts));
     }
     // The entry itself may make it: what nobody below carries is its own.
-    carried.insert(entry, (1.0, 1.0, felt.clone()));
+    carried.insert(entry, (1.0, 1.0, felt));
     let mut sources: Vec<Source> = Vec::new();
     for (service, (share, likeness, amounts)) in &carried {
         if *share < LEAST_SHARE || *likeness < LEAST_LIKENESS || objective == Objective::Availability && sum(amounts) < FEW_ERRORS {
@@ -120,17 +123,21 @@ fn amounts(recording: &Recording, service: &str, metric: &str, objective: Object
     let asked: BTreeMap<Seconds, f64> = requests(recording, service)?.points.iter().copied().collect();
     let during: Vec<(Seconds, f64)> = measured.points.iter().copied().filter(|(time, _)| recording.alert.during(*time)).collect();
     let values: Vec<f64> = during.iter().map(|(_, value)| *value).collect();
-    let usual = usual(recording, measured);
+    let past = past(recording, measured);
+    // What is best in the window itself bounds what is usual: other days may have been slower, and what was bad from the beginning
+    // is no part of what has just begun.
+    let best = robust::quantile(&values, if objective == Objective::Latency { 0.0 } else { 1.0 })?;
     let base = match objective {
-        // What is best in the window itself bounds what is usual: other days may have been slower.
-        Objective::Latency => usual.map_or(f64::INFINITY, |usual| usual.median).min(robust::quantile(&values, 0.0)?),
-        Objective::Availability => whole(&values),
+        Objective::Latency => robust::quantile(&past, 0.5).map_or(best, |usual| usual.min(best)),
+        // What fails as often as it usually does is no part of it either.
+        Objective::Availability => robust::quantile(&past, 0.25).map_or(best, |usual| usual.min(best)),
     };
+    let whole = whole(&values);
     let amount = |(time, value): (Seconds, f64)| {
         let asked = asked.get(&time).copied().unwrap_or(0.0).max(0.0);
         let beyond = match objective {
             Objective::Latency => value - base,
-            Objective::Availability => (base - value) / base,
+            Objective::Availability => (base - value) / whole,
         };
         (time, beyond.max(0.0) * asked)
     };
@@ -138,13 +145,15 @@ fn amounts(recording: &Recording, service: &str, metric: &str, objective: Object
     (!amounts.is_empty()).then_some(amounts)
 }
 
-fn usual(recording: &Recording, measured: &Series) -> Option<Usual> {
+/// What was measured before, or in a time without fault; nothing where that is too little to learn from.
+fn past(recording: &Recording, measured: &Series) -> Vec<f64> {
     let before = robust::split(&recording.alert, &measured.points).before;
-    let learned = Usual::learn(&before, 0.0);
-    learned.or_else(|| {
-        let reference = series(&recording.reference, &measured.service, &measured.metric)?;
-        Usual::learn(&reference.points.iter().map(|(_, value)| *value).collect::<Vec<f64>>(), 0.0)
-    })
+    if before.len() >= LEAST_TAUGHT {
+        return before;
+    }
+    let reference = series(&recording.reference, &measured.service, &measured.metric);
+    let values: Vec<f64> = reference.map(|series| series.points.iter().map(|(_, value)| *value).collect()).unwrap_or_default();
+    if values.len() >= LEAST_TAUGHT { values } else { Vec::new() }
 }
 
 /// Percent or ratio: all good.
@@ -152,16 +161,24 @@ fn whole(values: &[f64]) -> f64 {
     if values.iter().any(|value| *value > 1.5) { 100.0 } else { 1.0 }
 }
 
-/// Whether users suffer beyond what is usual and beyond chance.
+/// Whether users suffer beyond what is usual, beyond how far that strays, and beyond chance.
 fn suffers(recording: &Recording, entry: &str, metric: &str, objective: Objective, felt: &Amounts) -> bool {
+    let Some(measured) = series(&recording.series, entry, metric) else { return false };
+    let during = robust::split(&recording.alert, &measured.points).during;
+    let past = past(recording, measured);
+    let quarter = |share: f64| robust::quantile(&past, share);
+    let spread = quarter(0.75).zip(quarter(0.25)).map_or(0.0, |(high, low)| high - low);
     match objective {
-        Objective::Availability => sum(felt) >= FEW_ERRORS,
+        Objective::Availability => {
+            let worst: Vec<f64> = during.iter().map(|value| -value).collect();
+            let rare = quarter(0.25).zip(quarter(0.05)).map(|(low, rare)| rare.min(low - 1.5 * spread));
+            let beyond = robust::reached(&worst).is_some_and(|worst| rare.is_none_or(|rare| -worst < rare));
+            beyond && sum(felt) >= FEW_ERRORS
+        }
         Objective::Latency => {
-            let Some(measured) = series(&recording.series, entry, metric) else { return false };
-            let during = robust::split(&recording.alert, &measured.points).during;
             let (Some(least), Some(reached)) = (robust::quantile(&during, 0.0), robust::reached(&during)) else { return false };
-            let base = usual(recording, measured).map_or(least, |usual| usual.median.min(least));
-            reached >= base * 1.15
+            let base = quarter(0.5).map_or(least, |usual| usual.min(least));
+            reached >= base * 1.15 && reached >= base + 1.5 * spread
         }
     }
 }

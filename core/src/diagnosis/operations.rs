@@ -42,35 +42,87 @@ pub struct Way {
     pub now_ms: f64,
 }
 
-/// Whose work has another shape than usual, operation by operation. Nothing without traces on both sides.
+/// How often one service calls another for each call that comes in to it, as a multiple of the usual.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Who calls.
+    pub caller: String,
+    /// Who is called.
+    pub callee: String,
+    /// The multiple.
+    pub ratio: f64,
+}
+
+/// The shape of all services' work.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shape {
+    /// What is done more or less often than usual.
+    pub changes: Vec<Change>,
+    /// All calls, from where the changes are clearest.
+    pub calls: Vec<Call>,
+}
+
+/// Whose work has another shape than usual, operation by operation. Nothing without traces on both sides. The incident begins
+/// somewhere among what is looked at: each beginning is tried, and the clearest answer counts.
 #[must_use]
-pub fn changes(recording: &Recording) -> Option<Vec<Change>> {
+pub fn shape(recording: &Recording) -> Option<Shape> {
     let (before, during) = sides(recording)?;
-    let inflow_before = inflow(&before);
-    let (starts, mut found) = (starts(&during), BTreeMap::<(&str, &str, &str), Change>::new());
-    // The incident begins somewhere among what is looked at: each beginning is tried, the clearest answer counts.
-    for start in starts {
+    let usual = Tally::of(&before);
+    let mut clearest: BTreeMap<(&str, &str, &str), Change> = BTreeMap::new();
+    let (mut most, mut calls) = (0.0_f64, Vec::new());
+    for start in starts(&during) {
         let since: Vec<&Operation> = during.iter().copied().filter(|operation| operation.time >= start).collect();
-        let inflow_now = inflow(&since);
-        let (counts_before, counts_now) = (counts(&before), counts(&since));
-        let names: BTreeSet<&(&str, &str, &str)> = counts_before.keys().chain(counts_now.keys()).collect();
-        for name in names {
-            let (service, operation, peer) = *name;
-            let (Some(usual_calls), Some(calls)) = (inflow_before.get(service), inflow_now.get(service)) else { continue };
-            if *usual_calls < LEAST_TAUGHT {
-                continue;
+        let now = Tally::of(&since);
+        for (name, change) in changes(&usual, &now) {
+            if change.surprise.abs() > most {
+                most = change.surprise.abs();
+                calls = ratios(&usual, &now);
             }
-            let expected = counts_before.get(name).copied().unwrap_or(0.0) / usual_calls * calls;
-            let seen = counts_now.get(name).copied().unwrap_or(0.0);
-            let Some(surprise) = surprise(expected, seen, *usual_calls, *calls) else { continue };
-            let change = Change { service: service.into(), operation: operation.into(), peer: peer.into(), expected, seen, surprise };
-            let kept = found.entry(*name).or_insert_with(|| change.clone());
+            let kept = clearest.entry(name).or_insert_with(|| change.clone());
             if change.surprise.abs() > kept.surprise.abs() {
                 *kept = change;
             }
         }
     }
-    Some(found.into_values().collect())
+    Some(Shape { changes: clearest.into_values().collect(), calls })
+}
+
+fn changes<'a>(usual: &Tally<'a>, now: &Tally<'a>) -> Vec<((&'a str, &'a str, &'a str), Change)> {
+    let names: BTreeSet<&(&str, &str, &str)> = usual.counts.keys().chain(now.counts.keys()).collect();
+    let change = |name: &(&'a str, &'a str, &'a str)| {
+        let (service, operation, peer) = *name;
+        let (usual_calls, calls) = (*usual.inflow.get(service)?, *now.inflow.get(service)?);
+        // Fewer or more calls than users' requests explain: other requests come in, so other work is no change of its own.
+        if usual_calls < LEAST_TAUGHT || usual.roots > 0.0 && now.roots > 0.0 && !alike(calls / now.roots, usual_calls / usual.roots) {
+            return None;
+        }
+        let expected = usual.counts.get(name).copied().unwrap_or(0.0) / usual_calls * calls;
+        let seen = now.counts.get(name).copied().unwrap_or(0.0);
+        let surprise = surprise(expected, seen, usual_calls, calls)?;
+        Some((*name, Change { service: service.into(), operation: operation.into(), peer: peer.into(), expected, seen, surprise }))
+    };
+    names.into_iter().filter_map(change).collect()
+}
+
+fn alike(one: f64, other: f64) -> bool {
+    one >= other * 0.6 && other >= one * 0.6
+}
+
+fn ratios(usual: &Tally<'_>, now: &Tally<'_>) -> Vec<Call> {
+    let sums = |tally: &Tally<'_>| {
+        let mut sums: BTreeMap<(String, String), f64> = BTreeMap::new();
+        for ((service, _, peer), count) in tally.counts.iter().filter(|((_, _, peer), _)| !peer.is_empty()) {
+            let calls = tally.inflow.get(service).copied().unwrap_or(0.0).max(1.0);
+            *sums.entry(((*service).to_owned(), (*peer).to_owned())).or_default() += count / calls;
+        }
+        sums
+    };
+    let now = sums(now);
+    let call = |((caller, callee), usual): ((String, String), f64)| {
+        let ratio = now.get(&(caller.clone(), callee.clone())).copied().unwrap_or(0.0) / usual.max(f64::MIN_POSITIVE);
+        Call { caller, callee, ratio }
+    };
+    sums(usual).into_iter().map(call).collect()
 }
 
 /// How many standard deviations `seen` is from `expected`, where that is more than chance and more than a shift.
@@ -130,22 +182,35 @@ fn starts(during: &[&Operation]) -> Vec<Seconds> {
     times
 }
 
-/// Calls that came into each service: its spans under another service's, or under nobody's.
-fn inflow<'a>(operations: &[&'a Operation]) -> BTreeMap<&'a str, f64> {
-    let mut inflow = BTreeMap::new();
-    for operation in operations.iter().filter(|operation| operation.caller != operation.service) {
-        *inflow.entry(operation.service.as_str()).or_insert(0.0) += operation.count;
-    }
-    inflow
+/// Counts of some operations.
+#[derive(Debug, Default)]
+struct Tally<'a> {
+    /// Users' requests: spans under nobody's.
+    roots: f64,
+    /// Calls that came into each service: its spans under another service's, or under nobody's.
+    inflow: BTreeMap<&'a str, f64>,
+    /// How often each service did what by itself, or called whom: service, operation, peer.
+    counts: BTreeMap<(&'a str, &'a str, &'a str), f64>,
 }
 
-/// How often each service did what by itself or called whom.
-fn counts<'a>(operations: &[&'a Operation]) -> BTreeMap<(&'a str, &'a str, &'a str), f64> {
-    let mut counts = BTreeMap::new();
-    for operation in operations.iter().filter(|operation| operation.caller == operation.service) {
-        *counts.entry((operation.service.as_str(), operation.operation.as_str(), operation.peer.as_str())).or_insert(0.0) += operation.count;
+// === impl Tally ===
+
+impl<'a> Tally<'a> {
+    fn of(operations: &[&'a Operation]) -> Self {
+        let mut tally = Self::default();
+        for operation in operations {
+            let service = operation.service.as_str();
+            if operation.caller.is_empty() {
+                tally.roots += operation.count;
+            }
+            if operation.caller == operation.service {
+                *tally.counts.entry((service, &operation.operation, &operation.peer)).or_default() += operation.count;
+            } else {
+                *tally.inflow.entry(service).or_default() += operation.count;
+            }
+        }
+        tally
     }
-    counts
 }
 
 fn on_the_way<'a>(operations: &[&'a Operation]) -> BTreeMap<(&'a str, &'a str), (f64, f64)> {

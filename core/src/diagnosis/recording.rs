@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::changes::Finding;
+use super::rollouts::Rollouts;
+
 /// Unix time in seconds. Diagnosis compares times with each other only.
 pub type Seconds = i64;
 
@@ -100,6 +103,10 @@ pub struct Recording {
     pub operations: Vec<Operation>,
     /// Traces of a time without fault.
     pub reference_operations: Vec<Operation>,
+    /// What the surroundings say: commits, deployments, switches with the figures around them, judged once for all seats.
+    pub surroundings: Option<Finding>,
+    /// Rollouts of the time and what their pods did.
+    pub rollouts: Option<Rollouts>,
 }
 
 // === impl Recording ===

@@ -22,6 +22,20 @@ pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
     sorted.get(place).copied()
 }
 
+/// As [`quantile`], but between two values where `share` lies between them: for few values.
+#[must_use]
+pub fn quantile_between(values: &[f64], share: f64) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    #[expect(clippy::cast_precision_loss, reason = "a place in a short list")]
+    let place = sorted.len().checked_sub(1)? as f64 * share.clamp(0.0, 1.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in a short list")]
+    let low = sorted.get(place as usize).copied()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in a short list")]
+    let high = sorted.get(place as usize + 1).copied().unwrap_or(low);
+    Some(low + (high - low) * (place - place.floor()))
+}
+
 // === impl Usual ===
 
 impl Usual {

@@ -134,8 +134,12 @@ const STORES: &[&str] = &[
 #[must_use]
 pub fn kind(metric: &str) -> Kind {
     let words = words(metric);
-    let has =
-        |wanted: &&str| words.iter().any(|word| if wanted.len() <= 3 { word == wanted || quantile(word) && *wanted == "p" } else { word.starts_with(*wanted) });
+    let is = |word: &str, wanted: &str| match wanted {
+        "p" => quantile(word),
+        short if short.len() < 3 => word == short,
+        long => word.starts_with(long),
+    };
+    let has = |wanted: &&str| words.iter().any(|word| is(word, wanted));
     TABLE.iter().find(|(wanted, _)| wanted.iter().all(has)).map_or(Kind::Other, |(_, kind)| *kind)
 }
 

@@ -4,7 +4,7 @@ use super::{Effect, Event, Incident, Mode, Phase, RemediationResult};
 use crate::action::{Action, Restart};
 use crate::ballot::Proposal;
 use crate::canonical::Digest;
-use crate::consensus::{Outcome, Verdict, Voted};
+use crate::consensus::{Outcome, Verdict};
 use crate::ids::{IncidentUid, UnixMillis};
 use crate::refusal::Rule;
 use crate::target::{Service, Target};
@@ -17,7 +17,24 @@ fn opened() -> (Incident, Vec<Effect>) {
 }
 
 fn outcome(verdict: Verdict) -> Event {
-    Event::Tallied(Box::new(Outcome { causes: vec![], verdict, voted: Voted::default(), void: vec![], dissent: vec![] }))
+    counted(1, verdict)
+}
+
+fn counted(epoch: u32, verdict: Verdict) -> Event {
+    let outcome = Box::new(Outcome::of(verdict));
+    Event::Tallied { epoch, outcome }
+}
+
+fn covered(by: IncidentUid) -> Event {
+    Event::Covered { epoch: 1, by }
+}
+
+fn authorised(mode: Mode) -> Event {
+    Event::Authorised { epoch: 1, mode }
+}
+
+fn news() -> Event {
+    Event::Evidence("shop/stock: errors".into())
 }
 
 fn act() -> Event {
@@ -35,7 +52,11 @@ fn act() -> Event {
 }
 
 fn hold(rule: Rule) -> Event {
-    outcome(Verdict::Hold { rule, reason: "not enough".into() })
+    held(1, rule)
+}
+
+fn held(epoch: u32, rule: Rule) -> Event {
+    counted(epoch, Verdict::Hold { rule, reason: "not enough".into() })
 }
 
 /// An incident that was brought to `phase` by the events that lead there.
@@ -47,13 +68,13 @@ fn at(phase: Phase) -> Incident {
         Phase::Open => vec![],
         Phase::Investigating => vec![gathered()],
         Phase::Decided => vec![gathered(), act()],
-        Phase::AwaitingApproval => vec![gathered(), act(), Event::Authorised(Mode::Approve)],
-        Phase::Remediating => vec![gathered(), act(), Event::Authorised(Mode::Autonomous)],
+        Phase::AwaitingApproval => vec![gathered(), act(), authorised(Mode::Approve)],
+        Phase::Remediating => vec![gathered(), act(), authorised(Mode::Autonomous)],
         Phase::Verifying => vec![gathered(), act(), Event::Applied],
         Phase::Resolved => vec![gathered(), act(), Event::Applied, Event::Finished(RemediationResult::Verified)],
         Phase::RolledBack => vec![gathered(), act(), Event::Applied, Event::Finished(RemediationResult::Reverted("no help".into()))],
         Phase::Escalated => vec![gathered(), act(), refused()],
-        Phase::Watching => vec![gathered(), act(), Event::Authorised(Mode::Observe)],
+        Phase::Watching => vec![gathered(), act(), authorised(Mode::Observe)],
     };
     for event in path {
         incident.step(START, event);
@@ -86,10 +107,10 @@ fn every_phase_by_every_event() {
         (act(), vec![(Investigating, Decided)]),
         (hold(Rule::Veto), vec![(Investigating, Escalated)]),
         (hold(Rule::Quorum), vec![(Investigating, Investigating)]),
-        (Event::Covered(opened().0.uid), vec![(Investigating, Verifying)]),
-        (Event::Authorised(Mode::Autonomous), vec![(Decided, Remediating)]),
-        (Event::Authorised(Mode::Approve), vec![(Decided, AwaitingApproval)]),
-        (Event::Authorised(Mode::Observe), vec![(Decided, Watching)]),
+        (covered(opened().0.uid), vec![(Investigating, Verifying)]),
+        (authorised(Mode::Autonomous), vec![(Decided, Remediating)]),
+        (authorised(Mode::Approve), vec![(Decided, AwaitingApproval)]),
+        (authorised(Mode::Observe), vec![(Decided, Watching)]),
         (Event::Applying, vec![(Decided, Remediating), (AwaitingApproval, Remediating)]),
         (Event::Applied, vec![(Decided, Verifying), (AwaitingApproval, Verifying), (Remediating, Verifying)]),
         (finished(RemediationResult::Verified), vec![(Decided, Resolved), (AwaitingApproval, Resolved), (Remediating, Resolved), (Verifying, Resolved)]),
@@ -143,8 +164,80 @@ fn missing_evidence_is_asked_for_once_with_a_new_deadline() {
     assert_eq!(incident.resume(), [Effect::Ask { epoch: 2, deadline: later.plus(26_000) }]);
     let kinds: Vec<_> = effects.iter().filter_map(|effect| if let Effect::Record { key, .. } = effect { Some(key.as_str()) } else { None }).collect();
     assert!(kinds.iter().any(|key| key.ends_with("/2/seats-asked")), "the second question is on record: {kinds:?}");
-    incident.step(later, hold(Rule::Quorum));
+    let late = incident.clone();
+    assert!(incident.step(later, hold(Rule::Quorum)).is_empty() && incident == late, "what another one counted of epoch 1 comes too late");
+    incident.step(later, held(2, Rule::Quorum));
     assert_eq!((incident.phase, incident.epoch), (Phase::Escalated, 2));
+}
+
+#[test]
+fn what_another_director_says_of_an_earlier_epoch_changes_nothing() {
+    let mut second = at(Phase::Investigating);
+    second.step(START, hold(Rule::Quorum));
+    let mut decided = second.clone();
+    decided.step(START, counted(2, verdict(act())));
+    assert_eq!(decided.phase, Phase::Decided);
+    for (incident, late) in [(&second, act()), (&second, covered(opened().0.uid)), (&decided, authorised(Mode::Autonomous))] {
+        let mut stepped = incident.clone();
+        assert!(stepped.step(START, late.clone()).is_empty() && stepped == *incident, "{late:?}");
+    }
+}
+
+fn verdict(event: Event) -> Verdict {
+    match event {
+        Event::Tallied { outcome, .. } => outcome.verdict,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Who is told of news while the seats vote looks again with all that is known by then; and who was told for want of evidence,
+/// too, as long as an epoch is left.
+#[test]
+fn new_evidence_brings_another_epoch_with_a_new_context_and_at_most_three() {
+    let gathers = |effects: &[Effect]| effects.contains(&Effect::Gather);
+    let mut incident = at(Phase::Investigating);
+    assert_eq!(incident.step(START, news()).len(), 1, "it is on record");
+    assert!(incident.step(START, news()).is_empty(), "once");
+    let effects = incident.step(START, hold(Rule::Support));
+    assert!(gathers(&effects) && incident.phase == Phase::Open && incident.epoch == 2, "{effects:?}");
+    let effects = incident.step(START, Event::Gathered("{\"more\":1}".into()));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Ask { epoch: 2, .. })), "{effects:?}");
+    assert_eq!(incident.context.as_deref(), Some("{\"more\":1}"));
+    // The one question for missing evidence is still to be asked.
+    incident.step(START, held(2, Rule::Support));
+    assert_eq!((incident.phase, incident.epoch), (Phase::Investigating, 3));
+    incident.step(START, news());
+    incident.step(START, held(3, Rule::Support));
+    assert_eq!(incident.phase, Phase::Escalated, "there is no fourth epoch");
+    assert!(!incident.hears_evidence() && incident.step(START, news()).is_empty());
+
+    let mut told = at(Phase::Investigating);
+    told.step(START, hold(Rule::Support));
+    told.step(START, held(2, Rule::Support));
+    assert!(told.phase == Phase::Escalated && told.hears_evidence());
+    let later = START.plus(60_000);
+    let effects = told.step(later, news());
+    assert!(gathers(&effects) && (told.phase, told.epoch) == (Phase::Open, 3), "{effects:?}");
+    assert!(told.deadline > later && told.outcome.is_none() && told.reopened);
+    told.step(later, Event::Gathered("{}".into()));
+    told.step(later, counted(3, verdict(act())));
+    assert_eq!(told.phase, Phase::Decided, "what was missing came");
+}
+
+#[test]
+fn news_neither_shop_for_another_answer_nor_stop_one_that_was_given() {
+    let mut vetoed = at(Phase::Investigating);
+    vetoed.step(START, news());
+    vetoed.step(START, hold(Rule::Veto));
+    assert!(vetoed.phase == Phase::Escalated && vetoed.step(START, news()).is_empty(), "a veto stands");
+    let mut enough = at(Phase::Investigating);
+    enough.step(START, news());
+    enough.step(START, act());
+    assert_eq!(enough.phase, Phase::Decided, "who has enough does not wait");
+    for phase in PHASES.into_iter().filter(|phase| *phase != Phase::Investigating) {
+        let mut incident = at(phase);
+        assert!(!incident.hears_evidence() && incident.step(START, news()).is_empty(), "{phase:?}");
+    }
 }
 
 #[test]
@@ -180,7 +273,7 @@ fn a_covered_incident_ends_well_only_with_the_one_that_covers_it() {
         assert_eq!(end.is_some(), phase.is_final(), "{phase:?}");
         let Some(end) = end else { continue };
         let mut covered = at(Phase::Investigating);
-        covered.step(START, Event::Covered(at(phase).uid));
+        covered.step(START, self::covered(at(phase).uid));
         covered.step(START, end);
         assert_eq!(covered.phase, if phase == Phase::Resolved { Phase::Resolved } else { Phase::Escalated }, "{phase:?}");
     }

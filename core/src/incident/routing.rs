@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Phase;
+use super::{Calls, Phase};
+use crate::consensus::Outcome;
 use crate::ids::{IncidentUid, UnixMillis};
 use crate::target::Service;
 
@@ -24,27 +25,31 @@ pub struct Known {
     pub service: Service,
     /// The service that is acted on, once decided.
     pub target: Option<Service>,
+    /// The service that the seats hold for the cause, once they do.
+    pub cause: Option<Service>,
     /// Where it stands.
     pub phase: Phase,
     /// When it came there.
     pub changed_at: UnixMillis,
+    /// Whether another incident acts for it.
+    pub covered: bool,
 }
 
 /// Where a firing alert for `service` belongs: to the incident that is returned, or to a new one. `again` is whether this
 /// very alert was received before.
 ///
-/// While an incident is open in a namespace, or its echo lasts, the other services there alert because of it more likely than
-/// not (callers fail with what they call). Trouble of their own is reported again when it is over.
+/// An alert joins what explains it: callers fail with what they call. Where the calls of a service are not known, its namespace
+/// stands for them. Trouble of its own is reported again when the incident is over.
 #[must_use]
-pub fn route(service: &Service, known: &[Known], again: bool, now: UnixMillis) -> Option<IncidentUid> {
-    let about = |incident: &&Known| incident.service == *service || incident.target.as_ref() == Some(service);
-    let nearby = |incident: &&Known| incident.service.namespace == service.namespace;
+pub fn route(service: &Service, known: &[Known], calls: &Calls, again: bool, now: UnixMillis) -> Option<IncidentUid> {
+    let about = |incident: &&Known| [Some(&incident.service), incident.target.as_ref(), incident.cause.as_ref()].contains(&Some(service));
+    let explaining = |incident: &&Known| explains(incident, service, calls);
     let going_on = |incident: &&Known| !incident.phase.is_final();
     let open = known.iter().filter(about).filter(going_on).min_by_key(|incident| &incident.uid);
-    let open = open.or_else(|| known.iter().filter(nearby).filter(going_on).min_by_key(|incident| &incident.uid));
+    let open = open.or_else(|| known.iter().filter(explaining).filter(going_on).min_by_key(|incident| &incident.uid));
     let settling = || {
         let over = |incident: &&Known| incident.phase == Phase::Resolved && now.since(incident.changed_at) < SETTLING_MS;
-        known.iter().filter(nearby).filter(over).max_by_key(|incident| (incident.changed_at, &incident.uid))
+        known.iter().filter(explaining).filter(over).max_by_key(|incident| (incident.changed_at, &incident.uid))
     };
     let echo = || {
         let last = known.iter().filter(about).max_by_key(|incident| (incident.changed_at, &incident.uid))?;
@@ -58,51 +63,30 @@ pub fn route(service: &Service, known: &[Known], again: bool, now: UnixMillis) -
     open.or_else(echo).or_else(settling).map(|incident| incident.uid.clone())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn service(name: &str) -> Service {
-        Service { namespace: "shop".into(), name: name.into() }
+/// Whether `service` may well be ill because of what `incident` is about.
+fn explains(incident: &Known, service: &Service, calls: &Calls) -> bool {
+    if !calls.knows(service) || !calls.knows(&incident.service) {
+        return incident.service.namespace == service.namespace;
     }
-
-    fn known(number: u8, alerted: &str, target: Option<&str>, phase: Phase, changed_at: i64) -> Known {
-        let uid = IncidentUid::try_from(format!("01890a5d-ac96-774b-bcce-b302099a80{number:02}")).unwrap();
-        Known { uid, service: service(alerted), target: target.map(service), phase, changed_at: UnixMillis(changed_at) }
+    let below = calls.below(service);
+    let blamed: Vec<&Service> = incident.target.iter().chain(&incident.cause).collect();
+    if !blamed.is_empty() {
+        return blamed.iter().any(|blamed| below.contains(*blamed));
     }
-
-    #[test]
-    fn an_alert_joins_the_open_incident_of_its_service_or_of_what_is_acted_on() {
-        let acting = known(1, "web", Some("orders"), Phase::Remediating, 0);
-        let other = known(0, "stock", None, Phase::Open, 0);
-        for (alerting, joins) in [("web", &acting), ("orders", &acting), ("stock", &other), ("callers", &other)] {
-            let all = [acting.clone(), other.clone()];
-            assert_eq!(route(&service(alerting), &all, false, UnixMillis(9_000_000)).as_ref(), Some(&joins.uid), "{alerting}");
-        }
-        let elsewhere = Service { namespace: "other".into(), name: "web".into() };
-        assert_eq!(route(&elsewhere, &[acting], false, UnixMillis(1)), None, "a service is its namespace too");
-    }
-
-    #[test]
-    fn what_is_over_takes_alerts_only_while_they_are_its_echo() {
-        let table = [
-            (Phase::Resolved, false, 29_999, true),
-            (Phase::Resolved, true, 30_000, false),
-            (Phase::Escalated, false, 119_999, true),
-            (Phase::Escalated, false, 120_000, false),
-            (Phase::Escalated, true, 1_799_999, true),
-            (Phase::RolledBack, true, 1_800_000, false),
-            (Phase::Watching, true, 120_000, true),
-        ];
-        for (phase, again, after, joins) in table {
-            let over = known(1, "web", None, phase, 0);
-            assert_eq!(route(&service("web"), &[over], again, UnixMillis(after)).is_some(), joins, "{phase:?} {again} {after}");
-        }
-    }
-
-    #[test]
-    fn an_open_incident_goes_before_an_echo_and_the_older_before_the_newer() {
-        let all = [known(1, "web", None, Phase::Escalated, 900), known(3, "web", None, Phase::Open, 800), known(2, "web", None, Phase::Verifying, 0)];
-        assert_eq!(route(&service("web"), &all, false, UnixMillis(1000)), Some(all[2].uid.clone()));
-    }
+    // Before anything is known of the cause, it may be either of the two, or what both of them call.
+    !below.is_disjoint(&calls.below(&incident.service))
 }
+
+/// The incident that already acts on what `outcome` of incident `own` names: on the same target, or against the same cause. One
+/// cause has one action, so `own` becomes its child and waits for its end. One that has not decided covers nobody.
+#[must_use]
+pub fn parent(own: &IncidentUid, outcome: &Outcome, known: &[Known]) -> Option<IncidentUid> {
+    let named = [outcome.target(), outcome.cause().cloned()];
+    let same = |other: &&Known| [&other.target, &other.cause].into_iter().any(|of| of.is_some() && named.contains(of));
+    let acts = |other: &&Known| matches!(other.phase, Phase::Decided | Phase::AwaitingApproval | Phase::Remediating | Phase::Verifying);
+    let others = known.iter().filter(|other| other.uid != *own && !other.covered);
+    others.filter(acts).filter(same).map(|other| &other.uid).min().cloned()
+}
+
+#[cfg(test)]
+mod tests;

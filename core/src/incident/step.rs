@@ -21,12 +21,29 @@ const REMEDIATION_MS: i64 = 15 * 60 * 1000;
 pub enum Event {
     /// The context is complete (canonical text).
     Gathered(String),
-    /// All seats answered or the deadline passed, and this is the count.
-    Tallied(Box<Outcome>),
-    /// The seats chose an action on what this other incident already acts on, so it is not done twice.
-    Covered(IncidentUid),
-    /// How far Assent may go for the target, read when the decision stood.
-    Authorised(Mode),
+    /// Alerts joined that the seats have not been shown and that change the picture; what is new, in a line.
+    Evidence(String),
+    /// All seats answered or the deadline passed, and this is the count of that epoch.
+    Tallied {
+        /// Which epoch: the count of an earlier one comes too late.
+        epoch: u32,
+        /// The count.
+        outcome: Box<Outcome>,
+    },
+    /// The seats found in that epoch what this other incident already acts on, so it is not done twice.
+    Covered {
+        /// Which epoch.
+        epoch: u32,
+        /// The incident that acts.
+        by: IncidentUid,
+    },
+    /// How far Assent may go for the target, read when the decision of that epoch stood.
+    Authorised {
+        /// Which epoch.
+        epoch: u32,
+        /// How far.
+        mode: Mode,
+    },
     /// The executor's plan was admitted and its write is about to happen.
     Applying,
     /// The write is done.
@@ -103,6 +120,9 @@ impl Incident {
             context: None,
             outcome: None,
             covered_by: None,
+            news: false,
+            undecided: false,
+            reopened: false,
         };
         let effects = vec![incident.record("incident-opened", incident.service.to_string()), Effect::Gather];
         (incident, effects)
@@ -115,13 +135,19 @@ impl Incident {
                 self.context = Some(context);
                 self.ask(now)
             }
-            (Phase::Investigating, Event::Tallied(outcome)) => self.decide(now, outcome),
-            (Phase::Investigating, Event::Covered(other)) => {
-                let detail = format!("incident {other} acts on the same target");
-                self.covered_by = Some(other);
+            (Phase::Investigating, Event::Evidence(what)) if !self.news => {
+                self.news = true;
+                vec![self.record("evidence-came", what)]
+            }
+            (Phase::Escalated, Event::Evidence(what)) if self.hears_evidence() => self.reopen(now, what),
+            // Another director may be slower than we are: what it counted of an earlier epoch decides nothing any more.
+            (Phase::Investigating, Event::Tallied { epoch, outcome }) if epoch == self.epoch => self.decide(now, outcome),
+            (Phase::Investigating, Event::Covered { epoch, by }) if epoch == self.epoch => {
+                let detail = format!("incident {by} acts on the same cause");
+                self.covered_by = Some(by);
                 self.enter(Phase::Verifying, now.plus(2 * REMEDIATION_MS), "covered", &detail)
             }
-            (Phase::Decided, Event::Authorised(mode)) => self.authorise(now, mode),
+            (Phase::Decided, Event::Authorised { epoch, mode }) if epoch == self.epoch => self.authorise(now, mode),
             // The executor works from the Decision, so its word may come before ours.
             (Phase::Decided | Phase::AwaitingApproval, Event::Applying) => self.enter(Phase::Remediating, now.plus(REMEDIATION_MS), "apply-started", ""),
             (Phase::Remediating, Event::Applying) => vec![self.record("apply-started", String::new())],
@@ -132,6 +158,17 @@ impl Incident {
             (phase, Event::Abandoned(reason)) if !phase.is_final() => self.escalate(now, reason),
             (phase, Event::Tick) if !phase.is_final() && now > self.deadline => self.overdue(now),
             _ => Vec::new(),
+        }
+    }
+
+    /// Whether new evidence would change what happens: the seats are at work and know of none yet, or a person was told for
+    /// want of evidence and an epoch is left.
+    #[must_use]
+    pub fn hears_evidence(&self) -> bool {
+        match self.phase {
+            Phase::Investigating => !self.news,
+            Phase::Escalated => self.undecided && self.epoch < MAX_EPOCHS,
+            _ => false,
         }
     }
 
@@ -172,15 +209,40 @@ impl Incident {
                 effects.extend(self.enter(Phase::Decided, now.plus(REMEDIATION_MS), "decided", &detail));
             }
             // A veto is an answer, not missing evidence: asking again would be shopping for another one.
-            Verdict::Hold { rule, reason } if *rule != Rule::Veto && !self.asked_again && self.epoch < MAX_EPOCHS => {
-                self.asked_again = true;
-                self.epoch = self.epoch.saturating_add(1);
-                effects.push(self.record(&format!("inconclusive-{epoch}"), reason.clone()));
-                effects.extend(self.ask(now));
+            Verdict::Hold { rule, reason } if *rule != Rule::Veto && (self.news || !self.asked_again) && self.epoch < MAX_EPOCHS => {
+                let record = self.record(&format!("inconclusive-{epoch}"), reason.clone());
+                effects.push(record);
+                if self.news {
+                    effects.extend(self.look_again(now));
+                } else {
+                    self.asked_again = true;
+                    self.epoch = self.epoch.saturating_add(1);
+                    effects.extend(self.ask(now));
+                }
             }
-            Verdict::Hold { reason, .. } => effects.extend(self.escalate(now, reason.clone())),
+            Verdict::Hold { rule, reason } => {
+                self.undecided = *rule != Rule::Veto;
+                effects.extend(self.escalate(now, reason.clone()));
+            }
         }
         effects
+    }
+
+    /// The next epoch, in which the seats are shown what is known by then.
+    fn look_again(&mut self, now: UnixMillis) -> Vec<Effect> {
+        self.epoch = self.epoch.saturating_add(1);
+        self.news = false;
+        self.phase = Phase::Open;
+        self.deadline = now.plus(DELIBERATION_MS);
+        vec![Effect::Gather]
+    }
+
+    fn reopen(&mut self, now: UnixMillis, what: String) -> Vec<Effect> {
+        self.undecided = false;
+        self.reopened = true;
+        self.outcome = None;
+        let effects = self.look_again(now);
+        [vec![self.record("reopened", what)], effects].concat()
     }
 
     fn authorise(&mut self, now: UnixMillis, mode: Mode) -> Vec<Effect> {

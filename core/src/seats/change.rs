@@ -4,6 +4,7 @@
 //! remembers which pod templates it saw healthy, with their images and configuration, and proposes to go back to those and
 //! to no others: a revision number proves nothing. Marks that a restart leaves on a template are no change.
 
+pub(in crate::seats) mod logs;
 mod memory;
 pub mod recorded;
 mod vote;

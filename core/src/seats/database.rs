@@ -65,6 +65,51 @@ pub struct Exchanges {
     pub resets: u64,
     /// Time from question to first answer.
     pub turnaround: Histogram,
+    /// What the server itself said is wrong, by kind.
+    pub complaints: BTreeMap<Complaint, u64>,
+    /// Time that open transactions waited for their client.
+    pub idle_in_transaction_us: u64,
+    /// How long each kind of statement took, by a digest of its text without literals; at most [`MAX_STATEMENTS`].
+    pub statements: BTreeMap<u64, Durations>,
+}
+
+/// Kinds of statements that are told apart in a window.
+pub const MAX_STATEMENTS: usize = 8;
+
+/// Errors by which a server says that it cannot serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Complaint {
+    /// It takes no more connections.
+    TooManyConnections,
+    /// It has no memory, disk or workers left.
+    Resources,
+    /// It is starting, stopping or broken.
+    Unavailable,
+    /// It takes no writes.
+    ReadOnly,
+    /// It does not know the client.
+    Authentication,
+    /// Transactions wait for each other's locks, or gave up.
+    Locks,
+}
+
+/// How many statements ended, and their time together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Durations {
+    /// Ended.
+    pub ended: u64,
+    /// All their durations, microseconds.
+    pub sum_us: u64,
+}
+
+// === impl Durations ===
+
+impl Durations {
+    /// The mean, if any ended.
+    #[must_use]
+    pub fn mean_us(&self) -> Option<i64> {
+        self.sum_us.checked_div(self.ended).map(|mean| i64::try_from(mean).unwrap_or(i64::MAX))
+    }
 }
 
 /// The two ends' words on one call, kept apart: added up they would count twice.
@@ -93,6 +138,18 @@ impl Exchanges {
         self.stalled = self.stalled.saturating_add(other.stalled);
         self.resets = self.resets.saturating_add(other.resets);
         self.turnaround.merge(&other.turnaround);
+        self.idle_in_transaction_us = self.idle_in_transaction_us.saturating_add(other.idle_in_transaction_us);
+        for (complaint, count) in &other.complaints {
+            let mine = self.complaints.entry(*complaint).or_default();
+            *mine = mine.saturating_add(*count);
+        }
+        for (statement, durations) in &other.statements {
+            if self.statements.len() < MAX_STATEMENTS || self.statements.contains_key(statement) {
+                let mine = self.statements.entry(*statement).or_default();
+                mine.ended = mine.ended.saturating_add(durations.ended);
+                mine.sum_us = mine.sum_us.saturating_add(durations.sum_us);
+            }
+        }
     }
 }
 

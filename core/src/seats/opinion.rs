@@ -14,7 +14,7 @@ use crate::ids::{Millionths, UnixMillis};
 use crate::target::is_system_namespace;
 
 /// From here on a seat says that it holds a cause for likely; the tally counts supporters from the same line.
-const LIKELY: Millionths = Millionths::new(500_000);
+pub(super) const LIKELY: Millionths = Millionths::new(500_000);
 /// Most calls in a ballot.
 const MAX_EDGES: usize = 256;
 

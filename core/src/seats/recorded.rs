@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SEATS, digest_of, opinion};
-use crate::ballot::{Ballot, CastBallot, Edge, Evidence, Hypothesis, Opinion, Round};
+use crate::ballot::{Ballot, CastBallot, Edge, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Round};
 use crate::canonical::Digest;
-use crate::consensus::{Dissent, RankedCause, Roster, Seat, TallyConfiguration, shipped_principals, tally};
-use crate::diagnosis::{Recording, Suspicion};
+use crate::consensus::{Dissent, Question, RankedCause, Roster, Seat, TallyConfiguration, shipped_principals, tally};
+use crate::diagnosis::changes::{self, Remedy};
+use crate::diagnosis::{Recording, Suspicion, graded};
 use crate::ids::{Domain, IncidentUid, Millionths, UnixMillis};
 use crate::target::Service;
 
@@ -26,16 +27,29 @@ pub struct Diagnosis {
     pub abstained: Vec<String>,
     /// Who disagrees with the first cause.
     pub dissent: Vec<Dissent>,
+    /// How much the seats contradict each other.
+    pub conflict: Millionths,
+    /// What would change the answer most, where evidence is missing.
+    pub question: Option<Question>,
     /// What each seat said, by seat.
     pub votes: BTreeMap<String, Vec<Suspicion>>,
+    /// The commit that is to blame for the first cause, where commits were recorded and one is.
+    pub commit: Option<String>,
+    /// What would help against it, where that is known.
+    pub remedy: Option<Remedy>,
 }
 
 /// A seat's rules over a recording; nothing when it has no figures of its own.
-type Rules = fn(&Recording) -> Option<Vec<Suspicion>>;
+pub(super) type Rules = fn(&Recording) -> Option<Vec<Suspicion>>;
 
 /// The rules of each seat in [`SEATS`], in its order.
 const RULES: [Rules; SEATS.len()] =
     [super::network::recorded::suspect, super::compute::recorded::suspect, super::database::recorded::suspect, super::change::recorded::suspect];
+
+/// The rules of the seat of this name.
+pub(super) fn rules(seat: &str) -> Option<Rules> {
+    SEATS.iter().zip(RULES).find(|(entry, _)| entry.name == seat).map(|(_, rules)| rules)
+}
 
 /// Judges `recording` with `configuration`, leaving out the seats in `without`.
 #[must_use]
@@ -45,7 +59,7 @@ pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without:
     let mut abstained = Vec::new();
     let mut ballots = Vec::new();
     for (entry, rules) in SEATS.iter().zip(RULES).filter(|(entry, _)| !without.contains(&entry.name)) {
-        let said = rules(recording);
+        let said = told(recording, entry.domain, rules(recording));
         if said.is_none() {
             abstained.push(entry.name.to_owned());
         }
@@ -61,7 +75,44 @@ pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without:
     }
     let confidence = outcome.causes.first().map_or(Millionths::new(0), |first| first.probability);
     let abstain = unsure(configuration, &outcome.causes);
-    Diagnosis { ranked, confidence, abstain, abstained, dissent: outcome.dissent, causes: outcome.causes, votes }
+    let first = recording.surroundings.as_ref().filter(|found| found.suspicions.first().map(|s| &s.service) == ranked.first());
+    let (commit, remedy) = first.map_or((None, None), |found| (found.commit.clone(), found.remedy));
+    let rolled_out = recording.rollouts.as_ref().is_some_and(|rollouts| rollouts.steps.iter().any(|step| Some(&step.service) == ranked.first()));
+    let remedy = remedy.or_else(|| rolled_out.then_some(Remedy::Rollback));
+    Diagnosis {
+        commit,
+        remedy,
+        ranked,
+        confidence,
+        abstain,
+        abstained,
+        dissent: outcome.dissent,
+        conflict: outcome.conflict,
+        question: outcome.question,
+        causes: outcome.causes,
+        votes,
+    }
+}
+
+/// What the surroundings of a change say in a seat's field, beside what it sees itself. The change seat also names what a change of
+/// its own explains, whatever the field.
+fn told(recording: &Recording, domain: Domain, said: Option<Vec<Suspicion>>) -> Option<Vec<Suspicion>> {
+    let Some(found) = &recording.surroundings else { return said };
+    let explained = domain == Domain::Application && found.is_change();
+    let source = if domain == Domain::Application { (EvidenceClass::Change, Principal::ApiServer) } else { (EvidenceClass::Requests, Principal::MetricStore) };
+    let voiced = |(place, suspicion): (usize, &changes::Suspicion)| {
+        let own = suspicion.domain == domain || place == 0 && explained;
+        own.then(|| Suspicion {
+            service: suspicion.service.clone(),
+            domain: suspicion.domain,
+            fault: suspicion.fault.clone(),
+            probability: graded(suspicion.strength, (0.0, 1.0), (50, 900)),
+            source,
+            grounds: suspicion.grounds.clone(),
+        })
+    };
+    let more = found.suspicions.iter().enumerate().filter_map(voiced);
+    Some(said.unwrap_or_default().into_iter().chain(more).collect())
 }
 
 /// Why the first cause is not sure enough, if it is not. Two kinds of trouble at one place do not make the place less sure.
@@ -109,8 +160,8 @@ fn opinion_of(recording: &Recording, said: Option<&[Suspicion]>) -> Opinion {
         remedies: Vec::new(),
     };
     let healthy = Evidence {
-        class: crate::ballot::EvidenceClass::Requests,
-        principal: crate::ballot::Principal::MetricStore,
+        class: EvidenceClass::Requests,
+        principal: Principal::MetricStore,
         digest: digest_of(&recording.alert.at),
         from: at,
         to: at,
@@ -134,3 +185,6 @@ fn cast(seat: &str, rules: &str, opinion: Opinion) -> CastBallot {
     };
     CastBallot { digest: digest_of(&ballot), created_at: UnixMillis(0), ballot }
 }
+
+#[cfg(test)]
+mod cases;

@@ -13,14 +13,15 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::*;
-use crate::store::{Arrival, Received};
+use crate::store::{Arrival, Delivery, Received};
 use crate::testing::{install, plan};
 
 async fn phase_of_a_new_incident(store: &Store, name: &str) -> Phase {
     let service = Some(Service { namespace: "shop".into(), name: name.into() });
     let alert =
         Alert { source: AlertSource::Seat, key: name.into(), service, symptom: Symptom::Errors, resolved: false, since: UnixMillis(1), summary: "s".into() };
-    let received = store.receive("director", &[Arrival { alert, subject: String::new() }], &[]).await.unwrap();
+    let received =
+        store.receive("director", &[Delivery { arrivals: vec![Arrival { alert, subject: String::new() }], notices: vec![] }]).await.unwrap().remove(0);
     let [Received::Opened(uid)] = received.as_slice() else { panic!("{received:?}") };
     store.incident(uid).await.unwrap().incident.phase
 }

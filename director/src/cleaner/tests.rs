@@ -13,8 +13,9 @@ use kube::api::PostParams;
 use tokio::sync::watch;
 
 use super::*;
+use crate::inbox;
 use crate::metrics::Metrics;
-use crate::store::{Advance, Arrival, Received, Store};
+use crate::store::{Advance, Arrival, Delivery, Received, Store};
 use crate::testing::{install, plan};
 
 const HOUR: i64 = 60 * 60 * 1000;
@@ -24,7 +25,8 @@ async fn ended(director: &Director) -> IncidentUid {
     let service = Some(Service { namespace: "shop".into(), name: "orders".into() });
     let alert =
         Alert { source: AlertSource::Seat, key: "a".into(), service, symptom: Symptom::Errors, resolved: false, since: UnixMillis(1), summary: "s".into() };
-    let received = director.store.receive("director", &[Arrival { alert, subject: String::new() }], &[]).await.unwrap();
+    let received =
+        director.store.receive("director", &[Delivery { arrivals: vec![Arrival { alert, subject: String::new() }], notices: vec![] }]).await.unwrap().remove(0);
     let [Received::Opened(uid)] = received.as_slice() else { panic!("{received:?}") };
     let record = director.advance(uid, Advance::by(Event::Abandoned("because".into()))).await.unwrap();
     crate::publish::publish(director, &record).await.unwrap();
@@ -38,8 +40,10 @@ async fn what_nobody_can_rest_on_goes_and_everything_else_stays() {
     let client = cluster.client().await.unwrap();
     install(&client).await;
     let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("director.db")).await.unwrap();
     let director = Director {
-        store: Store::open(&directory.path().join("director.db")).await.unwrap(),
+        inbox: inbox::open(store.clone(), "director", Metrics::default(), watch::Sender::new(())).0,
+        store,
         client,
         workload: Authority::new().workload(names::SYSTEM_NAMESPACE, names::accounts::DIRECTOR),
         cluster: "c".into(),

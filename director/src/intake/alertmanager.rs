@@ -37,8 +37,8 @@ fn one(group: &str, at: &str, alert: &Value) -> Result<Arrival, Problem> {
     let summary = [annotation("summary"), annotation("description"), name].into_iter().find(|text| !text.is_empty()).unwrap_or("no summary");
     let alert = Alert {
         source: AlertSource::Alertmanager,
-        // The group is a stranger's text of any length.
-        key: format!("alertmanager/{:.16}/{fingerprint:.64}/{starts:.64}", Digest::of_bytes(group.as_bytes()).as_str()),
+        // The group is a stranger's text of any length, and the others may hold anything.
+        key: format!("alertmanager/{:.16}/{}/{}", Digest::of_bytes(group.as_bytes()).as_str(), fields::capped(fingerprint, 64), fields::capped(starts, 64)),
         service: fields::service(labels),
         symptom: fields::symptom(labels),
         resolved,

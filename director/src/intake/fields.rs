@@ -1,6 +1,7 @@
 //! Reading strangers' JSON: what is missing is named with where it should be and what to do, and what is taken is bounded.
 
 use assent_core::incident::Symptom;
+use assent_core::incident::masking::masked;
 use assent_core::target::Service;
 use serde::Serialize;
 use serde_json::Value;
@@ -69,9 +70,10 @@ pub(super) fn symptom(labels: &Value) -> Symptom {
     serde_json::from_value(Value::String(optional(labels, "symptom").to_owned())).unwrap_or(Symptom::Unspecified)
 }
 
-/// One line of at most 300 bytes, without control characters.
+/// One line of at most 300 bytes, without control characters, secrets and personal data.
 pub(crate) fn line(text: &str) -> String {
-    capped(text, LINE)
+    // Masked before it is cut: half a key looks like none.
+    capped(&masked(&capped(text, 4 * LINE)), LINE)
 }
 
 /// One line of at most `most` bytes, without control characters.

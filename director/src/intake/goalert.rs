@@ -28,7 +28,7 @@ pub(super) fn parse(body: &[u8], now: UnixMillis) -> Result<(Vec<Arrival>, Vec<N
             let count = message.get("Count").and_then(Value::as_u64).unwrap_or(0);
             let alert = Alert {
                 source: AlertSource::GoAlert,
-                key: format!("goalert/bundle/{id:.64}/{}", now.0.div_euclid(BUNDLE_MS)),
+                key: format!("goalert/bundle/{}/{}", fields::capped(id, 64), now.0.div_euclid(BUNDLE_MS)),
                 service: None,
                 symptom: Symptom::Unspecified,
                 resolved: false,

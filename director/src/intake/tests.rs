@@ -1,17 +1,23 @@
 //! The intake by its routes, with a real store, and the senders' own payloads. Without the shared fixtures beside the
 //! checkout those cases are skipped aloud; where `CI` is set they must be there.
 
+mod storm;
+
 use std::path::Path;
 
 use assent_core::ids::UnixMillis;
 use assent_core::incident::Symptom;
 use assent_core::target::Service;
+use assent_runtime::CancellationToken;
 use axum::http::Request;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::inbox;
+use crate::store::Store;
 
 const TOKEN: &str = "0123456789abcdef-secret";
 
@@ -19,6 +25,7 @@ struct Bench {
     _directory: TempDir,
     store: Store,
     router: Router,
+    writing: CancellationToken,
 }
 
 async fn bench() -> Bench {
@@ -26,8 +33,16 @@ async fn bench() -> Bench {
     let secret = directory.path().join("token");
     std::fs::write(&secret, format!("{TOKEN}\n")).unwrap();
     let store = Store::open(&directory.path().join("director.db")).await.unwrap();
-    let router = Intake::new(store.clone(), "director", secret, Metrics::default(), watch::Sender::new(())).router();
-    Bench { _directory: directory, store, router }
+    let (router, writing) = served(&store, secret);
+    Bench { _directory: directory, store, router, writing }
+}
+
+/// The routes over `store`, written until the token is cancelled.
+fn served(store: &Store, secret: PathBuf) -> (Router, CancellationToken) {
+    let (inbox, writing) = inbox::open(store.clone(), "director", Metrics::default(), watch::Sender::new(()));
+    let token = CancellationToken::new();
+    tokio::spawn(writing.run(token.clone()));
+    (Intake::new(inbox, secret, Metrics::default()).router(), token)
 }
 
 async fn post(bench: &Bench, path: &str, body: impl Into<Body>) -> (StatusCode, Value) {
@@ -151,17 +166,24 @@ async fn what_is_our_fault_is_503_so_that_the_sender_comes_again() {
 }
 
 #[tokio::test]
-async fn too_many_at_once_are_turned_away_with_503() {
+async fn too_many_at_once_are_turned_away_with_503_and_when_to_come_again() {
     let bench = bench().await;
-    let directory = bench._directory.path();
-    let intake = Intake::new(bench.store.clone(), "director", directory.join("token"), Metrics::default(), watch::Sender::new(()));
-    let slots = Arc::clone(&intake.slots);
-    let taken = slots.acquire_many(u32::try_from(AT_ONCE).unwrap()).await.unwrap();
-    let busy = Bench { router: intake.router(), store: bench.store.clone(), _directory: tempfile::tempdir().unwrap() };
-    let (status, _) = post(&busy, &path("alertmanager"), alertmanager(&json!([firing("a")]))).await;
-    assert_eq!(status, 503);
+    let (inbox, _) = inbox::open(bench.store.clone(), "director", Metrics::default(), watch::Sender::new(()));
+    let intake = Intake::new(inbox, bench._directory.path().join("token"), Metrics::default());
+    let bodies = Arc::clone(&intake.bodies);
+    let taken = bodies.acquire_many(u32::try_from(BODIES).unwrap()).await.unwrap();
+    let alert = || Request::post(path("alertmanager")).body(Body::from(alertmanager(&json!([firing("a")])))).unwrap();
+    let busy = intake.router().oneshot(alert()).await.unwrap();
+    assert_eq!((busy.status().as_u16(), busy.headers()[header::RETRY_AFTER].to_str().unwrap()), (503, "1"));
     drop(taken);
-    assert_eq!(post(&busy, &path("alertmanager"), alertmanager(&json!([firing("a")]))).await.0, 200);
+    assert_eq!(bench.router.clone().oneshot(alert()).await.unwrap().status(), 200);
+    bench.writing.cancel();
+}
+
+#[test]
+fn a_body_counts_as_what_it_says_and_at_most_as_what_it_may_have() {
+    let of = |length: Option<&str>| size(&length.map(|length| (header::CONTENT_LENGTH, length.parse().unwrap())).into_iter().collect());
+    assert_eq!([of(Some("0")), of(Some("2048")), of(Some("99999999999")), of(Some("many")), of(None)], [1, 3, 1025, 1025, 1025]);
 }
 
 #[test]

@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 
 use assent_core::canonical::Digest;
-use assent_core::ids::{IncidentUid, UnixMillis};
+use assent_core::ids::IncidentUid;
 use assent_core::ledger::{self, Entry, Frontier, Head, Proof, Subtree};
 use serde_json::Value;
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::AssertSqlSafe;
 
-use super::{Error, Store, canonical, commit, doing, now, read};
+use super::database::{self, PARAMETERS, marks};
+use super::writer::Writer;
+use super::{Error, Store, read};
 
 /// Rows that are read at once; an entry may hold a whole ballot.
 const PAGE: i64 = 64;
@@ -37,7 +39,7 @@ pub(crate) struct Appended {
 }
 
 /// Subtrees with their hashes.
-type Known = BTreeMap<u64, Digest>;
+pub(super) type Known = BTreeMap<u64, Digest>;
 
 impl Store {
     /// Appends one entry, if its key is new, and proves that the newest head extends the one at `since`.
@@ -45,16 +47,17 @@ impl Store {
         if let Some(reason) = self.broken() {
             return Err(Error::Broken(reason));
         }
-        let mut transaction = self.begin().await?;
-        super::incidents::load(&mut transaction, &draft.incident).await?;
+        let mut writer = self.begin().await?;
+        super::incidents::load(&mut writer, &draft.incident).await?;
         // An entry that is only there because of a wrong question would be of use to nobody.
-        let newest = newest(&mut transaction).await?;
+        let newest = newest(&mut writer).await?;
         if since > newest {
             return Err(Error::Ahead { asked: since, newest });
         }
-        append(&mut transaction, &draft, now()).await?;
-        let (head, proof) = extension(&mut transaction, since).await?;
-        commit(transaction).await?;
+        writer.append(&draft).await?;
+        writer.flush().await?;
+        let (head, proof) = extension(&mut writer, since).await?;
+        writer.commit().await?;
         Ok(Appended { head, proof: proof.ok_or(Error::Ahead { asked: since, newest })? })
     }
 
@@ -65,18 +68,18 @@ impl Store {
 
     /// Entries after sequence `after`, of one incident or of all, as their canonical texts; empty at the end.
     pub(crate) async fn entries(&self, after: u64, incident: Option<&IncidentUid>) -> Result<Vec<(u64, String)>, Error> {
-        let rows: Vec<(i64, String)> = match incident {
+        let what = "read the ledger";
+        let rows = match incident {
             Some(uid) => {
-                let query = sqlx::query_as("SELECT sequence, entry FROM ledger WHERE incident = ? AND sequence > ? ORDER BY sequence LIMIT ?");
-                query.bind(uid.to_string()).bind(signed(after)).bind(PAGE).fetch_all(&self.pool).await
+                let sql = "SELECT sequence, entry FROM ledger WHERE incident = $1 AND sequence > $2 ORDER BY sequence LIMIT $3";
+                self.database.rows(what, sql, [uid.into(), signed(after).into(), PAGE.into()]).await?
             }
             None => {
-                let query = sqlx::query_as("SELECT sequence, entry FROM ledger WHERE sequence > ? ORDER BY sequence LIMIT ?");
-                query.bind(signed(after)).bind(PAGE).fetch_all(&self.pool).await
+                let sql = "SELECT sequence, entry FROM ledger WHERE sequence > $1 ORDER BY sequence LIMIT $2";
+                self.database.rows(what, sql, [signed(after).into(), PAGE.into()]).await?
             }
-        }
-        .map_err(doing("read the ledger"))?;
-        Ok(rows.into_iter().map(|(sequence, entry)| (unsigned(sequence), entry)).collect())
+        };
+        rows.iter().map(|row| Ok((unsigned(row.integer(0)?), row.text(1)?))).collect()
     }
 
     /// The newest head.
@@ -86,11 +89,11 @@ impl Store {
 
     /// The head as it was at `sequence`, if the ledger is that long.
     pub(crate) async fn head_at(&self, sequence: u64) -> Result<Option<Head>, Error> {
-        let mut transaction = self.begin().await?;
-        if sequence > newest(&mut transaction).await? {
+        let mut writer = self.begin().await?;
+        if sequence > newest(&mut writer).await? {
             return Ok(None);
         }
-        let known = read_subtrees(&mut transaction, &ledger::peaks(sequence)).await?;
+        let known = read_subtrees(&mut writer, &ledger::peaks(sequence)).await?;
         Ok(Head::at(sequence, |subtree| known.get(&subtree.index()).cloned()))
     }
 
@@ -98,21 +101,15 @@ impl Store {
     pub(super) async fn verify(&self) -> Result<Result<(), String>, Error> {
         let mut frontier = Frontier::default();
         loop {
-            let rows: Vec<(String, String)> = sqlx::query_as("SELECT entry, incident FROM ledger WHERE sequence > ? ORDER BY sequence LIMIT ?")
-                .bind(signed(frontier.sequence()))
-                .bind(PAGE)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(doing("read the ledger"))?;
+            let sql = "SELECT entry, incident FROM ledger WHERE sequence > $1 ORDER BY sequence LIMIT $2";
+            let rows = self.database.rows("read the ledger", sql, [signed(frontier.sequence()).into(), PAGE.into()]).await?;
+            let rows = rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?))).collect::<Result<Vec<_>, Error>>()?;
             let (from, upto) = (frontier.sequence(), frontier.sequence().saturating_add(u64::try_from(rows.len()).unwrap_or(u64::MAX)));
             // What lies beyond the newest entry was left behind by entries that are gone: one is enough to know.
             let most = ledger::subtrees(upto).saturating_sub(ledger::subtrees(from)).max(1);
-            let kept: Vec<(i64, String)> = sqlx::query_as("SELECT position, hash FROM ledger_subtrees WHERE position > ? ORDER BY position LIMIT ?")
-                .bind(signed(ledger::subtrees(from)))
-                .bind(signed(most))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(doing("read subtrees"))?;
+            let sql = "SELECT position, hash FROM ledger_subtrees WHERE position > $1 ORDER BY position LIMIT $2";
+            let kept = self.database.rows("read subtrees", sql, [signed(ledger::subtrees(from)).into(), signed(most).into()]).await?;
+            let kept = kept.iter().map(|row| Ok((row.integer(0)?, row.text(1)?))).collect::<Result<Vec<_>, Error>>()?;
             if rows.is_empty() {
                 return Ok(kept.first().map_or(Ok(()), |_| Err(format!("entries after {from} are gone"))));
             }
@@ -142,27 +139,29 @@ fn verified(frontier: &mut Frontier, (text, incident): &(String, String), kept: 
     Ok(())
 }
 
-/// Sequence of the newest entry.
-async fn newest(connection: &mut SqliteConnection) -> Result<u64, Error> {
-    let newest: Option<i64> = sqlx::query_scalar("SELECT max(sequence) FROM ledger").fetch_one(connection).await.map_err(doing("read the newest entry"))?;
-    Ok(newest.map_or(0, unsigned))
+/// Sequence of the newest entry that is written.
+pub(super) async fn newest(writer: &mut Writer) -> Result<u64, Error> {
+    let row = writer.row("read the newest entry", "SELECT coalesce(max(sequence), 0) FROM ledger", []).await?;
+    row.map_or(Ok(0), |row| row.integer(0).map(unsigned))
 }
 
-/// These subtrees, in one read. One that is not there is left out.
-async fn read_subtrees(connection: &mut SqliteConnection, subtrees: &[Subtree]) -> Result<Known, Error> {
-    let positions: Vec<u64> = subtrees.iter().map(|subtree| subtree.index()).collect();
-    let rows: Vec<(i64, String)> = sqlx::query_as("SELECT position, hash FROM ledger_subtrees WHERE position IN (SELECT value FROM json_each(?))")
-        .bind(canonical("positions", &positions)?)
-        .fetch_all(connection)
-        .await
-        .map_err(doing("read subtrees"))?;
-    rows.into_iter().map(|(position, hash)| Ok((unsigned(position), digest(hash)?))).collect()
+/// These subtrees. One that is not there is left out.
+pub(super) async fn read_subtrees(writer: &mut Writer, subtrees: &[Subtree]) -> Result<Known, Error> {
+    let mut known = Known::new();
+    for subtrees in subtrees.chunks(PARAMETERS) {
+        let sql = format!("SELECT position, hash FROM ledger_subtrees WHERE position IN ({})", marks(1, subtrees.len()));
+        let positions = subtrees.iter().map(|subtree| database::Value::from(signed(subtree.index())));
+        for row in writer.rows("read subtrees", AssertSqlSafe(sql), positions).await? {
+            known.insert(unsigned(row.integer(0)?), digest(&row.text(1)?)?);
+        }
+    }
+    Ok(known)
 }
 
-async fn extension(transaction: &mut Transaction<'static, Sqlite>, since: u64) -> Result<(Head, Option<Proof>), Error> {
-    let size = newest(transaction).await?;
+async fn extension(writer: &mut Writer, since: u64) -> Result<(Head, Option<Proof>), Error> {
+    let size = newest(writer).await?;
     let wanted = [ledger::peaks(size), ledger::wanted(since, size)].concat();
-    let known = read_subtrees(transaction, &wanted).await?;
+    let known = read_subtrees(writer, &wanted).await?;
     let node = |subtree: Subtree| known.get(&subtree.index()).cloned();
     let lost = || Error::Broken(format!("subtrees over {size} entries are gone"));
     let head = Head::at(size, node).ok_or_else(lost)?;
@@ -172,54 +171,12 @@ async fn extension(transaction: &mut Transaction<'static, Sqlite>, since: u64) -
     Ok((head, Some(ledger::prove(since, size, node).ok_or_else(lost)?)))
 }
 
-/// Appends one entry unless its key is there.
-pub(super) async fn append(transaction: &mut Transaction<'static, Sqlite>, draft: &Draft, at: UnixMillis) -> Result<(), Error> {
-    let known: Option<i64> = sqlx::query_scalar("SELECT sequence FROM ledger WHERE key = ?")
-        .bind(&draft.key)
-        .fetch_optional(&mut **transaction)
-        .await
-        .map_err(doing("look for an entry"))?;
-    if known.is_some() {
-        return Ok(());
-    }
-    let size = newest(transaction).await?;
-    let known = read_subtrees(transaction, &ledger::peaks(size)).await?;
-    let frontier = Frontier::at(size, |subtree| known.get(&subtree.index()).cloned());
-    let mut frontier = frontier.ok_or_else(|| Error::Broken(format!("subtrees over {size} entries are gone")))?;
-    let entry = Entry {
-        sequence: size.saturating_add(1),
-        at,
-        incident: draft.incident.clone(),
-        author: draft.author.clone(),
-        kind: draft.kind.clone(),
-        body: draft.body.clone(),
-    };
-    sqlx::query("INSERT INTO ledger (sequence, incident, key, entry) VALUES (?, ?, ?, ?)")
-        .bind(signed(entry.sequence))
-        .bind(entry.incident.to_string())
-        .bind(&draft.key)
-        .bind(canonical("ledger entry", &entry)?)
-        .execute(&mut **transaction)
-        .await
-        .map_err(doing("append to the ledger"))?;
-    let leaf = ledger::leaf(&entry).map_err(|source| Error::Canonical { what: "ledger entry", source })?;
-    for (hash, position) in frontier.append(leaf).into_iter().zip(ledger::subtrees(size)..) {
-        sqlx::query("INSERT INTO ledger_subtrees (position, hash) VALUES (?, ?)")
-            .bind(signed(position.saturating_add(1)))
-            .bind(hash.to_string())
-            .execute(&mut **transaction)
-            .await
-            .map_err(doing("keep a subtree"))?;
-    }
-    Ok(())
-}
-
-fn digest(text: String) -> Result<Digest, Error> {
+fn digest(text: &str) -> Result<Digest, Error> {
     read("digest", &format!("\"{text}\""))
 }
 
 /// Sequences start at 1 and rows are 64-bit signed; nobody appends 2^63 entries.
-fn signed(sequence: u64) -> i64 {
+pub(super) fn signed(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }
 

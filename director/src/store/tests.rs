@@ -1,14 +1,19 @@
 //! The store over closing and opening again, with every effect between two of them, and what it makes of a file that
-//! somebody edited.
+//! somebody edited. What has to hold on both systems is in `both`.
+
+mod both;
+mod storm;
 
 use assent_core::action::{Action, Restart};
 use assent_core::ballot::Proposal;
 use assent_core::canonical::Digest;
-use assent_core::consensus::{Outcome, Verdict, Voted};
+use assent_core::consensus::{Outcome, Verdict};
 use assent_core::incident::{Alert, AlertSource, Effect, Event, Phase, RemediationResult, Symptom};
 use assent_core::ledger::{Entry, Head, verify};
 use assent_core::target::{Service, Target};
 use serde_json::json;
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 use super::*;
@@ -35,9 +40,22 @@ async fn opened(store: &Store, key: &str, name: &str) -> IncidentUid {
 }
 
 async fn opened_by(store: &Store, arrival: Arrival) -> IncidentUid {
-    match store.receive(US, &[arrival], &[]).await.unwrap().as_slice() {
+    match received(store, vec![arrival]).await.as_slice() {
         [Received::Opened(uid)] => uid.clone(),
         other => panic!("{other:?}"),
+    }
+}
+
+/// What becomes of one delivery.
+async fn received(store: &Store, arrivals: Vec<Arrival>) -> Vec<Received> {
+    store.receive(US, &[Delivery { arrivals, notices: vec![] }]).await.unwrap().remove(0)
+}
+
+/// The file below, to edit it past the store.
+fn file(store: &Store) -> &SqlitePool {
+    match &store.database {
+        Database::Sqlite(pool) => pool,
+        Database::Postgres(_) => panic!("a server"),
     }
 }
 
@@ -84,8 +102,9 @@ async fn alerts_of_one_namespace_are_one_incident_and_of_two_namespaces_two() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory).await;
     let orders = opened(&store, "a", "orders").await;
-    let told = [arrival("a", "orders"), arrival("b", "orders"), arrival("c", "storefront"), elsewhere("shop0", "d", "orders"), elsewhere("sho", "e", "orders")];
-    let received = store.receive(US, &told, &[]).await.unwrap();
+    let told =
+        vec![arrival("a", "orders"), arrival("b", "orders"), arrival("c", "storefront"), elsewhere("shop0", "d", "orders"), elsewhere("sho", "e", "orders")];
+    let received = received(&store, told).await;
     let [Received::Known(Some(known)), Received::Joined(again), Received::Joined(caller), Received::Opened(_), Received::Opened(_)] = received.as_slice()
     else {
         panic!("{received:?}")
@@ -107,7 +126,8 @@ fn act(name: &str) -> Event {
     };
     let proposal = Box::new(Proposal { action: Action::RestartWorkload(Restart { marker: "m".into() }), target });
     let verdict = Verdict::Act { proposal, supporters: Vec::new() };
-    Event::Tallied(Box::new(Outcome { causes: Vec::new(), verdict, voted: Voted::default(), void: Vec::new(), dissent: Vec::new() }))
+    let outcome = Box::new(Outcome::of(verdict));
+    Event::Tallied { epoch: 1, outcome }
 }
 
 #[tokio::test]
@@ -132,7 +152,7 @@ async fn one_fault_seen_from_two_services_is_acted_on_once_and_ends_once() {
         assert_eq!(phases().await, [Phase::Decided, Phase::Verifying, Phase::Decided]);
         let covered = store.incident(&uids[1]).await.unwrap();
         assert_eq!(covered.incident.covered_by.as_ref(), Some(&uids[0]));
-        let decides: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE key LIKE '%decide'").fetch_one(&store.pool).await.unwrap();
+        let decides: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox WHERE key LIKE '%decide'").fetch_one(file(&store)).await.unwrap();
         assert_eq!(decides, 2, "what is covered gets no Decision, from which the executor would act");
         store.advance(&uids[0], US, Advance::by(Event::Finished(result))).await.unwrap();
         assert_eq!(phases().await, [phase, phase, Phase::Decided]);
@@ -179,7 +199,7 @@ async fn any_edit_of_the_ledger_is_found_and_ends_all_deciding() {
         let uid = opened(&store, "a", "orders").await;
         store.append(draft(&uid, "k"), 0).await.unwrap();
         assert_eq!(store.broken(), None);
-        sqlx::query(edit).execute(&store.pool).await.unwrap();
+        sqlx::query(edit).execute(file(&store)).await.unwrap();
         store.close().await;
 
         let store = open(&directory).await;
@@ -202,7 +222,7 @@ async fn a_ledger_cut_short_at_its_end_does_not_hold_what_plans_carry() {
     let store = open(&directory).await;
     let uid = opened(&store, "a", "orders").await;
     let head = store.append(draft(&uid, "k"), 0).await.unwrap().head;
-    sqlx::raw_sql("DELETE FROM ledger WHERE sequence = 3; DELETE FROM ledger_subtrees WHERE position > 3").execute(&store.pool).await.unwrap();
+    sqlx::raw_sql("DELETE FROM ledger WHERE sequence = 3; DELETE FROM ledger_subtrees WHERE position > 3").execute(file(&store)).await.unwrap();
     store.close().await;
     let store = open(&directory).await;
     assert_eq!(store.broken(), None, "a shorter ledger is whole in itself");
@@ -227,16 +247,16 @@ async fn a_store_of_another_format_is_not_read() {
     pool.close().await;
     let refused = Store::open(&path).await.unwrap_err();
     assert!(matches!(refused, Error::Format { found: 0, .. }), "{refused}");
-    assert!(refused.to_string().contains("has format 0 and this version writes 2: move it away"), "{refused}");
+    assert!(refused.to_string().contains("has format 0 and this version writes 3: move it away"), "{refused}");
 }
 
 /// Fills the ledger as appending does, but in one transaction.
 async fn filled(store: &Store, uid: &IncidentUid, entries: usize) {
-    let mut transaction = store.begin().await.unwrap();
+    let mut writer = store.begin().await.unwrap();
     for n in 0..entries {
-        ledger::append(&mut transaction, &draft(uid, &format!("filled {n}")), UnixMillis(1)).await.unwrap();
+        writer.append(&draft(uid, &format!("filled {n}"))).await.unwrap();
     }
-    commit(transaction).await.unwrap();
+    writer.commit().await.unwrap();
 }
 
 #[tokio::test]
@@ -289,7 +309,7 @@ async fn deadlines_are_found_and_notices_bounded() {
     assert_eq!(store.overdue(deadline.plus(1)).await.unwrap(), [uid]);
     let notices: Vec<Notice> =
         (0..1100).map(|n| Notice { key: Digest::of_bytes(format!("{n}").as_bytes()).to_string(), source: AlertSource::GoAlert, text: "t".into() }).collect();
-    store.receive(US, &[], &notices).await.unwrap();
-    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM notices").fetch_one(&store.pool).await.unwrap();
+    store.receive(US, &[Delivery { arrivals: vec![], notices }]).await.unwrap();
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM notices").fetch_one(file(&store)).await.unwrap();
     assert_eq!(kept, 1000);
 }

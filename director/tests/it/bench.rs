@@ -223,6 +223,11 @@ impl Bench {
 // === impl Running ===
 
 impl Running {
+    /// Ends it as a crash does: nothing is given back.
+    pub(crate) fn crash(self) {
+        self.task.abort();
+    }
+
     /// Asks it to stop, and waits.
     pub(crate) async fn stop(self) {
         self.token.cancel();

@@ -1,8 +1,10 @@
 //! Wire messages as the observations that `core` knows: bounded, with peers named as workloads.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use assent_api::proto;
+use assent_core::canonical::Digest;
 use assent_core::ids::UnixMillis;
 use assent_core::seats::histogram::Histogram;
 use assent_core::seats::{compute, database, network};
@@ -13,6 +15,9 @@ use crate::pods::Pods;
 
 /// Flows of each kind in a message; a sidecar sends at most as many keys.
 const MAX_FLOWS: usize = 1024;
+/// Statements of a flow, and errors of a statement, that are read.
+const MAX_STATEMENTS: usize = 256;
+const MAX_ERRORS: usize = 64;
 
 impl Observation<network::View> for proto::NetworkObservation {
     fn window(&self) -> Option<proto::Window> {
@@ -76,6 +81,9 @@ impl Observation<database::View> for proto::DatabaseObservation {
                 stalled: u64::from(flow.stalled),
                 resets: flow.resets,
                 turnaround: histogram(flow.turnaround_us.as_ref()),
+                complaints: complaints(flow),
+                idle_in_transaction_us: flow.idle_in_transaction_us,
+                statements: statements(flow),
             },
         });
         let observation =
@@ -91,6 +99,43 @@ impl Observation<compute::View> for proto::ComputeObservation {
 
     /// The seat judges by kubelets: a sidecar sees its own container and its node, and neither is the application.
     fn enter(self, _: &mut compute::View, _: &Service, _: &proto::Window, _: &Pods, _: UnixMillis) {}
+}
+
+/// What the server said is wrong, in refused connections and in answers.
+fn complaints(flow: &proto::DatabaseFlow) -> BTreeMap<database::Complaint, u64> {
+    use proto::DatabaseTrouble as Wire;
+    let mut complaints = BTreeMap::new();
+    let errors = flow.statements.iter().take(MAX_STATEMENTS).flat_map(|statement| statement.errors.iter().take(MAX_ERRORS));
+    for error in flow.refusals.iter().take(MAX_ERRORS).chain(errors) {
+        let complaint = match Wire::try_from(error.trouble) {
+            Ok(Wire::TooManyConnections) => database::Complaint::TooManyConnections,
+            Ok(Wire::Resources) => database::Complaint::Resources,
+            Ok(Wire::Unavailable) => database::Complaint::Unavailable,
+            Ok(Wire::ReadOnly) => database::Complaint::ReadOnly,
+            Ok(Wire::Authentication) => database::Complaint::Authentication,
+            Ok(Wire::Deadlock | Wire::LockTimeout) => database::Complaint::Locks,
+            _ => continue,
+        };
+        let count: &mut u64 = complaints.entry(complaint).or_default();
+        *count = count.saturating_add(error.count);
+    }
+    complaints
+}
+
+/// The kinds of statements that took most of the time. Their text is known by its digest only.
+fn statements(flow: &proto::DatabaseFlow) -> BTreeMap<u64, database::Durations> {
+    let durations = |statement: &proto::DatabaseStatement| {
+        let histogram = histogram(statement.duration_us.as_ref());
+        (digest(statement), database::Durations { ended: histogram.count(), sum_us: statement.duration_us.as_ref().map_or(0, |wire| wire.sum) })
+    };
+    let mut all: Vec<(u64, database::Durations)> = flow.statements.iter().take(MAX_STATEMENTS).map(durations).collect();
+    all.sort_by_key(|(digest, durations)| (std::cmp::Reverse(durations.sum_us), *digest));
+    all.into_iter().take(database::MAX_STATEMENTS).collect()
+}
+
+fn digest(statement: &proto::DatabaseStatement) -> u64 {
+    let text = format!("{}\u{0}{}\u{0}{}", statement.operation, statement.collection, statement.summary);
+    u64::from_str_radix(Digest::of_bytes(text.as_bytes()).as_str().get(..16).unwrap_or_default(), 16).unwrap_or(0)
 }
 
 fn inbound(direction: i32) -> bool {

@@ -5,4 +5,6 @@
 mod change;
 mod compute;
 mod network;
+mod prometheus;
+mod sources;
 mod world;

@@ -66,6 +66,7 @@ impl Field {
             ledger_size: "1Gi".into(),
             ephemeral_ledger: true,
             kubelet_insecure: false,
+            sources: init::Sources::default(),
         };
         init::write(&InitArgs { directory: folder.clone(), force: folder.exists(), settings }).unwrap();
         let gate = folder.join("gate").display().to_string();

@@ -25,7 +25,7 @@ pub(crate) struct Ends {
 /// `ASSENT_SURVIVE_LEAF_SECONDS`, or what makes the whole program short.
 pub(crate) fn life() -> Duration {
     let asked = std::env::var("ASSENT_SURVIVE_LEAF_SECONDS").ok();
-    let seconds = asked.map_or(DEFAULT, |text| text.parse().expect("ASSENT_SURVIVE_LEAF_SECONDS is a number"));
+    let seconds = asked.map_or(DEFAULT, |text| text.parse().expect("ASSENT_SURVIVE_LEAF_SECONDS is a number of seconds"));
     Duration::from_secs(seconds)
 }
 

@@ -74,7 +74,7 @@ fn failing_containers_are_the_applications() {
     assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), ["orders application crash-loop 75"]);
     facts.out_of_memory = true;
     view.pod("orders", facts);
-    assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), ["orders compute memory-pressure 75"]);
+    assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), ["orders compute memory-pressure 75", "orders application memory-leak 55"]);
 }
 
 #[test]

@@ -12,6 +12,8 @@ use crate::ids::{Domain, Millionths};
 const FULL: f64 = 85.0;
 /// Multiple of the usual from which on use has grown.
 const GREW: f64 = 2.0;
+/// What this seat reads.
+const READ: [Kind; 8] = [Kind::Cpu, Kind::CpuShare, Kind::Throttling, Kind::Memory, Kind::MemoryShare, Kind::Restarts, Kind::Node, Kind::Other];
 
 /// Who it suspects. Nothing: no figures of its classes that can be judged.
 #[must_use]
@@ -21,7 +23,7 @@ pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
     let mut best: BTreeMap<&str, Suspicion> = BTreeMap::new();
     for series in &recording.series {
         let kind = kind(&series.metric);
-        if !matches!(kind, Kind::Cpu | Kind::CpuShare | Kind::Throttling | Kind::Memory | Kind::MemoryShare | Kind::Restarts) {
+        if !READ.contains(&kind) {
             continue;
         }
         let Some((usual, value)) = compare(recording, series, typical.get(series.metric.as_str()).copied().unwrap_or(0.0)) else { continue };
@@ -71,19 +73,21 @@ fn fault(kind: Kind, (usual, floor): (Usual, f64), value: f64) -> Option<(&'stat
     match kind {
         Kind::CpuShare => {
             let level = percent(value);
-            let grew = ratio >= GREW && above >= 6.0 && level >= 50.0;
+            let grew = ratio >= GREW && (above >= 6.0 && level >= 50.0 || above >= 2.0 && level >= FULL);
             let full = level >= FULL && ratio >= 1.35 && above >= 2.0;
             if grew {
-                Some(("cpu-saturation", graded(level * ratio, (100.0, 400.0), (800, 960))))
+                Some(("cpu-saturation", graded(level * ratio, (100.0, 400.0), (850, 985))))
             } else {
                 full.then(|| ("cpu-saturation", Millionths::new(750_000)))
             }
         }
-        Kind::Cpu => (ratio >= 1.5 * GREW && above >= 8.0).then(|| ("cpu-saturation", graded(ratio, (3.0, 10.0), (600, 850)))),
+        Kind::Cpu => (ratio >= 1.5 * GREW && above >= 8.0).then(|| ("cpu-saturation", graded(ratio, (3.0, 10.0), (600, 900)))),
         Kind::Throttling => (ratio >= GREW && above >= 8.0).then(|| ("cpu-throttling", graded(ratio, (2.0, 10.0), (550, 800)))),
-        Kind::MemoryShare => (percent(value) >= 90.0 && ratio >= 1.3 && above >= 6.0).then(|| ("memory-pressure", Millionths::new(450_000))),
-        Kind::Memory => (ratio >= GREW && above >= 10.0).then(|| ("memory-pressure", graded(ratio, (2.0, 8.0), (400, 450)))),
+        Kind::MemoryShare => (percent(value) >= 90.0 && ratio >= 1.3 && above >= 6.0).then(|| ("memory-pressure", Millionths::new(350_000))),
+        Kind::Memory => (ratio >= GREW && above >= 10.0).then(|| ("memory-pressure", graded(ratio, (2.0, 6.0), (300, 600)))),
         Kind::Restarts => (value >= usual.median + 1.0).then(|| ("restarts", Millionths::new(600_000))),
+        // Nobody knows what it means, but something is unlike before.
+        Kind::Other => (ratio >= GREW && above >= 8.0).then(|| ("unlike-before", graded(above, (8.0, 40.0), (150, 280)))),
         _ => None,
     }
 }

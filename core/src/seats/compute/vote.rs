@@ -37,6 +37,7 @@ impl View {
         let mut hypotheses = Vec::new();
         for (workload, figures) in &judged {
             hypotheses.extend(hypothesis(asked, workload, figures, vanished));
+            hypotheses.extend(leak(workload, figures));
         }
         if hypotheses.is_empty() {
             // Health of others says nothing of the one that alerts; and without its past nothing is known to be usual.
@@ -87,6 +88,7 @@ impl View {
             },
             Action::RollbackWorkload(_) => match judged.fault {
                 Some(Fault::CrashLoop) => Position::support("its containers keep failing", vec![states(&judged)]),
+                Some(Fault::Memory) => Position::support("its memory runs out", vec![resource(&judged)]),
                 _ => Position::no_objection("no harm to processor or memory"),
             },
         }
@@ -121,6 +123,20 @@ fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished:
         evidence: vec![grounds],
         path: vec![workload.target.service()],
         remedies: remedies.into_iter().collect(),
+    })
+}
+
+/// Memory that runs out is often a release that leaks. This seat knows of no release, but where another one does it will not stand
+/// alone.
+fn leak(workload: &Workload, judged: &Judged) -> Option<Hypothesis> {
+    (judged.fault == Some(Fault::Memory)).then(|| Hypothesis {
+        service: workload.target.service(),
+        domain: Domain::Application,
+        fault: "memory-leak".into(),
+        probability: Millionths::new(550_000),
+        evidence: vec![resource(judged)],
+        path: vec![workload.target.service()],
+        remedies: Vec::new(),
     })
 }
 

@@ -86,3 +86,51 @@ fn the_servers_end_speaks_for_clients_without_a_sidecar() {
     let opinion = view.cause(&Asked { context: &context, epoch: 1, now: at(ONSET + 4).plus(1_000) });
     assert_eq!(said(&opinion), ["postgres database no-turnaround 80"]);
 }
+
+/// A client's windows: `usual` until the onset, `now` from then on.
+fn told(usual: &Exchanges, now: &Exchanges) -> (View, UnixMillis) {
+    let mut view = View::new(settings());
+    for window in 0..ONSET + 4 {
+        let counts = if window < ONSET { usual } else { now }.clone();
+        let flow = Flow { inbound: false, peer: Some(service("postgres")), counts };
+        view.observe(&Observation { speaker: service("orders"), start: at(window), length_ms: 2_000, flows: vec![flow] }, at(window + 1));
+    }
+    (view, at(ONSET + 4).plus(1_000))
+}
+
+fn two_statements(one_us: u64, other_us: u64) -> Exchanges {
+    let durations = |each: u64| Durations { ended: 20, sum_us: 20 * each };
+    let statements = BTreeMap::from([(1, durations(one_us)), (2, durations(other_us))]);
+    Exchanges { exchanges: 40, turnaround: latency(40, one_us.midpoint(other_us)), statements, ..Exchanges::default() }
+}
+
+#[test]
+fn what_the_server_says_and_what_only_some_statements_feel_is_the_servers() {
+    let usual = two_statements(4_000, 4_000);
+    let complains = |complaint| Exchanges { complaints: BTreeMap::from([(complaint, 3)]), ..usual.clone() };
+    let waiting = Exchanges { stalled: 2, ..usual.clone() };
+    let holding = Exchanges { idle_in_transaction_us: 1_900_000, ..usual.clone() };
+    for (now, expected) in [
+        (usual.clone(), "healthy"),
+        (complains(Complaint::TooManyConnections), "postgres database too-many-connections 85"),
+        (complains(Complaint::Locks), "postgres database lock-contention 80"),
+        (complains(Complaint::ReadOnly), "postgres database read-only 80"),
+        (complains(Complaint::Authentication), "postgres database authentication 75"),
+        (two_statements(4_000, 400_000), "postgres database slow-statement 80"),
+        (two_statements(400_000, 400_000), "postgres database slow 70"),
+        (waiting, "postgres database lock-contention 70"),
+        (holding, "orders database connections-held 70"),
+    ] {
+        let (view, asked_at) = told(&usual, &now);
+        let context = context("orders", at(ONSET));
+        assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now: asked_at })), [expected], "{now:?}");
+    }
+}
+
+#[test]
+fn statements_that_always_wait_are_work() {
+    let always = Exchanges { stalled: 2, ..two_statements(4_000, 4_000) };
+    let (view, now) = told(&always, &always);
+    let context = context("orders", at(ONSET));
+    assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), ["healthy"]);
+}

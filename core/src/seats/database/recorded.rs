@@ -13,5 +13,5 @@ pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
         return None;
     }
     let sources = flow::sources(recording)?;
-    Some(sources.iter().filter(|source| is_store(&source.service)).map(|source| made(source, Domain::Database)).collect())
+    Some(sources.iter().filter(|source| is_store(&source.service)).map(|source| made(recording, source, Domain::Database)).collect())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::Complaint;
 use super::View;
 use super::judge::{Call, Trouble};
 use crate::ballot::{Edge, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Round};
@@ -24,6 +25,7 @@ impl View {
         let mut healthy = Vec::new();
         let mut unlearned = None;
         for (server, calls) in near {
+            hypotheses.extend(calls.iter().filter(|call| call.held).map(|call| held(server, call, &edges, alert)));
             let (ill, well): (Vec<&Call>, Vec<&Call>) = calls.iter().partition(|call| call.trouble.is_some());
             if ill.is_empty() {
                 if calls.iter().any(|call| call.usual.is_some()) {
@@ -31,7 +33,7 @@ impl View {
                 } else {
                     unlearned = Some(format!("the usual turnaround of {server} is not learned yet"));
                 }
-            } else if well.iter().any(|call| call.now.exchanges > 0) {
+            } else if well.iter().any(|call| call.now.exchanges > 0) && !ill.iter().any(|call| call.trouble.is_some_and(Trouble::is_servers_own)) {
                 // Others are answered well, so the server is; what is left lies with these clients.
                 hypotheses.extend(ill.iter().map(|call| Hypothesis {
                     service: call.client.clone(),
@@ -72,6 +74,14 @@ impl View {
 fn at_server(server: &Service, ill: &[&Call], edges: &BTreeSet<Edge>, alert: &Service) -> Hypothesis {
     let worst = ill.iter().filter_map(|call| call.trouble).min();
     let (fault, probability) = match worst {
+        Some(Trouble::Complains(Complaint::TooManyConnections)) => ("too-many-connections", 850_000),
+        Some(Trouble::Complains(Complaint::Resources)) => ("out-of-resources", 850_000),
+        Some(Trouble::Complains(Complaint::Unavailable)) => ("unavailable", 800_000),
+        Some(Trouble::Complains(Complaint::ReadOnly)) => ("read-only", 800_000),
+        Some(Trouble::Complains(Complaint::Authentication)) => ("authentication", 750_000),
+        Some(Trouble::Complains(Complaint::Locks)) => ("lock-contention", 800_000),
+        Some(Trouble::Waiting) => ("lock-contention", 700_000),
+        Some(Trouble::SlowStatement) => ("slow-statement", 800_000),
         Some(Trouble::NoTurnaround) => ("no-turnaround", 800_000),
         Some(Trouble::Refused) => ("refused", 750_000),
         _ => ("slow", 700_000),
@@ -89,16 +99,30 @@ fn at_server(server: &Service, ill: &[&Call], edges: &BTreeSet<Edge>, alert: &Se
     }
 }
 
+/// A client that keeps transactions open: what others wait for, and what its own pool lacks.
+fn held(server: &Service, call: &Call, edges: &BTreeSet<Edge>, alert: &Service) -> Hypothesis {
+    Hypothesis {
+        service: call.client.clone(),
+        domain: Domain::Database,
+        fault: "connections-held".into(),
+        probability: Millionths::new(if call.trouble.is_some() { 450_000 } else { 700_000 }),
+        evidence: vec![exchange(&[call])],
+        path: paths::path(edges, if call.client == *alert { &call.client } else { server }, alert),
+        remedies: Vec::new(),
+    }
+}
+
 fn exchange<C: std::borrow::Borrow<Call> + serde::Serialize>(calls: &[C]) -> Evidence {
     let calls: Vec<&Call> = calls.iter().map(std::borrow::Borrow::borrow).collect();
     let total = |of: fn(&Call) -> u64| calls.iter().map(|call| of(call)).fold(0, u64::saturating_add);
     let slowest = calls.iter().filter_map(|call| call.now.turnaround.mean_us()).max().unwrap_or(0);
     let summary = format!(
-        "{} clients: {} exchanges, {} waiting, {} refused, slowest mean {slowest} us",
+        "{} clients: {} exchanges, {} waiting, {} refused, {} complaints of the server, slowest mean {slowest} us",
         calls.len(),
         total(|call| call.now.exchanges),
         total(|call| call.now.stalled),
         total(|call| call.now.connect_failed.saturating_add(call.now.resets)),
+        total(|call| call.now.complaints.values().copied().fold(0, u64::saturating_add)),
     );
     let from = calls.iter().map(|call| call.from).min().unwrap_or(UnixMillis(0));
     let to = calls.iter().map(|call| call.to).max().unwrap_or(UnixMillis(0));

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ballot::{EvidenceClass, Principal};
 use crate::diagnosis::recording::Side;
 use crate::diagnosis::robust::{Usual, reached, split};
-use crate::diagnosis::vocabulary::is_store;
-use crate::diagnosis::{CallSeries, Recording, Suspicion, flow, graded, operations};
+use crate::diagnosis::vocabulary::{Kind, is_store, kind};
+use crate::diagnosis::{CallSeries, Recording, Series, Suspicion, flow, graded, operations};
 use crate::ids::Domain;
 
 /// Time on the way, in milliseconds, that nobody notices.
@@ -28,6 +28,14 @@ struct State {
     now_ms: f64,
 }
 
+// === impl State ===
+
+impl State {
+    fn is_long(&self) -> bool {
+        self.long > 0 && self.long >= self.usual
+    }
+}
+
 /// Who it suspects. Nothing: no figures of its classes that can be judged.
 #[must_use]
 pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
@@ -42,18 +50,26 @@ pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
         if is_store(&source.service) {
             continue;
         }
-        suspicions.push(made(&source, Domain::Application));
+        suspicions.push(made(recording, &source, Domain::Application));
     }
+    suspicions.extend(slow(recording));
     Some(suspicions)
 }
 
 /// What users suffer is made here.
-pub(in crate::seats) fn made(source: &flow::Source, domain: Domain) -> Suspicion {
+pub(in crate::seats) fn made(recording: &Recording, source: &flow::Source, domain: Domain) -> Suspicion {
     let what = match source.objective {
         crate::diagnosis::Objective::Latency => "slow",
         crate::diagnosis::Objective::Availability => "errors",
     };
-    let most = if source.clear { 930 } else { 800 };
+    // What nobody below carries is left with the entry, for want of a better one.
+    let most = if recording.alert.entry.as_ref() == Some(&source.service) {
+        550
+    } else if source.clear {
+        980
+    } else {
+        850
+    };
     Suspicion {
         service: source.service.clone(),
         domain,
@@ -107,31 +123,71 @@ fn gap(recording: &Recording, client: &CallSeries, server: Option<&CallSeries>) 
 /// Who is to blame for long ways: the service whose own ways are long, while others' are not.
 fn blamed(ways: &BTreeMap<(String, String), State>) -> Vec<Suspicion> {
     let services: BTreeSet<&String> = ways.keys().flat_map(|(caller, callee)| [caller, callee]).collect();
+    let out = |service: &String| {
+        let out = ways.iter().filter(|((caller, _), _)| caller == service);
+        out.fold((0.0_f64, 0.0_f64), |(long, well), (_, state)| if state.is_long() { (long + 1.0, well) } else { (long, well + 1.0) })
+    };
     let mut suspicions = Vec::new();
     for service in services {
-        let long = |state: &&State| state.long > 0 && state.long >= state.usual;
-        let into: Vec<&State> = ways.iter().filter(|((_, callee), _)| callee == service).map(|(_, state)| state).collect();
-        let out: Vec<&State> = ways.iter().filter(|((caller, _), _)| caller == service).map(|(_, state)| state).collect();
-        let (into_long, out_long) = (count(into.iter().filter(|state| long(state))), count(out.iter().filter(|state| long(state))));
-        let (into_well, out_well) = (count(into.iter().filter(|state| !long(state))), count(out.iter().filter(|state| !long(state))));
-        let score = into_long + 0.6 * out_long - 0.6 * into_well - 0.4 * out_well;
-        let witnesses = count(into.iter().chain(&out).filter(|state| state.long > 1));
-        if into_long + out_long < 1.0 || into_long < 1.0 && (out_long < 2.0 || out_long <= out_well) {
+        let (out_long, out_well) = out(service);
+        let (mut into_long, mut into_well, mut witnesses, mut worst) = (0.0_f64, 0.0_f64, 0.0_f64, 0.0_f64);
+        for ((caller, _), state) in ways.iter().filter(|((_, callee), _)| callee == service) {
+            worst = worst.max(state.now_ms);
+            if !state.is_long() {
+                into_well += 1.0;
+                continue;
+            }
+            // A caller most of whose ways are long explains this one.
+            let (long, well) = out(caller);
+            into_long += if long >= 3.0 && long > well { 0.2 } else { 1.0 };
+            witnesses += if state.long > 1 { 1.0 } else { 0.0 };
+        }
+        let as_callee = into_long - 0.6 * into_well - (0.1_f64 * out_well).min(0.3);
+        let as_caller = if out_long >= 2.0 && out_long > out_well { 0.5 * out_long - 0.4 * out_well } else { 0.0 };
+        let score = as_callee.max(as_caller);
+        if score <= 0.0 {
             continue;
         }
-        let worst = into.iter().chain(&out).map(|state| state.now_ms).fold(0.0, f64::max);
         suspicions.push(Suspicion {
             service: service.clone(),
             domain: Domain::Network,
             fault: "delay".into(),
-            probability: graded(score + 0.5 * witnesses, (-0.5, 1.5), (300, 900)),
+            probability: graded(score + 0.5 * witnesses, (0.0, 1.4), (350, 970)),
             source: (EvidenceClass::Tcp, Principal::MetricStore),
-            grounds: vec![format!("{into_long} of {} ways to it and {out_long} of {} from it are long, up to {worst:.1} ms", into.len(), out.len())],
+            grounds: vec![format!(
+                "{into_long:.1} ways to it and {out_long:.0} from it are long, up to {worst:.1} ms; {into_well:.0} and {out_well:.0} are as usual"
+            )],
         });
     }
     suspicions
 }
 
-fn count<'a>(states: impl Iterator<Item = &'a &'a State>) -> f64 {
-    states.fold(0.0, |n, _| n + 1.0)
+/// Services whose own answers have become late or wrong, for want of better: tails of few requests are wild.
+fn slow(recording: &Recording) -> Vec<Suspicion> {
+    let edges = recording.edges();
+    let known: BTreeSet<&str> = edges.iter().flat_map(|(caller, callee)| [*caller, *callee]).collect();
+    let mut worst: BTreeMap<&str, (f64, String)> = BTreeMap::new();
+    let answers = |series: &&Series| matches!(kind(&series.metric), Kind::Latency | Kind::Errors) && known.contains(series.service.as_str());
+    for series in recording.series.iter().filter(answers) {
+        let halves = split(&recording.alert, &series.points);
+        let Some(usual) = Usual::learn(&halves.before, 0.0) else { continue };
+        let Some(value) = reached(&halves.during) else { continue };
+        let (ratio, above) = (usual.ratio(value, 0.0), usual.above(value));
+        if ratio >= 3.0 && above >= 8.0 && worst.get(series.service.as_str()).is_none_or(|(known, _)| ratio > *known) {
+            worst.insert(&series.service, (ratio, format!("{} reached {value:.4}, usual {:.4} ± {:.4}", series.metric, usual.median, usual.scale)));
+        }
+    }
+    let suspicion = |(service, (ratio, ground)): (&&str, &(f64, String))| {
+        // A caller is late with its callee.
+        let explained = edges.iter().any(|(caller, callee)| caller == service && worst.contains_key(callee));
+        Suspicion {
+            service: (*service).to_owned(),
+            domain: Domain::Application,
+            fault: "slow".into(),
+            probability: graded(*ratio, (3.0, 20.0), if explained { (200, 260) } else { (250, 420) }),
+            source: (EvidenceClass::Requests, Principal::MetricStore),
+            grounds: vec![ground.clone()],
+        }
+    };
+    worst.iter().map(suspicion).collect()
 }

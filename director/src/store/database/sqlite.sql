@@ -1,13 +1,18 @@
--- Everything the director must not forget. Times are milliseconds since the Unix epoch; bodies are canonical JSON.
+-- Everything the director must not forget. Times are milliseconds since the Unix epoch; bodies are canonical JSON; flags are 0 or 1.
+-- `postgres.sql` says the same.
 CREATE TABLE IF NOT EXISTS alerts (
     key         TEXT PRIMARY KEY,
     incident    TEXT,
+    service     TEXT NOT NULL,
+    symptom     TEXT NOT NULL,
+    by_seat     INTEGER NOT NULL,
+    novel       INTEGER NOT NULL,
     resolved    INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
     deliveries  INTEGER NOT NULL,
     body        TEXT NOT NULL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS alerts_by_incident ON alerts (incident, received_at);
+CREATE INDEX IF NOT EXISTS alerts_by_incident ON alerts (incident, novel, received_at);
 
 -- What senders say that is no alert: verification codes, tests, bundles without ids. The newest thousand are kept.
 CREATE TABLE IF NOT EXISTS notices (
@@ -19,12 +24,17 @@ CREATE TABLE IF NOT EXISTS notices (
 
 CREATE TABLE IF NOT EXISTS incidents (
     uid         TEXT PRIMARY KEY,
+    namespace   TEXT NOT NULL,
     service     TEXT NOT NULL,
     target      TEXT,
+    cause       TEXT,
     source      TEXT NOT NULL,
     symptom     TEXT NOT NULL,
     summary     TEXT NOT NULL,
+    phase       TEXT NOT NULL,
     over        INTEGER NOT NULL,
+    hears       INTEGER NOT NULL,
+    covered_by  TEXT,
     deadline    INTEGER NOT NULL,
     changed_at  INTEGER NOT NULL,
     revision    INTEGER NOT NULL,
@@ -33,9 +43,22 @@ CREATE TABLE IF NOT EXISTS incidents (
     outcome     TEXT,
     remediation TEXT
 ) STRICT;
-CREATE INDEX IF NOT EXISTS incidents_by_service ON incidents (service, changed_at);
-CREATE INDEX IF NOT EXISTS incidents_by_target ON incidents (target, changed_at);
+CREATE INDEX IF NOT EXISTS incidents_by_namespace ON incidents (namespace, over, changed_at);
+CREATE INDEX IF NOT EXISTS incidents_by_service ON incidents (service, over, changed_at);
+CREATE INDEX IF NOT EXISTS incidents_by_target ON incidents (target, over, changed_at);
+CREATE INDEX IF NOT EXISTS incidents_by_cause ON incidents (cause, over, changed_at);
+CREATE INDEX IF NOT EXISTS incidents_covered ON incidents (covered_by);
 CREATE INDEX IF NOT EXISTS incidents_open ON incidents (over, deadline);
+CREATE INDEX IF NOT EXISTS incidents_changed ON incidents (changed_at);
+
+-- Who calls whom, as seats said. The newest four thousand are kept.
+CREATE TABLE IF NOT EXISTS calls (
+    caller  TEXT NOT NULL,
+    callee  TEXT NOT NULL,
+    seen_at INTEGER NOT NULL,
+    PRIMARY KEY (caller, callee)
+) STRICT;
+CREATE INDEX IF NOT EXISTS calls_by_age ON calls (seen_at);
 
 -- Effects in the order in which they were decided, written with the state that decided them.
 CREATE TABLE IF NOT EXISTS outbox (
@@ -63,4 +86,4 @@ CREATE TABLE IF NOT EXISTS ledger_subtrees (
 ) STRICT;
 
 -- Of the whole file: see `FORMAT`.
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
