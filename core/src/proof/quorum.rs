@@ -29,14 +29,7 @@ pub(super) fn was_decided(facts: &Facts, plan: &Plan, created_at: UnixMillis) ->
     decided(facts, &ballots, &plan.incident, plan.epoch, &plan.proposal, created_at).map(drop)
 }
 
-fn decided(
-    facts: &Facts,
-    ballots: &[CastBallot],
-    incident: &IncidentUid,
-    epoch: u32,
-    proposal: &Proposal,
-    as_of: UnixMillis,
-) -> Result<Vec<Digest>, Refusal> {
+fn decided(facts: &Facts, ballots: &[CastBallot], incident: &IncidentUid, epoch: u32, proposal: &Proposal, as_of: UnixMillis) -> Result<Vec<Digest>, Refusal> {
     let roster = facts.roster()?;
     let roster_digest = roster.digest().map_err(|error| Refusal::new(Rule::NoRoster, error.to_string(), "a roster with a digest"))?;
     if !(1..=MAX_EPOCHS).contains(&epoch) {

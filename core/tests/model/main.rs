@@ -194,10 +194,10 @@ impl Model for Path {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("nothing but what was voted, as long as it may be", |_: &Self, state: &State| !state.wrong),
-            Property::always("once applied, once reverted", |_, state| state.applied <= 1 && state.reverted <= state.applied),
-            Property::sometimes("applied", |_, state| state.applied == 1),
-            Property::sometimes("reverted", |_, state| state.reverted == 1),
-            Property::sometimes("reverted in a pause", |_, state| state.reverted == 1 && state.paused),
+            Property::always("once applied, once reverted", |_: &Self, state: &State| state.applied <= 1 && state.reverted <= state.applied),
+            Property::sometimes("applied", |_: &Self, state: &State| state.applied == 1),
+            Property::sometimes("reverted", |_: &Self, state: &State| state.reverted == 1),
+            Property::sometimes("reverted in a pause", |_: &Self, state: &State| state.reverted == 1 && state.paused),
         ]
     }
 }

@@ -116,7 +116,7 @@ impl Simulation {
             }
             Effect::Decide { epoch, outcome } => {
                 let event = match (self.decide(&uid, epoch, &outcome), &outcome.verdict) {
-                    (Ok(()), Verdict::Act { .. }) => Some(Event::Authorised(Mode::Autonomous)),
+                    (Ok(()), Verdict::Act { .. }) => Some(Event::Authorised { epoch, mode: Mode::Autonomous }),
                     (Err(contradiction), Verdict::Act { .. }) => Some(Event::Abandoned(contradiction)),
                     (_, Verdict::Hold { .. }) => None,
                 };
@@ -129,8 +129,7 @@ impl Simulation {
     fn gather(&mut self, uid: &IncidentUid, now: UnixMillis) -> String {
         let service = self.store.incidents[uid].incident.service.clone();
         let near = self.cluster.workloads.values().filter_map(|object| Target::of(object).ok()).filter(|target| target.namespace == service.namespace);
-        let mut workloads: Vec<Workload> =
-            near.map(|target| Workload { target, revisions: vec![], configurations: vec![], replicas: 2, ready: 2 }).collect();
+        let mut workloads: Vec<Workload> = near.map(|target| Workload { target, revisions: vec![], configurations: vec![], replicas: 2, ready: 2 }).collect();
         if self.faults.hostile_director && self.random.chance(300) {
             workloads.iter_mut().for_each(|workload| workload.target.generation += 1);
         }
@@ -209,7 +208,7 @@ impl Simulation {
                 return Event::Abandoned(refusal.to_string());
             }
         }
-        Event::Tallied(Box::new(outcome))
+        Event::Tallied { epoch, outcome: Box::new(outcome) }
     }
 
     pub(crate) fn tally(&mut self, uid: &IncidentUid, epoch: u32) -> Outcome {
@@ -273,7 +272,8 @@ impl Simulation {
                 causes.retain(|cast| cast.ballot.round() == Round::Cause);
                 let epoch = causes.iter().map(|cast| cast.ballot.epoch).max().unwrap_or(1);
                 causes.retain(|_| self.random.chance(500));
-                let asking = Asking { key: String::new(), incident: uid, epoch, round: None, deadline: self.clock(n).plus(DELIBERATION_MS), answered: BTreeSet::new() };
+                let asking =
+                    Asking { key: String::new(), incident: uid, epoch, round: None, deadline: self.clock(n).plus(DELIBERATION_MS), answered: BTreeSet::new() };
                 self.ask(n, &asking, Round::Remedy, &causes);
             }
             2 => self.store.rewrite(),
@@ -288,7 +288,17 @@ impl Simulation {
     // --- the seats ---
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
-    pub(crate) fn asked(&mut self, seat: usize, instance: usize, round: Round, text: &str, epoch: u32, deadline: UnixMillis, causes: &[CastBallot], from: (usize, u32)) {
+    pub(crate) fn asked(
+        &mut self,
+        seat: usize,
+        instance: usize,
+        round: Round,
+        text: &str,
+        epoch: u32,
+        deadline: UnixMillis,
+        causes: &[CastBallot],
+        from: (usize, u32),
+    ) {
         let attendance = self.faults.attendance[seat];
         let Ok(context) = serde_json::from_str::<Context>(text) else { return };
         let now = self.clock(3);
@@ -339,7 +349,8 @@ impl Simulation {
         let Some(text) = self.store.incidents[&uid].incident.context.clone() else { return };
         let Ok(context) = serde_json::from_str::<Context>(&text) else { return };
         let causes = self.cluster.ballots_of(&uid);
-        let opinion = if self.random.chance(500) { votes::lie_about_cause(&mut self.random, &context) } else { votes::lie_about_remedy(&mut self.random, &causes) };
+        let opinion =
+            if self.random.chance(500) { votes::lie_about_cause(&mut self.random, &context) } else { votes::lie_about_remedy(&mut self.random, &causes) };
         let epoch = u32::try_from(self.random.between(1, 3)).unwrap();
         let mut ballot = self.ballot(liar, &context, Digest::of_bytes(text.as_bytes()), epoch, opinion);
         match self.random.below(6) {

@@ -124,7 +124,16 @@ impl Simulation {
         }
         let busy = if self.executors[n].draft.is_some() { self.go_on_planning(n, now) } else { self.take_up(n, now) || self.carry_any(n, now) };
         let late = self.cluster.now > super::cluster::START + 120_000;
-        self.wake(Part::Executor(n), if busy { 200 } else if late { 12_000 } else { 1_000 });
+        self.wake(
+            Part::Executor(n),
+            if busy {
+                200
+            } else if late {
+                12_000
+            } else {
+                1_000
+            },
+        );
     }
 
     /// Begins with a decision that has no plan.

@@ -156,7 +156,18 @@ impl Faults {
 }
 
 fn deeds(random: &mut Random) -> Vec<(i64, Deed)> {
-    let all = [Deed::Pause, Deed::Pause, Deed::EditSpec, Deed::EditSpec, Deed::EditLabel, Deed::Recreate, Deed::EditBlueprint, Deed::EditRules, Deed::EditRoster, Deed::LoseLedger];
+    let all = [
+        Deed::Pause,
+        Deed::Pause,
+        Deed::EditSpec,
+        Deed::EditSpec,
+        Deed::EditLabel,
+        Deed::Recreate,
+        Deed::EditBlueprint,
+        Deed::EditRules,
+        Deed::EditRoster,
+        Deed::LoseLedger,
+    ];
     let mut deeds: Vec<(i64, Deed)> = (0..=random.below(2)).map(|_| (random.between(0, 45_000), random.pick(&all))).collect();
     let paused: Vec<i64> = deeds.iter().filter(|(_, deed)| *deed == Deed::Pause).map(|(at, _)| *at).collect();
     for at in paused {

@@ -53,7 +53,11 @@ impl Simulation {
         let workload = self.cluster.workloads.get(&at)?;
         let target = Target::of(workload).ok()?;
         let marker = format!("{incident}.1");
-        let action = self.random.pick(&[Action::ScaleWorkload(Scale { replicas: 0 }), Action::ScaleWorkload(Scale { replicas: 3 }), Action::RestartWorkload(Restart { marker })]);
+        let action = self.random.pick(&[
+            Action::ScaleWorkload(Scale { replicas: 0 }),
+            Action::ScaleWorkload(Scale { replicas: 3 }),
+            Action::RestartWorkload(Restart { marker }),
+        ]);
         let proposal = Proposal { action, target };
         self.put(incident, &proposal, false)
     }

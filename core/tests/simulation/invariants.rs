@@ -216,7 +216,9 @@ impl Simulation {
             let mine = || votes.iter().filter(|cast| cast.ballot.seat == *seat_name);
             present += usize::from(mine().any(|cast| matches!(&cast.ballot.opinion, Opinion::Cause(vote) if !vote.healthy.is_empty() || vote.hypotheses.iter().any(|h| !h.evidence.is_empty()))));
             judged += usize::from(mine().any(|cast| matches!(cast.ballot.opinion, Opinion::Remedy(_))));
-            let of_service = |cast: &&&CastBallot| hypotheses(cast).iter().any(|h| h.service == proposal.target.service() && h.probability.get() >= 500_000 && !h.evidence.is_empty());
+            let of_service = |cast: &&&CastBallot| {
+                hypotheses(cast).iter().any(|h| h.service == proposal.target.service() && h.probability.get() >= 500_000 && !h.evidence.is_empty())
+            };
             let blames = mine().any(|cast| of_service(&cast));
             let mut supports = false;
             for cast in mine() {
@@ -263,7 +265,10 @@ impl Simulation {
     fn is_put_back(&self, name: &str, stored: &StoredPlan, landed: &Landed) -> bool {
         let Some(applied) = self.invariants.applied.get(name).and_then(|number| self.cluster.landed.get(*number)) else { return false };
         let metadata = |object: &Value| plain(object)["metadata"].clone();
-        stored.plan.inverse != Inverse::Empty && landed.after["spec"] == applied.before["spec"] && landed.before["spec"] == applied.after["spec"] && metadata(&landed.before) == metadata(&landed.after)
+        stored.plan.inverse != Inverse::Empty
+            && landed.after["spec"] == applied.before["spec"]
+            && landed.before["spec"] == applied.after["spec"]
+            && metadata(&landed.before) == metadata(&landed.after)
     }
 
     fn check_revert(&mut self, number: usize, landed: &Landed, name: &str, stored: &StoredPlan) -> Result<(), Violation> {
@@ -335,7 +340,14 @@ impl Simulation {
     pub(crate) fn check_end(&mut self, hostile: bool) -> Result<(), Violation> {
         self.check()?;
         if !hostile {
-            let open: Vec<&IncidentUid> = self.store.incidents.values().map(|record| &record.incident).filter(|incident| !incident.phase.is_final()).map(|incident| &incident.uid).collect();
+            let open: Vec<&IncidentUid> = self
+                .store
+                .incidents
+                .values()
+                .map(|record| &record.incident)
+                .filter(|incident| !incident.phase.is_final())
+                .map(|incident| &incident.uid)
+                .collect();
             if !open.is_empty() {
                 return violated(format!("incidents {open:?} never ended"));
             }

@@ -107,7 +107,10 @@ pub(crate) fn broken() -> Vec<(&'static str, Rules)> {
         ("every ledger extends every other", forgiving(&[Rule::Ledger])),
         ("what was owed is judged by later ballots", Rules { reverts_by_what_is_live: true, ..core }),
         ("the last writer wins", Rules { preconditions: false, ..core }),
-        ("an executor writes again after a crash, and any version will do", Rules { looks_first: false, preconditions: false, ..forgiving(&[Rule::Stale, Rule::Revert]) }),
+        (
+            "an executor writes again after a crash, and any version will do",
+            Rules { looks_first: false, preconditions: false, ..forgiving(&[Rule::Stale, Rule::Revert]) },
+        ),
         ("the order of ballots counts", Rules { tally: all_but_the_last, ..core }),
         ("ballots may be cast again", Rules { ballots_stay: false, ..core }),
         ("one signal verifies", Rules { verify: by_sidecars, ..core }),

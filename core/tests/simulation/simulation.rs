@@ -65,7 +65,13 @@ pub(crate) enum Happening {
     Restart(Part),
     Arrives(Message),
     /// What was judged is stored now.
-    Stores { from: (usize, u32), plan: String, step: Step, put: Box<Put>, judged: Box<Landed> },
+    Stores {
+        from: (usize, u32),
+        plan: String,
+        step: Step,
+        put: Box<Put>,
+        judged: Box<Landed>,
+    },
     Alert(usize),
     Deed(Deed),
     /// The lying seat casts something that nobody asked for.

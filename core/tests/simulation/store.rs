@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use assent_core::consensus::{Outcome, Verdict};
-use assent_core::ids::{IncidentUid, UnixMillis};
-use assent_core::incident::{Effect, Event, Incident, Known, route};
 use assent_core::canonical::Digest;
+use assent_core::consensus::Outcome;
+use assent_core::ids::{IncidentUid, UnixMillis};
+use assent_core::incident::{Calls, Effect, Event, Incident, Known, parent, route};
 use assent_core::ledger::{self, Entry, Frontier, Head, Proof};
 use assent_core::target::Service;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ impl Store {
     /// An alert arrives: it joins an incident or opens one.
     pub(crate) fn receive(&mut self, service: &Service, now: UnixMillis) {
         let known: Vec<Known> = self.incidents.values().map(known).collect();
-        if route(service, &known, self.opened > 0, now).is_some() {
+        if route(service, &known, &Calls::default(), self.opened > 0, now).is_some() {
             return;
         }
         self.opened += 1;
@@ -60,18 +60,22 @@ impl Store {
     /// Steps one incident: state, entries and effects at once, with the end of the effect that it came from.
     pub(crate) fn advance(&mut self, uid: &IncidentUid, event: Option<Event>, done: Option<&str>, now: UnixMillis) {
         self.changes += 1;
-        let acting = match &event {
-            Some(Event::Tallied(outcome)) => self.acting(uid, outcome),
-            _ => None,
-        };
+        let near: Vec<Known> = self.incidents.values().filter(|other| !other.incident.phase.is_final()).map(known).collect();
         let Some(record) = self.incidents.get_mut(uid) else { return };
         let before = record.incident.phase;
         let mut effects = Vec::new();
         if let Some(event) = event {
-            if let Event::Tallied(outcome) = &event {
-                record.outcome = Some((**outcome).clone());
-            }
-            effects = record.incident.step(now, acting.map_or(event, Event::Covered));
+            let event = match event {
+                Event::Tallied { epoch, outcome } if record.incident.awaits(epoch) => {
+                    record.outcome = Some((*outcome).clone());
+                    match parent(uid, &outcome, &near) {
+                        Some(by) => Event::Covered { epoch, by },
+                        None => Event::Tallied { epoch, outcome },
+                    }
+                }
+                event => event,
+            };
+            effects = record.incident.step(now, event);
         }
         let moved = record.incident.phase != before;
         if moved {
@@ -83,20 +87,14 @@ impl Store {
             self.outbox.iter_mut().filter(|pending| pending.key == done).for_each(|pending| pending.done = true);
         }
         let Some(end) = end else { return };
-        let covered: Vec<IncidentUid> = self.incidents.values().filter(|other| other.incident.covered_by.as_ref() == Some(uid)).map(|other| other.incident.uid.clone()).collect();
+        let covered: Vec<IncidentUid> =
+            self.incidents.values().filter(|other| other.incident.covered_by.as_ref() == Some(uid)).map(|other| other.incident.uid.clone()).collect();
         for other in covered {
             self.advance(&other, Some(end.clone()), None, now);
         }
     }
 
     /// The incident that already acts on what `outcome` chose.
-    fn acting(&self, uid: &IncidentUid, outcome: &Outcome) -> Option<IncidentUid> {
-        let target = target(outcome)?;
-        let others = self.incidents.values().filter(|other| other.incident.uid != *uid && other.incident.covered_by.is_none());
-        let mut acting = others.filter(|other| !other.incident.phase.is_final() && other.outcome.as_ref().and_then(self::target).as_ref() == Some(&target));
-        acting.next().map(|other| other.incident.uid.clone())
-    }
-
     fn keep(&mut self, uid: &IncidentUid, effects: Vec<Effect>, now: UnixMillis) {
         for effect in effects {
             let epoch = self.incidents[uid].incident.epoch;
@@ -165,15 +163,10 @@ fn known(record: &Record) -> Known {
     Known {
         uid: record.incident.uid.clone(),
         service: record.incident.service.clone(),
-        target: record.outcome.as_ref().and_then(target),
+        target: record.outcome.as_ref().and_then(Outcome::target),
+        cause: record.outcome.as_ref().and_then(Outcome::cause).cloned(),
         phase: record.incident.phase,
         changed_at: record.changed_at,
-    }
-}
-
-fn target(outcome: &Outcome) -> Option<Service> {
-    match &outcome.verdict {
-        Verdict::Act { proposal, .. } => Some(proposal.target.service()),
-        Verdict::Hold { .. } => None,
+        covered: record.incident.covered_by.is_some(),
     }
 }

@@ -141,18 +141,18 @@ fn the_inverse_passes_once_and_survives_what_stops_new_actions() {
 
 #[test]
 fn a_vote_after_the_plan_stops_its_write_and_takes_no_revert_back() {
+    type Change = fn(&mut Ballot);
     let scale = Fixture::scale();
-    let cast_at = |created_at: UnixMillis, change: fn(&mut Ballot)| {
+    let cast_at = |created_at: UnixMillis, change: Change| {
         move |facts: &mut Facts, _: &mut WriteRequest| {
-            for all in &mut facts.ballots {
-                let mut ballot = all[0].ballot.clone();
-                change(&mut ballot);
-                all.push(recast(ballot, created_at));
-            }
+            let all = facts.ballots.as_mut().unwrap();
+            let mut ballot = all[0].ballot.clone();
+            change(&mut ballot);
+            all.push(recast(ballot, created_at));
         }
     };
     // A vote in a later epoch; and a second, different one of a supporter, by which it would be void.
-    let table: [(fn(&mut Ballot), Rule); 2] = [(|ballot| ballot.epoch = 2, Rule::Epoch), (|ballot| ballot.rules = "other".into(), Rule::Support)];
+    let table: [(Change, Rule); 2] = [(|ballot| ballot.epoch = 2, Rule::Epoch), (|ballot| ballot.rules = "other".into(), Rule::Support)];
     for (change, rule) in table {
         refused(apply(&scale, &cast_at(PLANNED, change)), rule);
         assert_eq!(revert(&scale, &cast_at(PLANNED, change)), Ok(Admitted::Revert));
