@@ -1,6 +1,6 @@
 //! Every order of the steps from ballots to a written and reverted change, with one hostile seat, director or executor: what
 //! the gate judges by `core` is asked in every state that can be reached.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests stop at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests stop at the first surprise")]
 
 mod fixture;
 mod replay;

@@ -58,10 +58,8 @@ where
 {
     let facts = facts(&voted(), true);
     let all = facts.ballots.clone().unwrap();
-    let copies = prop::collection::vec(any::<Index>(), 0..4).prop_map({
-        let all = all.clone();
-        move |copies| all.iter().chain(copies.iter().map(|copy| copy.get(&all))).cloned().collect::<Vec<_>>()
-    });
+    let copies = prop::collection::vec(any::<Index>(), 0..4)
+        .prop_map(move |copies| all.iter().chain(copies.iter().map(|copy| copy.get(&all))).cloned().collect::<Vec<_>>());
     let orders = (copies.prop_shuffle(), others);
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config { cases: 300, failure_persistence: None, ..Config::default() }, rng);

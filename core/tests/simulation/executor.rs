@@ -122,7 +122,9 @@ impl Simulation {
         if self.faults.hostile_executor && self.random.chance(350) {
             self.attack(n);
         }
-        let busy = if self.executors[n].draft.is_some() { self.go_on_planning(n, now) } else { self.take_up(n, now) || self.carry_any(n, now) };
+        // Plans are carried side by side with planning: what is owed never waits for what is new.
+        let planning = if self.executors[n].draft.is_some() { self.go_on_planning(n, now) } else { self.take_up(n, now) };
+        let busy = self.carry_any(n, now) || planning;
         let late = self.cluster.now > super::cluster::START + 120_000;
         self.wake(
             Part::Executor(n),

@@ -154,7 +154,7 @@ impl Simulation {
             if generation == Some(target.generation) && is_voted(&stored.plan.proposal.action, landed) {
                 return self.check_apply(number, landed, name, stored);
             }
-            if generation == Some(target.generation + 1) && self.is_put_back(name, stored, landed) {
+            if generation == Some(target.generation + 1) && self.is_put_back(stored, landed) {
                 return self.check_revert(number, landed, name, stored);
             }
         }
@@ -262,8 +262,13 @@ impl Simulation {
     }
 
     /// Whether the write restores what the plan's apply changed, and nothing else.
-    fn is_put_back(&self, name: &str, stored: &StoredPlan, landed: &Landed) -> bool {
-        let Some(applied) = self.invariants.applied.get(name).and_then(|number| self.cluster.landed.get(*number)) else { return false };
+    /// Whether what a plan of this target applied was put back. Two incidents may have been decided for the same change: the plan of
+    /// either puts it back, since nothing tells whose the write was, and either could put back its own.
+    fn is_put_back(&self, stored: &StoredPlan, landed: &Landed) -> bool {
+        let applied = self.invariants.applied.values().filter_map(|number| self.cluster.landed.get(*number));
+        let target = &stored.plan.proposal.target;
+        let of_target = |applied: &&Landed| applied.service == landed.service && applied.before["metadata"]["generation"].as_i64() == Some(target.generation);
+        let Some(applied) = applied.filter(of_target).last() else { return false };
         let metadata = |object: &Value| plain(object)["metadata"].clone();
         stored.plan.inverse != Inverse::Empty
             && landed.after["spec"] == applied.before["spec"]
