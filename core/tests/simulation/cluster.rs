@@ -73,6 +73,8 @@ pub(crate) struct Landed {
     pub(crate) judged_at: i64,
     /// Whether a pause was in force when it was judged.
     pub(crate) paused: bool,
+    /// The roster in force then.
+    pub(crate) roster: Digest,
     pub(crate) before: Value,
     pub(crate) after: Value,
 }

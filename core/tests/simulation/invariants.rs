@@ -182,7 +182,7 @@ impl Simulation {
             .filter(|ballot| ballot.cast.ballot.incident == plan.incident && ballot.at <= landed.judged_at)
             .map(|ballot| ballot.cast.clone())
             .collect();
-        self.check_vote(name, &votes, plan.epoch, &plan.proposal, self.invariants.planned_at[name])?;
+        self.check_vote(name, &votes, &landed.roster, (plan.epoch, &plan.proposal), self.invariants.planned_at[name])?;
         self.check_authority(name, &votes, plan.epoch)?;
         let right = self.faults.troubles.iter().find(|trouble| trouble.service() == landed.service);
         let right = right.is_some_and(|trouble| same_action(&trouble.remedy(""), &plan.proposal.action));
@@ -194,16 +194,15 @@ impl Simulation {
 
     /// At least two seats for both the cause and the remedy, on figures of two principals of which one is no sidecar, no veto,
     /// three of four present; and not more than one of them a liar or deceived.
-    fn check_vote(&self, name: &str, votes: &[CastBallot], epoch: u32, proposal: &Proposal, planned_at: i64) -> Result<(), Violation> {
+    fn check_vote(&self, name: &str, votes: &[CastBallot], roster: &Digest, (epoch, proposal): (u32, &Proposal), planned_at: i64) -> Result<(), Violation> {
         if votes.iter().any(|cast| cast.ballot.epoch > epoch) {
             return violated(format!("{name} was applied after a later vote had begun"));
         }
         let votes: Vec<&CastBallot> = votes.iter().filter(|cast| cast.ballot.epoch == epoch).collect();
         let context = votes.first().map(|cast| &cast.ballot.context);
-        let roster = self.cluster.roster.digest().unwrap();
         for cast in &votes {
             let ballot = &cast.ballot;
-            if Some(&ballot.context) != context || ballot.roster != roster {
+            if Some(&ballot.context) != context || ballot.roster != *roster {
                 return violated(format!("{name}: ballot {} is of another context or roster", ballot.name()));
             }
             if planned_at - cast.created_at.0 > i64::from(ballot.expires_after_ms) + 1_000 {
@@ -265,10 +264,10 @@ impl Simulation {
     /// Whether what a plan of this target applied was put back. Two incidents may have been decided for the same change: the plan of
     /// either puts it back, since nothing tells whose the write was, and either could put back its own.
     fn is_put_back(&self, stored: &StoredPlan, landed: &Landed) -> bool {
-        let applied = self.invariants.applied.values().filter_map(|number| self.cluster.landed.get(*number));
+        let mut applied = self.invariants.applied.values().filter_map(|number| self.cluster.landed.get(*number));
         let target = &stored.plan.proposal.target;
         let of_target = |applied: &&Landed| applied.service == landed.service && applied.before["metadata"]["generation"].as_i64() == Some(target.generation);
-        let Some(applied) = applied.filter(of_target).last() else { return false };
+        let Some(applied) = applied.rfind(of_target) else { return false };
         let metadata = |object: &Value| plain(object)["metadata"].clone();
         stored.plan.inverse != Inverse::Empty
             && landed.after["spec"] == applied.before["spec"]

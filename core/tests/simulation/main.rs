@@ -3,7 +3,7 @@
 //!
 //! `SIMULATION_SCHEDULES` says how many; a failing one is printed with its seed, and `SIMULATION_SEED` plays it again with
 //! everything that happens.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests stop at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests stop at the first surprise")]
 
 mod cluster;
 mod director;

@@ -430,7 +430,8 @@ impl Simulation {
             Rule::Stale => Answer::Changed,
             _ => Answer::Refused(refusal),
         })?;
-        Ok(Landed { incident, service: put.service.clone(), admitted, judged_at: self.cluster.now, paused: self.cluster.paused.is_some(), before, after })
+        let (roster, paused) = (self.cluster.roster.digest().unwrap(), self.cluster.paused.is_some());
+        Ok(Landed { incident, service: put.service.clone(), admitted, judged_at: self.cluster.now, paused, roster, before, after })
     }
 
     fn stores(&mut self, from: (usize, u32), plan: String, step: Step, put: Put, judged: Landed) {
