@@ -26,7 +26,7 @@ use simulation::{Report, Simulation};
 
 const SCHEDULES: u64 = 10_000;
 /// A broken rule must be noticed within so many.
-const TO_NOTICE: u64 = 6_000;
+const TO_NOTICE: u64 = 20_000;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
