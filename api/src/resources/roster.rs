@@ -86,7 +86,7 @@ pub struct SeatSpec {
     #[schemars(length(max = 63))]
     pub account: String,
     /// Whose figures it may judge by: `sidecar`, `kubelet`, `apiServer`.
-    #[schemars(with = "Vec<PrincipalName>", length(min = 1, max = 3))]
+    #[schemars(with = "Vec<PrincipalName>", length(min = 1, max = 6))]
     pub principals: Vec<Principal>,
 }
 
