@@ -85,7 +85,7 @@ pub struct SeatSpec {
     /// Service account in `assent-system`.
     #[schemars(length(max = 63))]
     pub account: String,
-    /// Whose figures it may judge by: `sidecar`, `kubelet`, `apiServer`.
+    /// Whose figures it may judge by: `sidecar`, `kubelet`, `apiServer`, `metricStore`, `traces`, `logStore`.
     #[schemars(with = "Vec<PrincipalName>", length(min = 1, max = 6))]
     pub principals: Vec<Principal>,
 }
