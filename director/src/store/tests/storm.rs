@@ -65,7 +65,7 @@ async fn one_transaction_says_what_many_would() {
         let unknown = Arrival { alert: assent_core::incident::Alert { service: None, ..arrival("x", "x").alert }, subject: "Disk full".into() };
         vec![arrival("a", "orders"), arrival("a", "orders"), arrival("b", "web"), elsewhere("mail", "c", "smtp"), resolved, arrival("a", "orders"), unknown]
     };
-    let kinds = |received: &[Received]| received.iter().map(|what| std::mem::discriminant(what)).collect::<Vec<_>>();
+    let kinds = |received: &[Received]| received.iter().map(std::mem::discriminant).collect::<Vec<_>>();
     let (one, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (one, many) = (open(&one).await, open(&many).await);
     let at_once = received(&one, alerts()).await;
