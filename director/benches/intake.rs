@@ -54,7 +54,6 @@ async fn run() {
     let bench = Bench::start("bench-intake").await;
     let mut rows = measured(&bench, bench.args(&[]), "").await;
     if let Some(server) = Postgres::start() {
-        std::fs::write(bench.directory().join("url"), server.url()).unwrap();
         let args = Args { database_url: Some(Secret::from(server.url())), instance: "postgres".into(), ..bench.args(&[]) };
         rows.extend(measured(&bench, args, "_postgres").await);
     }
@@ -147,10 +146,11 @@ async fn post_all(address: SocketAddr, name: &str, rate: Option<usize>, posts: u
 }
 
 fn body(name: &str, n: usize, group: usize) -> Vec<u8> {
+    let namespace = ["shop", "mail", "bank"][n % 3];
     let alert = |k: usize| -> Value {
         json!({
             "status": "firing", "fingerprint": format!("{name}-{n}-{k}"), "startsAt": "2026-08-08T14:32:08Z",
-            "labels": {"alertname": "Errors", "namespace": (["shop", "mail", "bank"][n % 3]), "deployment": format!("service-{}", (n + k) % 40), "symptom": "errors"},
+            "labels": {"alertname": "Errors", "namespace": namespace, "deployment": format!("service-{}", (n + k) % 40), "symptom": "errors"},
             "annotations": {"summary": "5 % of requests fail"},
         })
     };
