@@ -1,3 +1,5 @@
+//! Spans by both of OTLP's ways: what is taken in, what is refused.
+
 use std::io::Write as _;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

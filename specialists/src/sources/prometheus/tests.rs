@@ -1,3 +1,5 @@
+//! Answers of a Prometheus: what is read, what is refused.
+
 use proptest::prelude::*;
 use serde_json::json;
 

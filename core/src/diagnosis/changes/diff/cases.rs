@@ -1,3 +1,5 @@
+//! Diffs and the effect that each is read to have.
+
 use super::*;
 
 fn effects(file: &str, diff: &str) -> Reading {

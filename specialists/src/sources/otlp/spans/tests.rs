@@ -1,3 +1,5 @@
+//! From spans to series: durations, gaps, errors.
+
 use proptest::prelude::*;
 
 use super::*;
