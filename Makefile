@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
 
 .DEFAULT_GOAL := help
 # Figures go to target/bench/NAME.json.
-.PHONY: bench bench-diagnosis bench-intake bench-loop bench-policy bench-sidecar help demo demo-down cluster cluster-down test survive-long fuzz lint fmt setup crds install-plugin
+.PHONY: bench bench-diagnosis bench-intake bench-live bench-loop bench-policy bench-sidecar help demo demo-down cluster cluster-down test survive-long fuzz lint fmt setup crds install-plugin
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ bench-intake: setup ## Measure how many alerts a second are taken in without los
 bench-loop: setup ## Measure seconds from a fault to its verified repair on a real node (root, Linux)
 	cargo build --workspace --all-targets
 	$(CARGO_TARGET_DIR)/debug/bench loop
+
+bench-live: setup ## Cause every live fault of the catalogue on a real node (root, Linux; hours; goes on where it stopped; LIVE=--fresh)
+	cargo build --workspace --all-targets
+	$(CARGO_TARGET_DIR)/debug/bench live $(LIVE)
 
 bench-policy: setup ## Measure guardrails beside native policies, Gatekeeper and Kyverno (BENCH_PEERS=0: without the last two)
 	cargo build --release --package assent-webhook --package assent-tests --bins

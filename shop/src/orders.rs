@@ -1,7 +1,7 @@
 //! The part with the database: reads products, writes orders, and pays processor time for each.
-//! It opens its port once the database answers. Two faults live here because a real one would:
-//! a release that answers 500 (`--bug errors`), and a process that stops working while its port
-//! stays open (`POST /admin/wedge` on the admin port). Neither survives its cause.
+//! It opens its port once the database answers. Faults live here because real ones would: defects
+//! of a release (`--bug`), and a process that stops working while its port stays open (`POST
+//! /admin/wedge` on the admin port). None survives its cause.
 
 mod store;
 
@@ -17,6 +17,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::MissedTickBehavior;
 
 use crate::PRODUCTS;
@@ -58,7 +59,20 @@ pub enum Bug {
     None,
     /// Three of five requests are answered 500.
     Errors,
+    /// Each request leaves some memory behind.
+    Leak,
+    /// The process ends with an error after some requests.
+    Crash,
+    /// Database connections are not given back.
+    Hoard,
 }
+
+/// What each request of a release with [`Bug::Leak`] leaves behind, in bytes.
+const LEAK: usize = 128 * 1024;
+/// How many requests a release with [`Bug::Crash`] survives.
+const CRASH_AFTER: u64 = 100;
+/// A release with [`Bug::Hoard`] keeps the connection of one request in so many.
+const HOARD_EVERY: u64 = 20;
 
 #[derive(Debug)]
 struct Orders {
@@ -67,6 +81,9 @@ struct Orders {
     work: Duration,
     bug: Bug,
     seen: AtomicU64,
+    leaked: Mutex<Vec<Vec<u8>>>,
+    /// Notified when the process must end.
+    crash: Arc<Notify>,
 }
 
 /// Whether the process has stopped working. Only a new process clears it.
@@ -109,6 +126,8 @@ enum Error {
     Work(#[from] work::Error),
     #[error("order totals do not add up")]
     Defect,
+    #[error("look up the customer")]
+    Hoard(#[source] sqlx::Error),
 }
 
 pub(crate) async fn run(args: Args, stop: Stop) -> anyhow::Result<()> {
@@ -133,7 +152,16 @@ pub async fn serve_on(args: Args, listener: TcpListener, admin: TcpListener, sto
 
 async fn serve_from(args: Args, store: Store, listener: TcpListener, admin: TcpListener, stop: Stop) -> anyhow::Result<()> {
     let wedge = Wedge::default();
-    let orders = Orders { store, bench: Bench::new(), work: Duration::from_micros(args.work_us), bug: args.bug, seen: AtomicU64::new(0) };
+    let crash = Arc::new(Notify::new());
+    let orders = Orders {
+        store,
+        bench: Bench::new(),
+        work: Duration::from_micros(args.work_us),
+        bug: args.bug,
+        seen: AtomicU64::new(0),
+        leaked: Mutex::default(),
+        crash: Arc::clone(&crash),
+    };
     let public = Router::new()
         .route("/product/{product}", get(product))
         .route("/order", post(order))
@@ -143,7 +171,11 @@ async fn serve_from(args: Args, store: Store, listener: TcpListener, admin: TcpL
     let bite = PERIOD * args.idle_millicores / 1000;
     let background = stop.token.clone().run_until_cancelled_owned(keep_busy(bite, wedge));
     let background = async { background.await.unwrap_or(Ok(())).map_err(anyhow::Error::from) };
-    futures::try_join!(serve::serve(listener, public, stop.clone()), serve::serve(admin, private, stop), background,)?;
+    let served = async { futures::try_join!(serve::serve(listener, public, stop.clone()), serve::serve(admin, private, stop), background) };
+    tokio::select! {
+        served = served => served.map(drop)?,
+        () = crash.notified() => anyhow::bail!("the book of orders is damaged"),
+    }
     Ok(())
 }
 
@@ -200,8 +232,16 @@ async fn keep_busy(bite: Duration, wedge: Wedge) -> Result<(), work::Error> {
 impl Orders {
     async fn compute(&self) -> Result<(), Error> {
         self.bench.work(self.work).await?;
-        let turn = self.seen.fetch_add(1, Ordering::Relaxed) % 5;
-        if self.bug == Bug::Errors && turn < 3 { Err(Error::Defect) } else { Ok(()) }
+        let seen = self.seen.fetch_add(1, Ordering::Relaxed);
+        match self.bug {
+            Bug::Errors if seen % 5 < 3 => return Err(Error::Defect),
+            // Written to, or the kernel would not count it.
+            Bug::Leak => self.leaked.lock().await.push(vec![1; LEAK]),
+            Bug::Crash if seen >= CRASH_AFTER => self.crash.notify_one(),
+            Bug::Hoard if seen.is_multiple_of(HOARD_EVERY) => self.store.hoard().await.map_err(Error::Hoard)?,
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -218,7 +258,7 @@ impl Wedge {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = match &self {
-            Self::Read { .. } | Self::Write { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Read { .. } | Self::Write { .. } | Self::Hoard(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Work(_) | Self::Defect => StatusCode::INTERNAL_SERVER_ERROR,
         };
         tracing::error!(error = format!("{:#}", anyhow::Error::from(self)), "request failed");

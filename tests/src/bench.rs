@@ -2,6 +2,7 @@
 
 pub mod ground;
 pub mod guardrails;
+pub mod live;
 pub mod load;
 pub mod native;
 pub mod peers;

@@ -106,10 +106,10 @@ fn binaries(names: &[&str]) -> anyhow::Result<PathBuf> {
     cargo(&["build", "--quiet", "--workspace", "--all-targets"])?;
     cargo(&["build-pod", "--quiet"])?;
     // Beside what it is made of: another checkout has binaries of the same names.
-    let stripped = target().join("stripped");
-    std::fs::create_dir_all(&stripped)?;
+    let folder = target().join("stripped");
+    std::fs::create_dir_all(&folder)?;
     for name in names {
-        let (from, to) = (target().join("debug").join(name), stripped.join(name));
+        let (from, to) = (program(name), stripped(name));
         let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
         let fresh = matches!((modified(&from), modified(&to)), (Ok(source), Ok(copy)) if copy > source);
         if !fresh {
@@ -117,7 +117,7 @@ fn binaries(names: &[&str]) -> anyhow::Result<PathBuf> {
             run(Command::new("strip").arg("--strip-all").arg("-o").arg(&to).arg(&from))?;
         }
     }
-    Ok(stripped)
+    Ok(folder)
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {
@@ -138,6 +138,12 @@ pub fn root() -> PathBuf {
 #[must_use]
 pub fn pod_program(name: &str) -> PathBuf {
     target().join(format!("{}-unknown-linux-gnu", std::env::consts::ARCH)).join("pod").join(name)
+}
+
+/// One of our programs as it goes into images, after they were built.
+#[must_use]
+pub fn stripped(name: &str) -> PathBuf {
+    target().join("stripped").join(name)
 }
 
 /// One of our programs as cargo built it.

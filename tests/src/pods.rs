@@ -19,24 +19,36 @@ pub async fn names(place: &Place, namespace: &str, selector: &str) -> anyhow::Re
     Ok(names)
 }
 
-/// Sends `to` to every process of a container, found by its cgroup: children outlive a stopped parent. How many there were.
+/// Every process of a container, found by its cgroup, the oldest first.
+///
+/// # Errors
+/// If there is none.
+pub async fn processes(place: &Place, namespace: &str, pod: &str, container: &str) -> anyhow::Result<Vec<Pid>> {
+    let id = container_id(place, namespace, pod, container).await?;
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        if std::fs::read_to_string(entry.path().join("cgroup")).is_ok_and(|groups| groups.contains(&id)) {
+            found.push(Pid::from_raw(process));
+        }
+    }
+    if found.is_empty() {
+        bail!("no process of container {container} of {pod} was found");
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Sends `to` to every process of a container: children outlive a stopped parent. How many there were.
 ///
 /// # Errors
 /// If there is none.
 pub async fn signal(place: &Place, namespace: &str, pod: &str, container: &str, to: Signal) -> anyhow::Result<usize> {
-    let id = container_id(place, namespace, pod, container).await?;
-    let mut signalled = 0;
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        if std::fs::read_to_string(entry.path().join("cgroup")).is_ok_and(|groups| groups.contains(&id)) {
-            kill(Pid::from_raw(process), to).with_context(|| format!("signal process {process}"))?;
-            signalled += 1;
-        }
+    let processes = processes(place, namespace, pod, container).await?;
+    for process in &processes {
+        kill(*process, to).with_context(|| format!("signal process {process}"))?;
     }
-    if signalled == 0 {
-        bail!("no process of container {container} of {pod} was found");
-    }
-    Ok(signalled)
+    Ok(processes.len())
 }
 
 async fn container_id(place: &Place, namespace: &str, pod: &str, container: &str) -> anyhow::Result<String> {

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, PgPoolOptions};
+use tokio::sync::Mutex;
 
 /// Serialised by an advisory lock: `if not exists` alone fails when two sessions race.
 const SCHEMA: &str = "
@@ -25,6 +28,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Store {
     pool: PgPool,
+    hoard: Mutex<Vec<PoolConnection<Postgres>>>,
 }
 
 // === impl Store ===
@@ -38,7 +42,7 @@ impl Store {
             .after_connect(|connection, _| Box::pin(async move { sqlx::raw_sql(SCHEMA).execute(connection).await.map(drop) }))
             .connect_lazy(url)
             .context("read the database's URL")?;
-        Ok(Self { pool })
+        Ok(Self { pool, hoard: Mutex::default() })
     }
 
     /// Returns once the database has answered and has the table.
@@ -48,6 +52,13 @@ impl Store {
             // Nobody announces a database; each attempt is bounded by the pool.
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Takes a connection and never gives it back.
+    pub(super) async fn hoard(&self) -> sqlx::Result<()> {
+        let connection = self.pool.acquire().await?;
+        self.hoard.lock().await.push(connection);
+        Ok(())
     }
 
     /// How often a product was ordered, counted up to 100 so that the price of reading is constant.

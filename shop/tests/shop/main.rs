@@ -148,6 +148,61 @@ async fn a_bad_release_fails_three_of_five_requests() {
 }
 
 #[tokio::test]
+async fn a_release_that_keeps_connections_has_none_after_a_hundred_requests() {
+    if !servers::installed() {
+        return;
+    }
+    let database = Postgres::start();
+    let mut shop = Shop::default();
+    let orders = shop.orders(&database, Bug::Hoard).await;
+    let sells = async || post(&orders, "/order", ORDER).await.status;
+    until("orders reach the database", async || sells().await == StatusCode::CREATED).await;
+    let mut sold = 0;
+    while sells().await == StatusCode::CREATED {
+        sold += 1;
+        assert!(sold < 100, "connections are given back");
+    }
+    // Four more connections, of one request in twenty each.
+    assert!(sold > 60, "{sold}");
+    assert_eq!(sells().await, StatusCode::SERVICE_UNAVAILABLE);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_release_that_crashes_serves_a_hundred_requests_first() {
+    if !servers::installed() {
+        return;
+    }
+    let database = Postgres::start();
+    let mut shop = Shop::default();
+    let orders = shop.orders(&database, Bug::Crash).await;
+    until("orders reach the database", async || post(&orders, "/order", ORDER).await.status == StatusCode::CREATED).await;
+    let order = async || fetch(&orders, Method::POST, "/order", ORDER.into(), Duration::from_secs(10)).await;
+    let mut sold = 1;
+    while sold < 200 && order().await.is_ok() {
+        sold += 1;
+    }
+    assert!((80..=101).contains(&sold), "{sold}");
+    assert!(shop.tasks.join_next().await.unwrap().unwrap().is_err(), "it ended as if it had been asked to");
+}
+
+#[tokio::test]
+async fn a_release_that_leaks_grows_with_each_request() {
+    if !servers::installed() {
+        return;
+    }
+    let database = Postgres::start();
+    let (process, port, _admin) = Process::start(&database, "leak");
+    assert_eq!(get(&port, "/product/1").await.status, StatusCode::OK);
+    let before = process.memory();
+    for _ in 0..80 {
+        assert_eq!(get(&port, "/product/1").await.status, StatusCode::OK);
+    }
+    let grown = process.memory() - before;
+    assert!((10_000..20_000).contains(&grown), "{grown} kB");
+}
+
+#[tokio::test]
 async fn a_frozen_database_lets_requests_hang_until_it_thaws() {
     if !servers::installed() {
         return;
@@ -199,10 +254,10 @@ struct Process(Child);
 
 impl Process {
     /// The process, its port and its admin port.
-    fn start(database: &Postgres) -> (Self, String, String) {
+    fn start(database: &Postgres, bug: &str) -> (Self, String, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_assent-shop"))
             .args(["orders", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .args(["--idle-millicores", "100", "--database", &database.url()])
+            .args(["--idle-millicores", "100", "--bug", bug, "--database", &database.url()])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -213,6 +268,13 @@ impl Process {
         // Whatever it logs from here on is read and dropped, so that it never waits for a reader.
         std::thread::spawn(move || lines.for_each(drop));
         (Self(child), port, admin)
+    }
+
+    /// Resident memory, in kilobytes.
+    fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        resident.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Processor time so far, in ticks of 10 ms.
@@ -236,7 +298,7 @@ async fn a_wedged_process_accepts_answers_nothing_and_uses_no_cpu() {
         return;
     }
     let database = Postgres::start();
-    let (process, port, admin) = Process::start(&database);
+    let (process, port, admin) = Process::start(&database, "none");
     assert_eq!(get(&port, "/product/1").await.status, StatusCode::OK, "it listens once it can serve");
 
     let idle = process.ticks();
@@ -253,7 +315,7 @@ async fn a_wedged_process_accepts_answers_nothing_and_uses_no_cpu() {
     assert!(process.ticks() <= before + 2, "{} ticks in a second", process.ticks() - before);
 
     drop(process);
-    let (mut process, port, _) = Process::start(&database);
+    let (mut process, port, _) = Process::start(&database, "none");
     assert_eq!(get(&port, "/product/1").await.status, StatusCode::OK, "a restart heals");
     let start = Instant::now();
     kill(Pid::from_raw(process.0.id().cast_signed()), Signal::SIGTERM).unwrap();

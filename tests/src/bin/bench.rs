@@ -9,6 +9,8 @@ use anyhow::{Context as _, bail};
 use assent_runtime::serving::{self, ServingArgs};
 use assent_runtime::{CancellationToken, Limits};
 use assent_tests::bench;
+use assent_tests::bench::live::journal::Journal;
+use assent_tests::bench::live::{Wanted, report};
 use assent_tests::place::Place;
 use assent_tests::shop::{Fault, calm, cause, quiet};
 use assent_tests::story::{self, Timeline};
@@ -43,6 +45,21 @@ enum Command {
         /// How often each fault is caused.
         #[arg(long, default_value_t = 3)]
         runs: usize,
+    },
+    /// What is said and done about each live fault of the catalogue, against the truth; false alarms. Goes on where it stopped.
+    Live {
+        /// How often each fault is caused.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+        /// Only these faults.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// How long nothing is wrong, under changing load.
+        #[arg(long, default_value_t = 20)]
+        quiet_minutes: u64,
+        /// Forget what was measured before.
+        #[arg(long)]
+        fresh: bool,
     },
     /// Latency, memory and readiness of policy engines on the same requests, side by side; BENCH_PEERS=0 leaves those of
     /// other projects out. To be built with `--release`.
@@ -87,12 +104,31 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Loop { runs } => save("loop", &the_loop(runs).await?),
+        Command::Live { runs, only, quiet_minutes, fresh } => live(&Wanted { faults: bench::live::faults::named(&only)?, runs, quiet_minutes }, fresh).await,
         Command::Policy => policy().await,
         Command::Sidecar { only } => sidecar(&only).await,
         Command::Relay { listen, target } => bench::sidecar::traffic::relay(listen, target).await,
         Command::Keep { listen } => bench::sidecar::traffic::keep(listen).await,
         Command::Allow { listen, files } => allow(listen, &files).await,
     }
+}
+
+async fn live(wanted: &Wanted, fresh: bool) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let say = |line: &str| println!("{:>5.0} s  {line}", started.elapsed().as_secs_f64());
+    let folder = images::root().join("target/bench");
+    let mut journal = Journal::open(&folder.join("live.jsonl"), fresh)?;
+    let measured = bench::live::run(wanted, &mut journal, &say).await;
+    // What was measured before something failed is told too.
+    let rows = report::rows(&journal.records);
+    for row in &rows {
+        println!("{}", row.line());
+    }
+    let table = report::table(&journal.records);
+    println!("{table}");
+    write("live", &rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?)?;
+    std::fs::write(folder.join("live.md"), table)?;
+    measured
 }
 
 async fn policy() -> anyhow::Result<()> {
