@@ -86,6 +86,8 @@ struct Use {
     /// Millionths of the periods.
     throttled: i64,
     memory_bytes: u64,
+    /// What it might use then, thousandths.
+    limit_milli: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -176,6 +178,7 @@ impl View {
                 milli: nanos / elapsed.saturating_mul(1_000),
                 throttled: i64::try_from(throttled.saturating_mul(1_000_000).checked_div(periods).unwrap_or(0)).unwrap_or(0),
                 memory_bytes: sample.memory_bytes,
+                limit_milli: state.facts.limit_milli,
             };
             state.newest = Some(used);
             let warm = state.facts.started_at.is_none_or(|started| used.from.since(started) >= WARM_UP_MS);

@@ -30,6 +30,8 @@ pub(super) enum Fault {
     CrashLoop,
     /// Killed for memory, or nearly.
     Memory,
+    /// Use is at a limit that was higher before.
+    LimitCut,
     /// Use is at the limit, and more than usual.
     Saturated,
     /// Use is at the limit, as it may have always been.
@@ -43,8 +45,8 @@ pub(super) enum Fault {
 pub(super) struct Judged {
     pub(super) usual: Option<Baseline>,
     pub(super) usual_throttled: Option<Baseline>,
-    /// The newest use of each pod, with its limit.
-    pub(super) pods: Vec<(Use, Option<u64>)>,
+    /// The newest use of each pod.
+    pub(super) pods: Vec<Use>,
     pub(super) restarts: u32,
     pub(super) fault: Option<Fault>,
     pub(super) from: UnixMillis,
@@ -68,7 +70,14 @@ impl View {
         }
         let usual = self.usual(service, since, |used| used.milli, 2);
         let usual_throttled = self.usual(service, since, |used| used.throttled, 20_000);
-        let faults = pods.iter().filter_map(|(state, used)| fault(state, used, usual, usual_throttled, since));
+        // What had no limit had a very high one.
+        let limit = |used: &Use| used.limit_milli.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        let usual_limit = self.usual(service, since, limit, 1).map(|usual| usual.median);
+        let faults = pods.iter().filter_map(|(state, used)| {
+            let fault = fault(state, used, usual, usual_throttled, since)?;
+            let cut = usual_limit.is_some_and(|usual| limit(used) / 9 < usual / 10);
+            Some(if cut && matches!(fault, Fault::Saturated | Fault::AtLimit) { Fault::LimitCut } else { fault })
+        });
         let fault = faults.chain(failing).min();
         Ok(Judged {
             usual,
@@ -77,7 +86,7 @@ impl View {
             fault,
             from: pods.iter().map(|(_, used)| used.from).min().unwrap_or(since),
             to: pods.iter().map(|(_, used)| used.to).max().unwrap_or(now),
-            pods: pods.into_iter().map(|(state, used)| (used, state.facts.limit_milli)).take(64).collect(),
+            pods: pods.into_iter().map(|(_, used)| used).take(64).collect(),
         })
     }
 
@@ -128,7 +137,7 @@ impl View {
                     None | Some(Fault::AtLimit) => false,
                     Some(_) => true,
                 };
-                let fresh = judged.pods.iter().any(|(used, _)| used.from >= since);
+                let fresh = judged.pods.iter().any(|used| used.from >= since);
                 Indicator { live: fresh, healthy: fresh && !ill, summary: judged.summary(), ..Indicator::default() }
             }
         }
@@ -163,13 +172,13 @@ fn mostly_after(used: &Use, since: UnixMillis) -> bool {
 impl Judged {
     /// Whether some sample lies nearly all after `since`.
     pub(super) fn speaks_of_after(&self, since: UnixMillis) -> bool {
-        self.pods.iter().any(|(used, _)| mostly_after(used, since))
+        self.pods.iter().any(|used| mostly_after(used, since))
     }
 
     pub(super) fn summary(&self) -> String {
-        let use_milli: i64 = self.pods.iter().map(|(used, _)| used.milli).sum();
-        let limits: u64 = self.pods.iter().filter_map(|(_, limit)| *limit).fold(0, u64::saturating_add);
-        let throttled = self.pods.iter().map(|(used, _)| used.throttled).max().unwrap_or(0);
+        let use_milli: i64 = self.pods.iter().map(|used| used.milli).sum();
+        let limits: u64 = self.pods.iter().filter_map(|used| used.limit_milli).fold(0, u64::saturating_add);
+        let throttled = self.pods.iter().map(|used| used.throttled).max().unwrap_or(0);
         let usual = self.usual.map_or_else(|| "not learned yet".to_owned(), |usual| format!("{} m each", usual.median));
         format!("{} pods use {use_milli} m of {limits} m, usual {usual}, throttled {throttled} ppm, {} restarts", self.pods.len(), self.restarts)
     }

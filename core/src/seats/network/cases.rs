@@ -72,6 +72,24 @@ fn refused_connections_need_no_baseline() {
 }
 
 #[test]
+fn a_port_where_nobody_ever_listened_is_its_callers_fault() {
+    let mut view = View::new(settings());
+    for window in 0..ONSET + 4 {
+        let ill = window >= ONSET;
+        mesh(&mut view, window, if ill { FAILING } else { USUAL }, if ill { Beat { requests: 0, ..USUAL } } else { USUAL }, CHATTY);
+        let failed = Link { port: 8081, connect_failed: 9, ..Link::default() };
+        let connections = if ill { vec![failed] } else { vec![Link { port: 8080, opened: 1, sent: 900, received: 900, ..Link::default() }] };
+        let connections = connections.into_iter().map(|counts| Connections { inbound: false, peer: Some(service("orders")), port: counts.port, counts });
+        let observation =
+            Observation { speaker: service("storefront"), start: at(window), length_ms: 2_000, requests: vec![], connections: connections.collect() };
+        view.observe(&observation, at(window + 1));
+    }
+    let context = context("storefront", at(ONSET));
+    let asked = Asked { context: &context, epoch: 1, now: at(ONSET + 4).plus(1_000) };
+    assert_eq!(said(&view.cause(&asked)), ["storefront application wrong-destination 80"]);
+}
+
+#[test]
 fn one_bad_window_is_not_enough() {
     let (view, now) = network(&[(FAILING, FAILING, CHATTY)]);
     assert_eq!(view.findings(now), []);

@@ -70,8 +70,11 @@ impl View {
         let explained = paths::callees(edges, service).any(|callee| {
             suspects.iter().any(|other| other.service == callee) || links.silent().any(|t| t.edge.caller == *service && t.edge.callee == *callee)
         });
-        let connections = links.troubled.iter().any(|t| t.trouble != Trouble::Silent && (t.edge.callee == *service || t.edge.caller == *service));
+        let connections = links.troubled.iter().any(|t| t.trouble.is_of_network() && (t.edge.callee == *service || t.edge.caller == *service));
+        let misdirected: Vec<&Troubled> = links.misdirected(service).collect();
         let (domain, fault) = match suspect.fault {
+            // What it asks for at a place where nobody is cannot be had, whatever that looks like from outside.
+            _ if !misdirected.is_empty() => (Domain::Application, "wrong-destination"),
             Fault::Errors => (Domain::Application, "errors"),
             Fault::Stalled => (Domain::Application, "stalled"),
             Fault::Saturation => (Domain::Compute, "saturation"),
@@ -80,14 +83,16 @@ impl View {
             service: service.clone(),
             domain,
             fault: fault.into(),
-            probability: if explained {
+            probability: if !misdirected.is_empty() {
+                CLEAR
+            } else if explained {
                 EXPLAINED
             } else if connections {
                 UNCLEAR
             } else {
                 CLEAR
             },
-            evidence: vec![judged_evidence(&suspect.judged)],
+            evidence: [Some(judged_evidence(&suspect.judged)), troubled_evidence(&misdirected)].into_iter().flatten().collect(),
             path: paths::path(edges, service, &asked.context.service),
             remedies: Vec::new(),
         }
