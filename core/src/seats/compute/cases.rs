@@ -85,6 +85,24 @@ fn a_limit_that_was_cut_is_the_releases_and_going_back_helps() {
 }
 
 #[test]
+fn a_neighbour_that_takes_the_node_is_named_and_its_victims_are_not() {
+    for (node, before, expected) in [
+        (1_000, 10, &["noise compute noisy-neighbour 80", "orders compute crowded-out 10", "storefront compute crowded-out 10"][..]),
+        // A small part of a large node, and what has always been there, are no news.
+        (4_000, 10, &["healthy"]),
+        (1_000, 700, &["healthy"]),
+    ] {
+        let (mut view, now) = compute(&[("orders", 80, 80), ("storefront", 40, 40), ("noise", before, 700)]);
+        view.node("node", node);
+        let mut facts = view.pods["noise"].facts.clone();
+        facts.limit_milli = None;
+        view.pod("noise", facts);
+        let context = context("orders", at(ONSET));
+        assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), expected, "{node} {before}");
+    }
+}
+
+#[test]
 fn failing_containers_are_the_applications() {
     let (mut view, now) = compute(&[("orders", 80, 80)]);
     let mut facts = view.pods["orders"].facts.clone();

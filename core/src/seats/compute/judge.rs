@@ -1,5 +1,7 @@
 //! Is a workload ill by its processor, memory or containers: a level and a ratio against its own past, pod by pod.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{PodState, Use, View};
@@ -20,6 +22,8 @@ const VANISHED: i64 = 15;
 const STEADY_MILLI: i64 = 8;
 /// Use of the memory limit from which on it is nearly out, in hundredths.
 const MEMORY_FULL: u64 = 95;
+/// Part of a node's processors, in hundredths, that others feel.
+const NEIGHBOUR: u64 = 40;
 /// A failure of a container is recent for this long before the onset, and ever after.
 const RECENT_FAILURE_MS: i64 = 120_000;
 
@@ -112,7 +116,26 @@ impl View {
     /// Whether none of the known workloads is ill, compared with before the open mask.
     pub(super) fn all_well(&self, now: UnixMillis) -> bool {
         let since = self.masks.is_open().unwrap_or(now);
-        self.past.keys().all(|service| self.judge(service, since, now).is_ok_and(|judged| judged.fault.is_none()))
+        // Of what was taken away nothing is ill.
+        let runs = |service: &&Service| self.pods_of(service).any(|(_, state)| state.facts.running);
+        self.past.keys().filter(runs).all(|service| self.judge(service, since, now).is_ok_and(|judged| judged.fault.is_none()))
+    }
+
+    /// Workloads that took a large part of a node of `victims` after `since` and before did not, more than they asked for.
+    pub(super) fn neighbours(&self, victims: &BTreeSet<Service>, since: UnixMillis, now: UnixMillis) -> Vec<(Service, Judged)> {
+        let running = || self.pods.values().filter(|state| state.facts.running);
+        let is_victim = |state: &PodState| state.facts.workload.as_ref().is_some_and(|workload| victims.contains(workload));
+        let nodes: BTreeSet<&str> = running().filter(|state| is_victim(state)).map(|state| state.facts.node.as_str()).collect();
+        let taken = |state: &PodState| {
+            let used = state.newest.filter(|used| now.since(used.to) <= self.settings.stale_ms && mostly_after(used, since))?;
+            let offered = nodes.get(state.facts.node.as_str()).and_then(|node| self.nodes.get(*node))?;
+            let (milli, asked) = (u64::try_from(used.milli).ok()?, state.facts.request_milli);
+            (milli.saturating_mul(100) >= offered.saturating_mul(NEIGHBOUR) && milli > asked.saturating_mul(2)).then_some(())
+        };
+        let loud = running().filter(|state| !is_victim(state) && taken(state).is_some()).filter_map(|state| state.facts.workload.clone());
+        let judged = loud.collect::<BTreeSet<Service>>().into_iter().filter_map(|service| Some((service.clone(), self.judge(&service, since, now).ok()?)));
+        // What was never seen before has grown.
+        judged.filter(|(_, judged)| judged.usual.is_none_or(|usual| judged.pods.iter().any(|used| used.milli >= usual.median.saturating_mul(2)))).collect()
     }
 
     /// How many more pods of `request_milli` the nodes have room for.

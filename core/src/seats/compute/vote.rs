@@ -8,6 +8,7 @@ use crate::ids::{Domain, Millionths};
 use crate::incident::Workload;
 use crate::seats::opinion::{abstain, cause, evidence};
 use crate::seats::{Asked, Position, Put, Seat as _};
+use crate::target::Service;
 
 const RESOURCE: (EvidenceClass, Principal) = (EvidenceClass::Resource, Principal::Kubelet);
 /// Container states stand in the pod's status, which anybody with rights on it may write.
@@ -39,6 +40,7 @@ impl View {
             hypotheses.extend(hypothesis(asked, workload, figures, vanished));
             hypotheses.extend(release(workload, figures));
         }
+        hypotheses.extend(self.crowded(asked, &judged));
         if hypotheses.is_empty() {
             // Health of others says nothing of the one that alerts; and without its past nothing is known to be usual.
             if let Some(reason) = missing {
@@ -54,6 +56,27 @@ impl View {
             };
         }
         cause(hypotheses, Vec::new(), [])
+    }
+
+    /// Neighbours that take the node's processors, and who is then not to blame for being late.
+    fn crowded(&self, asked: &Asked<'_>, judged: &[(&Workload, Judged)]) -> Vec<Hypothesis> {
+        let victims = asked.context.workloads.iter().map(|workload| workload.target.service()).collect();
+        let neighbours = self.neighbours(&victims, asked.context.since, asked.now);
+        if neighbours.is_empty() {
+            return Vec::new();
+        }
+        let hypothesis = |service: Service, fault: &str, probability: u32, judged: &Judged| Hypothesis {
+            path: vec![service.clone()],
+            service,
+            domain: Domain::Compute,
+            fault: fault.into(),
+            probability: Millionths::new(probability),
+            evidence: vec![resource(judged)],
+            remedies: Vec::new(),
+        };
+        let well = judged.iter().filter(|(_, judged)| judged.fault.is_none());
+        let well = well.map(|(workload, judged)| hypothesis(workload.target.service(), "crowded-out", 100_000, judged));
+        neighbours.into_iter().map(|(service, judged)| hypothesis(service, "noisy-neighbour", 800_000, &judged)).chain(well).collect()
     }
 
     pub(super) fn position(&self, asked: &Asked<'_>, put: &Put<'_>) -> Position {

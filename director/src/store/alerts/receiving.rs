@@ -161,7 +161,7 @@ impl<'a> Receiving<'a> {
     /// More incidents than anybody could look at: what is beyond is kept together, and a person is told once.
     async fn overflow(&mut self, arrival: &Arrival, service: &Service, again: bool) -> Result<Received, Error> {
         let storm = Service { namespace: NOWHERE.into(), name: STORM.into() };
-        if let Some(uid) = self.find(&storm, true).await? {
+        if let Some(uid) = self.find(&Firing { service: &storm, again: true, since: UnixMillis(0) }).await? {
             if self.alerts.get(&arrival.alert.key).and_then(|row| row.incident.as_ref()) == Some(&uid) {
                 return Ok(Received::Known(Some(uid)));
             }
