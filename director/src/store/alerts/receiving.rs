@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use assent_core::canonical::Digest;
-use assent_core::ids::IncidentUid;
+use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::incident::{AlertSource, Calls, Effect, Event, Firing, Incident, Known, Picture, Symptom, is_new, route};
 use assent_core::target::Service;
 use serde_json::json;
