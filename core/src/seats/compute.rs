@@ -111,6 +111,15 @@ pub struct View {
     masks: Masks,
 }
 
+// === impl PodState ===
+
+impl PodState {
+    /// Whether this use is that of a process that has been running for a while.
+    fn is_warm(&self, used: &Use) -> bool {
+        self.facts.started_at.is_none_or(|started| used.from.since(started) >= WARM_UP_MS)
+    }
+}
+
 // === impl View ===
 
 impl View {
@@ -181,7 +190,7 @@ impl View {
                 limit_milli: state.facts.limit_milli,
             };
             state.newest = Some(used);
-            let warm = state.facts.started_at.is_none_or(|started| used.from.since(started) >= WARM_UP_MS);
+            let warm = state.is_warm(&used);
             if let Some(workload) = state.facts.workload.as_ref().filter(|_| warm)
                 && (self.past.len() < MAX_SERVICES || self.past.contains_key(workload))
             {
@@ -213,8 +222,10 @@ impl Seat for View {
             let service = workload.target.service();
             for (_, state) in self.pods_of(&service).filter(|(_, state)| state.facts.running) {
                 seen = true;
-                // A use that reaches far back before the onset mixes the two.
-                if state.newest.is_none_or(|used| used.from < since.plus(-1_000)) {
+                // A use that reaches far back before the onset mixes the two, and the start of a process hides what it will use: a
+                // second look waits for more.
+                let starts = |used: &Use| asked.epoch > 1 && !state.facts.crash_loop && !state.is_warm(used);
+                if state.newest.is_none_or(|used| used.from < since.plus(-1_000) || starts(&used)) {
                     return false;
                 }
             }

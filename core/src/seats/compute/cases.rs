@@ -85,6 +85,22 @@ fn a_limit_that_was_cut_is_the_releases_and_going_back_helps() {
 }
 
 #[test]
+fn a_process_that_just_started_is_not_judged_by_what_it_uses() {
+    let (mut view, now) = compute(&[("orders", 80, 148)]);
+    let mut facts = view.pods["orders"].facts.clone();
+    facts.started_at = Some(now.plus(-9_000));
+    view.pod("orders", facts);
+    let context = context("orders", at(ONSET));
+    let ask = |epoch, now| Asked { context: &context, epoch, now };
+    assert_eq!(said(&view.cause(&ask(1, now))), ["abstains: the pods of shop/orders have just started"]);
+    assert!(view.informed(&ask(1, now)) && !view.informed(&ask(2, now)));
+    let last = view.pods["orders"].last.clone().unwrap();
+    view.sample(Sample { at: now.plus(5_000), cpu_ns: last.cpu_ns + 148 * 5_000_000, ..last }, now.plus(5_000));
+    assert!(view.informed(&ask(2, now.plus(5_000))));
+    assert_eq!(said(&view.cause(&ask(2, now.plus(5_000)))), ["orders compute cpu-saturation 85"]);
+}
+
+#[test]
 fn a_neighbour_that_takes_the_node_is_named_and_its_victims_are_not() {
     for (node, before, expected) in [
         (1_000, 10, &["noise compute noisy-neighbour 80", "orders compute crowded-out 10", "storefront compute crowded-out 10"][..]),

@@ -53,6 +53,8 @@ pub(super) struct Judged {
     pub(super) pods: Vec<Use>,
     pub(super) restarts: u32,
     pub(super) fault: Option<Fault>,
+    /// Whether some pod has run for long enough to be judged by its use.
+    pub(super) warm: bool,
     pub(super) from: UnixMillis,
     pub(super) to: UnixMillis,
 }
@@ -75,19 +77,16 @@ impl View {
         let usual = self.usual(service, since, |used| used.milli, 2);
         let usual_throttled = self.usual(service, since, |used| used.throttled, 20_000);
         // What had no limit had a very high one.
-        let limit = |used: &Use| used.limit_milli.map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-        let usual_limit = self.usual(service, since, limit, 1).map(|usual| usual.median);
-        let faults = pods.iter().filter_map(|(state, used)| {
-            let fault = fault(state, used, usual, usual_throttled, since)?;
-            let cut = usual_limit.is_some_and(|usual| limit(used) / 9 < usual / 10);
-            Some(if cut && matches!(fault, Fault::Saturated | Fault::AtLimit) { Fault::LimitCut } else { fault })
-        });
+        let usual_limit = self.usual(service, since, |used| limit(used).unwrap_or(i64::MAX), 1).map(|usual| usual.median);
+        let was = Was { usual, throttled: usual_throttled, limit: usual_limit };
+        let faults = pods.iter().filter_map(|(state, used)| fault(state, used, &was, since));
         let fault = faults.chain(failing).min();
         Ok(Judged {
             usual,
             usual_throttled,
             restarts: self.pods_of(service).map(|(_, state)| state.facts.restarts).fold(0, u32::saturating_add),
             fault,
+            warm: pods.iter().any(|(state, used)| state.is_warm(used)),
             from: pods.iter().map(|(_, used)| used.from).min().unwrap_or(since),
             to: pods.iter().map(|(_, used)| used.to).max().unwrap_or(now),
             pods: pods.into_iter().map(|(_, used)| used).take(64).collect(),
@@ -167,23 +166,42 @@ impl View {
     }
 }
 
-fn fault(state: &PodState, used: &Use, usual: Option<Baseline>, usual_throttled: Option<Baseline>, since: UnixMillis) -> Option<Fault> {
+/// A workload's past.
+struct Was {
+    usual: Option<Baseline>,
+    throttled: Option<Baseline>,
+    limit: Option<i64>,
+}
+
+fn limit(used: &Use) -> Option<i64> {
+    used.limit_milli.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+fn fault(state: &PodState, used: &Use, was: &Was, since: UnixMillis) -> Option<Fault> {
     let facts = &state.facts;
     if facts.memory_limit.is_some_and(|limit| limit > 0 && used.memory_bytes / 100 >= limit / 100 * MEMORY_FULL / 100) {
         return Some(Fault::Memory);
     }
-    let limit = facts.limit_milli.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let level = limit.is_some_and(|limit| used.milli.saturating_mul(100) >= limit.saturating_mul(AT_LIMIT)) || used.throttled >= THROTTLED;
-    let grew = usual.is_some_and(|usual| used.milli.saturating_mul(100) >= usual.median.saturating_mul(GREW));
-    let throttled_more = usual_throttled.is_some_and(|usual| used.throttled >= THROTTLED && usual.above(used.throttled) >= 3);
+    // A start takes what it can get, and says nothing of what comes after.
+    if !state.is_warm(used) {
+        return None;
+    }
+    let reaches = |milli: i64, part: i64| limit(used).is_some_and(|limit| milli.saturating_mul(100) >= limit.saturating_mul(part));
+    let level = reaches(used.milli, AT_LIMIT) || used.throttled >= THROTTLED;
+    let cut = was.limit.is_some_and(|was| limit(used).is_some_and(|limit| limit / 9 < was / 10));
+    // What it usually uses no longer fits, and it uses what it gets.
+    if cut && (level || reaches(used.milli, AT_LIMIT / 2) && was.usual.is_some_and(|usual| reaches(usual.median, AT_LIMIT))) {
+        return Some(Fault::LimitCut);
+    }
     if level {
+        let grew = was.usual.is_some_and(|usual| used.milli.saturating_mul(100) >= usual.median.saturating_mul(GREW));
+        let throttled_more = was.throttled.is_some_and(|usual| used.throttled >= THROTTLED && usual.above(used.throttled) >= 3);
         return Some(if grew || throttled_more { Fault::Saturated } else { Fault::AtLimit });
     }
-    let warm = facts.started_at.is_none_or(|started| used.from.since(started) >= 0);
-    let steady = usual.is_some_and(|usual| usual.median >= STEADY_MILLI && usual.scale <= usual.median / 2);
-    let gone = usual.is_some_and(|usual| used.milli.saturating_mul(100) <= usual.median.saturating_mul(VANISHED));
+    let steady = was.usual.is_some_and(|usual| usual.median >= STEADY_MILLI && usual.scale <= usual.median / 2);
+    let gone = was.usual.is_some_and(|usual| used.milli.saturating_mul(100) <= usual.median.saturating_mul(VANISHED));
     // Most of the sample must lie after the onset, or the time before hides what is missing.
-    (warm && steady && gone && mostly_after(used, since)).then_some(Fault::Vanished)
+    (steady && gone && mostly_after(used, since)).then_some(Fault::Vanished)
 }
 
 fn mostly_after(used: &Use, since: UnixMillis) -> bool {

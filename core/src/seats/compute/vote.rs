@@ -51,6 +51,7 @@ impl View {
                 Some((_, figures)) if !figures.speaks_of_after(asked.context.since) => {
                     abstain(Round::Cause, &format!("the newest figures of {alert} are mostly from before the onset"))
                 }
+                Some((_, figures)) if !figures.warm => abstain(Round::Cause, &format!("the pods of {alert} have just started")),
                 Some((_, figures)) if figures.usual.is_some() => cause(Vec::new(), vec![resource(figures)], []),
                 _ => abstain(Round::Cause, &format!("the usual use of {alert} is not learned yet")),
             };

@@ -54,6 +54,15 @@ fn late_answers_under_undiminished_load_are_saturation() {
 }
 
 #[test]
+fn late_answers_that_last_may_be_a_slow_programs() {
+    for (windows, expected) in [(5, &["orders compute saturation 80"][..]), (6, &["orders compute saturation 80", "orders application slow 55"])] {
+        let (view, now) = network(&vec![(USUAL, LATE, CHATTY); windows]);
+        let context = context("orders", at(ONSET));
+        assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), expected, "{windows}");
+    }
+}
+
+#[test]
 fn a_silent_callee_explains_its_caller() {
     let silent = Link { received: 0, ..CHATTY };
     check(FAILING, SILENT, silent, &["postgres database silent 70", "orders application stalled 20", "storefront application errors 20"]);

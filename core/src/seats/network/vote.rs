@@ -23,6 +23,9 @@ const UNCLEAR: Millionths = Millionths::new(450_000);
 const SILENT: Millionths = Millionths::new(700_000);
 /// A caller whose callee is ill as well: no more likely than before.
 const EXPLAINED: Millionths = Millionths::new(200_000);
+/// A program that is slow, where late answers have lasted.
+const SLOW: Millionths = Millionths::new(550_000);
+const LASTING_MS: i64 = 12_000;
 /// Bad windows of a service that an ill one calls.
 const SOON: usize = 1;
 /// Clocks of pods and API server may differ by this much.
@@ -51,7 +54,9 @@ impl View {
         let links = self.connections(since, now);
         let mut hypotheses = Vec::new();
         for suspect in &suspects {
-            hypotheses.push(self.own_fault(asked, suspect, &suspects, &links, &edges));
+            let own = self.own_fault(asked, suspect, &suspects, &links, &edges);
+            hypotheses.extend(slow(suspect, &own));
+            hypotheses.push(own);
         }
         hypotheses.extend(silent(&links, &below, &edges, alert));
         hypotheses.extend(blamed(&links, &below, &edges, alert));
@@ -134,6 +139,14 @@ impl View {
             }
         }
     }
+}
+
+/// Late answers that last are as well those of a program that is slow: too little of everything and too much work look alike from
+/// outside, and other seats tell them apart. A start is over by then.
+fn slow(suspect: &Suspect<'_>, own: &Hypothesis) -> Option<Hypothesis> {
+    let lasts = suspect.judged.onset.is_some_and(|onset| suspect.judged.to.since(onset) >= LASTING_MS);
+    let clear = suspect.fault == Fault::Saturation && own.domain == Domain::Compute && own.probability == CLEAR;
+    (lasts && clear).then(|| Hypothesis { domain: Domain::Application, fault: "slow".into(), probability: SLOW, ..own.clone() })
 }
 
 /// When the rollout that a rollback is to undo began: the start of the change evidence for it.
