@@ -220,11 +220,12 @@ impl Seat for View {
         let mut seen = false;
         for workload in &asked.context.workloads {
             let service = workload.target.service();
+            let failing = self.failing(&service, since).is_some();
             for (_, state) in self.pods_of(&service).filter(|(_, state)| state.facts.running) {
                 seen = true;
                 // A use that reaches far back before the onset mixes the two, and the start of a process hides what it will use: a
                 // second look waits for more.
-                let starts = |used: &Use| asked.epoch > 1 && !state.facts.crash_loop && !state.is_warm(used);
+                let starts = |used: &Use| asked.epoch > 1 && !failing && !state.is_warm(used);
                 if state.newest.is_none_or(|used| used.from < since.plus(-1_000) || starts(&used)) {
                     return false;
                 }

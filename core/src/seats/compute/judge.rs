@@ -99,7 +99,7 @@ impl View {
         Baseline::learn(values, floor, self.settings.learn)
     }
 
-    fn failing(&self, service: &Service, since: UnixMillis) -> Option<Fault> {
+    pub(super) fn failing(&self, service: &Service, since: UnixMillis) -> Option<Fault> {
         let recent = since.plus(-RECENT_FAILURE_MS);
         let mut found = None;
         for (_, state) in self.pods_of(service) {
