@@ -3,6 +3,9 @@
 
 use super::recording::{Alert, Seconds};
 
+/// Fewest samples that teach what is usual.
+const LEAST_TAUGHT: usize = 4;
+
 /// The usual value with a spread that is comparable to a standard deviation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usual {
@@ -39,10 +42,10 @@ pub fn quantile_between(values: &[f64], share: f64) -> Option<f64> {
 // === impl Usual ===
 
 impl Usual {
-    /// Learns from `values`, if they are at least four; the spread is at least a tenth of the median and at least `floor`.
+    /// Learns from `values`, if they are at least [`LEAST_TAUGHT`]; the spread is at least a tenth of the median and at least `floor`.
     #[must_use]
     pub fn learn(values: &[f64], floor: f64) -> Option<Self> {
-        if values.len() < 4 {
+        if values.len() < LEAST_TAUGHT {
             return None;
         }
         let median = quantile(values, 0.5)?;
@@ -72,13 +75,50 @@ pub struct Split {
     pub before: Vec<f64>,
     /// Samples that may be of the incident.
     pub during: Vec<f64>,
+    /// The last sample before those, whether it teaches or not.
+    pub last: Option<f64>,
+    /// How many of them lie before the alert.
+    pub early: usize,
 }
 
-/// Splits samples around the alert.
+/// Splits samples around the alert. Where known incidents leave too little to learn from, what lies in them teaches too: medians bear it.
 #[must_use]
 pub fn split(alert: &Alert, points: &[(Seconds, f64)]) -> Split {
-    let of = |keep: &dyn Fn(Seconds) -> bool| points.iter().filter(|(time, _)| keep(*time)).map(|(_, value)| *value).collect();
-    Split { before: of(&|time| alert.teaches(time)), during: of(&|time| alert.during(time)) }
+    let of = |keep: &dyn Fn(Seconds) -> bool| -> Vec<f64> { points.iter().filter(|(time, _)| keep(*time)).map(|(_, value)| *value).collect() };
+    let (taught, earlier) = (of(&|time| alert.teaches(time)), of(&|time| alert.precedes(time)));
+    let last = earlier.last().copied();
+    let early = of(&|time| alert.during(time) && time < alert.at).len();
+    Split { before: if taught.len() < LEAST_TAUGHT { earlier } else { taught }, during: of(&|time| alert.during(time)), last, early }
+}
+
+// === impl Split ===
+
+impl Split {
+    /// The level that has begun in the incident: reached twice, and no news of an earlier trouble. The usual, if none has.
+    #[must_use]
+    pub fn risen(&self, usual: f64) -> Option<f64> {
+        let mut began = self.during.as_slice();
+        let level = reached(began)?;
+        let half = usual + (level - usual) / 2.0;
+        // What goes on from before and is over when the alert comes is the end of something else.
+        if self.last.is_some_and(|last| last >= half) {
+            let carried = began.iter().take_while(|value| **value >= half).count();
+            if carried <= self.early {
+                began = began.get(carried..).unwrap_or_default();
+            }
+        }
+        let level = reached(began).unwrap_or(usual);
+        Some(if level > usual && self.common(usual + (level - usual) / 2.0) { usual } else { level })
+    }
+
+    /// Whether `level` is nothing new: most of the past is as high, or it was so high more than once. Once may have been an incident
+    /// that nobody knows of.
+    fn common(&self, level: f64) -> bool {
+        let high = |value: &f64| *value >= level;
+        let often = quantile(&self.before, 0.5).is_some_and(|median| median >= level);
+        let begins = self.before.iter().skip(1).zip(&self.before).filter(|(value, previous)| high(value) && !high(previous)).count();
+        often || begins + usize::from(self.before.first().is_some_and(high)) > 1
+    }
 }
 
 /// The second largest of `values`: a level that was reached more than once. The only one, if there is but one.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ballot::Principal;
-use crate::diagnosis::robust::{Usual, quantile, reached, split};
+use crate::diagnosis::robust::{Usual, quantile, split};
 use crate::diagnosis::vocabulary::{Kind, class, kind};
 use crate::diagnosis::{Recording, Series, Suspicion, graded};
 use crate::ids::{Domain, Millionths};
@@ -65,7 +65,8 @@ fn compare(recording: &Recording, series: &Series, typical: f64) -> Option<((Usu
         let reference = recording.reference.iter().find(|other| other.service == series.service && other.metric == series.metric)?;
         Usual::learn(&reference.points.iter().map(|(_, value)| *value).collect::<Vec<f64>>(), floor / 4.0)
     })?;
-    Some(((usual, floor), reached(&halves.during)?))
+    let value = halves.risen(usual.median)?;
+    Some(((usual, floor), value))
 }
 
 fn fault(kind: Kind, (usual, floor): (Usual, f64), value: f64) -> Option<(&'static str, Millionths)> {
