@@ -5,14 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::flow::requests;
 use super::recording::{Recording, Seconds};
-use super::robust::{self, quantile};
+use super::robust::{self, LEAST_TAUGHT, quantile};
 
 /// Part of the usual requests under which nobody asks.
 const NOBODY: f64 = 0.05;
 /// Part of the usual requests from which on a caller is busy.
 const BUSY: f64 = 0.5;
-/// Fewest samples that teach what is usual.
-const LEAST_TAUGHT: usize = 4;
 
 /// A caller and those that it no longer asks.
 pub type StoppedShort<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;

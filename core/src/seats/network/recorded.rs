@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ballot::{EvidenceClass, Principal};
 use crate::diagnosis::recording::Side;
 use crate::diagnosis::robust::{Split, Usual, reached, split};
-use crate::diagnosis::vocabulary::{Kind, is_store, kind};
+use crate::diagnosis::vocabulary::{Kind, figure, is_store, kind};
 use crate::diagnosis::{CallSeries, Recording, Series, Suspicion, flow, graded, inflow, operations};
 use crate::ids::{Domain, Millionths};
 
@@ -176,19 +176,29 @@ fn stopped_short(recording: &Recording) -> Vec<Suspicion> {
     inflow::stopped_short(recording).into_iter().map(suspicion).collect()
 }
 
-/// Services whose own answers have become late or wrong, for want of better: tails of few requests are wild.
+/// Services whose own answers have become late or wrong, for want of better. Tails of few requests are wild: what is late is late in
+/// the middle as well.
 fn slow(recording: &Recording) -> Vec<Suspicion> {
     let edges = recording.edges();
     let known: BTreeSet<&str> = edges.iter().flat_map(|(caller, callee)| [*caller, *callee]).collect();
-    let mut worst: BTreeMap<&str, (f64, String)> = BTreeMap::new();
     let answers = |series: &&Series| matches!(kind(&series.metric), Kind::Latency | Kind::Errors) && known.contains(series.service.as_str());
+    let mut least: BTreeMap<(&str, Vec<String>), (f64, String)> = BTreeMap::new();
     for series in recording.series.iter().filter(answers) {
         let halves = split(&recording.alert, &series.points);
         let Some(usual) = Usual::learn(&halves.before, 0.0) else { continue };
         let Some(value) = halves.risen(usual.median) else { continue };
-        let (ratio, above) = (usual.ratio(value, 0.0), usual.above(value));
-        if ratio >= 3.0 && above >= 8.0 && worst.get(series.service.as_str()).is_none_or(|(known, _)| ratio > *known) {
-            worst.insert(&series.service, (ratio, format!("{} reached {value:.4}, usual {:.4} ± {:.4}", series.metric, usual.median, usual.scale)));
+        // How often the usual, if that is far beyond it.
+        let ratio = if usual.above(value) >= 8.0 { usual.ratio(value, 0.0) } else { 0.0 };
+        let ground = format!("{} reached {value:.4}, usual {:.4} ± {:.4}", series.metric, usual.median, usual.scale);
+        let kept = least.entry((&series.service, figure(&series.metric))).or_insert((f64::INFINITY, String::new()));
+        if ratio < kept.0 {
+            *kept = (ratio, ground);
+        }
+    }
+    let mut worst: BTreeMap<&str, (f64, String)> = BTreeMap::new();
+    for ((service, _), (ratio, ground)) in least {
+        if ratio >= 3.0 && worst.get(service).is_none_or(|(known, _)| ratio > *known) {
+            worst.insert(service, (ratio, ground));
         }
     }
     let suspicion = |(service, (ratio, ground)): (&&str, &(f64, String))| {
