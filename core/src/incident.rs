@@ -20,7 +20,7 @@ use crate::target::Service;
 pub use calls::Calls;
 pub use context::{Alert, AlertSource, Anomaly, Configuration, Context, Revision, Symptom, Workload};
 pub use evidence::{Picture, is_new};
-pub use routing::{Known, parent, route};
+pub use routing::{Firing, Known, parent, route};
 pub use step::{DELIBERATION_MS, Effect, Event, RemediationResult};
 
 /// Where an incident stands.

@@ -15,6 +15,20 @@ const TOLD_MS: i64 = 2 * 60_000;
 /// After a person was told, the same alert again tells nothing new for this long.
 const TOLD_SAME_MS: i64 = 30 * 60_000;
 
+/// After a person was told, trouble that began this much later is new trouble: what they were told of was over.
+const ANEW_MS: i64 = 45_000;
+
+/// A firing alert, as far as routing looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Firing<'a> {
+    /// The service that alerts.
+    pub service: &'a Service,
+    /// Whether this very alert was received before.
+    pub again: bool,
+    /// When its trouble began, by whoever says so.
+    pub since: UnixMillis,
+}
+
 /// What routing needs to know of an incident.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,13 +49,13 @@ pub struct Known {
     pub covered: bool,
 }
 
-/// Where a firing alert for `service` belongs: to the incident that is returned, or to a new one. `again` is whether this
-/// very alert was received before.
+/// Where a firing alert belongs: to the incident that is returned, or to a new one.
 ///
 /// An alert joins what explains it: callers fail with what they call. Where the calls of a service are not known, its namespace
 /// stands for them. Trouble of its own is reported again when the incident is over.
 #[must_use]
-pub fn route(service: &Service, known: &[Known], calls: &Calls, again: bool, now: UnixMillis) -> Option<IncidentUid> {
+pub fn route(firing: &Firing<'_>, known: &[Known], calls: &Calls, now: UnixMillis) -> Option<IncidentUid> {
+    let service = firing.service;
     let about = |incident: &&Known| [Some(&incident.service), incident.target.as_ref(), incident.cause.as_ref()].contains(&Some(service));
     let explaining = |incident: &&Known| explains(incident, service, calls);
     let going_on = |incident: &&Known| !incident.phase.is_final();
@@ -53,7 +67,10 @@ pub fn route(service: &Service, known: &[Known], calls: &Calls, again: bool, now
     };
     let echo = || {
         let last = known.iter().filter(about).max_by_key(|incident| (incident.changed_at, &incident.uid))?;
-        let quiet = match (last.phase, again) {
+        if last.phase.is_final() && firing.since.since(last.changed_at) >= ANEW_MS {
+            return None;
+        }
+        let quiet = match (last.phase, firing.again) {
             (Phase::Resolved, _) => SETTLING_MS,
             (_, true) => TOLD_SAME_MS,
             (_, false) => TOLD_MS,

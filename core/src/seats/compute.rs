@@ -86,6 +86,8 @@ struct Use {
     /// Millionths of the periods.
     throttled: i64,
     memory_bytes: u64,
+    /// What it might use then, thousandths.
+    limit_milli: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +109,15 @@ pub struct View {
     /// Allocatable processor by node, thousandths.
     nodes: BTreeMap<String, u64>,
     masks: Masks,
+}
+
+// === impl PodState ===
+
+impl PodState {
+    /// Whether this use is that of a process that has been running for a while.
+    fn is_warm(&self, used: &Use) -> bool {
+        self.facts.started_at.is_none_or(|started| used.from.since(started) >= WARM_UP_MS)
+    }
 }
 
 // === impl View ===
@@ -176,9 +187,10 @@ impl View {
                 milli: nanos / elapsed.saturating_mul(1_000),
                 throttled: i64::try_from(throttled.saturating_mul(1_000_000).checked_div(periods).unwrap_or(0)).unwrap_or(0),
                 memory_bytes: sample.memory_bytes,
+                limit_milli: state.facts.limit_milli,
             };
             state.newest = Some(used);
-            let warm = state.facts.started_at.is_none_or(|started| used.from.since(started) >= WARM_UP_MS);
+            let warm = state.is_warm(&used);
             if let Some(workload) = state.facts.workload.as_ref().filter(|_| warm)
                 && (self.past.len() < MAX_SERVICES || self.past.contains_key(workload))
             {
@@ -210,8 +222,10 @@ impl Seat for View {
             let service = workload.target.service();
             for (_, state) in self.pods_of(&service).filter(|(_, state)| state.facts.running) {
                 seen = true;
-                // A use that reaches far back before the onset mixes the two.
-                if state.newest.is_none_or(|used| used.from < since.plus(-1_000)) {
+                // A use that reaches far back before the onset mixes the two, and the start of a process hides what it will use: a
+                // second look waits for more.
+                let starts = |used: &Use| asked.epoch > 1 && !state.facts.crash_loop && !state.is_warm(used);
+                if state.newest.is_none_or(|used| used.from < since.plus(-1_000) || starts(&used)) {
                     return false;
                 }
             }

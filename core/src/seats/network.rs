@@ -113,7 +113,8 @@ pub struct View {
     told_by_callee: BTreeMap<Service, Ring<Counts>>,
     /// By its callers' sidecars, for callees that have none or whose sidecar is silent.
     told_by_callers: BTreeMap<Service, Ring<Counts>>,
-    links: BTreeMap<Edge, Ring<Link>>,
+    /// By the application's port: one that nobody listens at must not hide behind one that works.
+    links: BTreeMap<(Edge, u16), Ring<Link>>,
     edges: BTreeMap<Edge, UnixMillis>,
     masks: Masks,
 }
@@ -193,7 +194,7 @@ impl View {
         }
         for connections in observation.connections.iter().filter(|connections| !connections.inbound) {
             let Some(callee) = connections.peer.as_ref().filter(|peer| *peer != speaker) else { continue };
-            if let Some(ring) = bounded(&mut self.links, &edge(speaker, callee, false), MAX_EDGES)
+            if let Some(ring) = bounded(&mut self.links, &(edge(speaker, callee, false), connections.port), MAX_EDGES)
                 && let Some(window) = ring.window(&settings, at, now)
             {
                 window.merge(&Link { port: connections.port, ..connections.counts.clone() });

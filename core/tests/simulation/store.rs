@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use assent_core::canonical::Digest;
 use assent_core::consensus::Outcome;
 use assent_core::ids::{IncidentUid, UnixMillis};
-use assent_core::incident::{Calls, Effect, Event, Incident, Known, parent, route};
+use assent_core::incident::{Calls, Effect, Event, Firing, Incident, Known, parent, route};
 use assent_core::ledger::{self, Entry, Frontier, Head, Proof};
 use assent_core::target::Service;
 use serde_json::{Value, json};
@@ -47,7 +47,8 @@ impl Store {
     /// An alert arrives: it joins an incident or opens one.
     pub(crate) fn receive(&mut self, service: &Service, now: UnixMillis) {
         let known: Vec<Known> = self.incidents.values().map(known).collect();
-        if route(service, &known, &Calls::default(), self.opened > 0, now).is_some() {
+        // Whatever alerts here is the trouble that was there from the beginning.
+        if route(&Firing { service, again: self.opened > 0, since: UnixMillis(0) }, &known, &Calls::default(), now).is_some() {
             return;
         }
         self.opened += 1;

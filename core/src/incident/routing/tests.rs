@@ -25,8 +25,12 @@ fn known(number: u8, alerted: &str, target: Option<&str>, phase: Phase, changed_
     Known { uid, service: service(alerted), target: target.map(service), cause: None, phase, changed_at: UnixMillis(changed_at), covered: false }
 }
 
+fn firing(service: &Service, again: bool, since: i64) -> Firing<'_> {
+    Firing { service, again, since: UnixMillis(since) }
+}
+
 fn routed(alerting: &str, known: &[Known], calls: &Calls) -> Option<IncidentUid> {
-    route(&service(alerting), known, calls, false, UnixMillis(9_000_000))
+    route(&firing(&service(alerting), false, 0), known, calls, UnixMillis(9_000_000))
 }
 
 #[test]
@@ -53,15 +57,27 @@ fn what_is_over_takes_alerts_only_while_they_are_its_echo() {
     ];
     for (phase, again, after, joins) in table {
         let over = known(1, "web", None, phase, 0);
-        let routed = route(&service("web"), &[over], &Calls::default(), again, UnixMillis(after));
+        let routed = route(&firing(&service("web"), again, 0), &[over], &Calls::default(), UnixMillis(after));
         assert_eq!(routed.is_some(), joins, "{phase:?} {again} {after}");
+    }
+}
+
+#[test]
+fn trouble_that_began_well_after_a_person_was_told_is_another() {
+    let table = [(Phase::Escalated, 44_999, true), (Phase::Escalated, 45_000, false), (Phase::Open, 45_000, true), (Phase::RolledBack, 60_000, false)];
+    for (phase, since, joins) in table {
+        for again in [false, true] {
+            let told = known(1, "web", None, phase, 0);
+            let routed = route(&firing(&service("web"), again, since), &[told], &Calls::default(), UnixMillis(70_000));
+            assert_eq!(routed.is_some(), joins, "{phase:?} {since} {again}");
+        }
     }
 }
 
 #[test]
 fn an_open_incident_goes_before_an_echo_and_the_older_before_the_newer() {
     let all = [known(1, "web", None, Phase::Escalated, 900), known(3, "web", None, Phase::Open, 800), known(2, "web", None, Phase::Verifying, 0)];
-    assert_eq!(route(&service("web"), &all, &Calls::default(), false, UnixMillis(1000)), Some(all[2].uid.clone()));
+    assert_eq!(route(&firing(&service("web"), false, 0), &all, &Calls::default(), UnixMillis(1000)), Some(all[2].uid.clone()));
 }
 
 #[test]

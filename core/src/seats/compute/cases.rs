@@ -23,6 +23,8 @@ fn the_level_and_the_ratio_decide() {
     check(&[("orders", 110, 30)], &["healthy"]);
     // Two that fall silent together.
     check(&[("orders", 80, 1), ("storefront", 40, 1)], &["orders application stalled 65", "storefront application stalled 65"]);
+    // What keeps data may wait for a lock.
+    check(&[("postgres", 80, 1)], &["postgres application stalled 65"]);
     // What never used much cannot vanish.
     check(&[("orders", 5, 0)], &["healthy"]);
 }
@@ -62,6 +64,58 @@ fn throttling_counts_as_the_limit() {
     let context = context("orders", at(ONSET));
     let opinion = view.cause(&Asked { context: &context, epoch: 1, now: now.plus(5_000) });
     assert_eq!(said(&opinion), ["orders compute cpu-saturation 85"]);
+}
+
+#[test]
+fn a_limit_that_was_cut_is_the_releases_and_going_back_helps() {
+    for (limit, milli, expected) in [
+        (40, 39, &["orders application limit-cut 80", "orders compute cpu-saturation 55"][..]),
+        (400, 80, &["healthy"]),
+        (150, 148, &["orders compute cpu-saturation 85"]),
+    ] {
+        let (mut view, now) = compute(&[("orders", 80, 80)]);
+        let mut facts = view.pods["orders"].facts.clone();
+        facts.limit_milli = Some(limit);
+        view.pod("orders", facts);
+        let last = view.pods["orders"].last.clone().unwrap();
+        view.sample(Sample { at: now.plus(5_000), cpu_ns: last.cpu_ns + milli * 5_000_000, ..last }, now.plus(5_000));
+        let context = context("orders", at(ONSET));
+        assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now: now.plus(5_000) })), expected, "{limit}");
+    }
+}
+
+#[test]
+fn a_process_that_just_started_is_not_judged_by_what_it_uses() {
+    let (mut view, now) = compute(&[("orders", 80, 148)]);
+    let mut facts = view.pods["orders"].facts.clone();
+    facts.started_at = Some(now.plus(-9_000));
+    view.pod("orders", facts);
+    let context = context("orders", at(ONSET));
+    let ask = |epoch, now| Asked { context: &context, epoch, now };
+    assert_eq!(said(&view.cause(&ask(1, now))), ["abstains: the pods of shop/orders have just started"]);
+    assert!(view.informed(&ask(1, now)) && !view.informed(&ask(2, now)));
+    let last = view.pods["orders"].last.clone().unwrap();
+    view.sample(Sample { at: now.plus(5_000), cpu_ns: last.cpu_ns + 148 * 5_000_000, ..last }, now.plus(5_000));
+    assert!(view.informed(&ask(2, now.plus(5_000))));
+    assert_eq!(said(&view.cause(&ask(2, now.plus(5_000)))), ["orders compute cpu-saturation 85"]);
+}
+
+#[test]
+fn a_neighbour_that_takes_the_node_is_named_and_its_victims_are_not() {
+    for (node, before, expected) in [
+        (1_000, 10, &["noise compute noisy-neighbour 80", "orders compute crowded-out 10", "storefront compute crowded-out 10"][..]),
+        // A small part of a large node, and what has always been there, are no news.
+        (4_000, 10, &["healthy"]),
+        (1_000, 700, &["healthy"]),
+    ] {
+        let (mut view, now) = compute(&[("orders", 80, 80), ("storefront", 40, 40), ("noise", before, 700)]);
+        view.node("node", node);
+        let mut facts = view.pods["noise"].facts.clone();
+        facts.limit_milli = None;
+        view.pod("noise", facts);
+        let context = context("orders", at(ONSET));
+        assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), expected, "{node} {before}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Is a workload ill by its processor, memory or containers: a level and a ratio against its own past, pod by pod.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{PodState, Use, View};
@@ -20,6 +22,8 @@ const VANISHED: i64 = 15;
 const STEADY_MILLI: i64 = 8;
 /// Use of the memory limit from which on it is nearly out, in hundredths.
 const MEMORY_FULL: u64 = 95;
+/// Part of a node's processors, in hundredths, that others feel.
+const NEIGHBOUR: u64 = 40;
 /// A failure of a container is recent for this long before the onset, and ever after.
 const RECENT_FAILURE_MS: i64 = 120_000;
 
@@ -30,6 +34,8 @@ pub(super) enum Fault {
     CrashLoop,
     /// Killed for memory, or nearly.
     Memory,
+    /// Use is at a limit that was higher before.
+    LimitCut,
     /// Use is at the limit, and more than usual.
     Saturated,
     /// Use is at the limit, as it may have always been.
@@ -43,10 +49,12 @@ pub(super) enum Fault {
 pub(super) struct Judged {
     pub(super) usual: Option<Baseline>,
     pub(super) usual_throttled: Option<Baseline>,
-    /// The newest use of each pod, with its limit.
-    pub(super) pods: Vec<(Use, Option<u64>)>,
+    /// The newest use of each pod.
+    pub(super) pods: Vec<Use>,
     pub(super) restarts: u32,
     pub(super) fault: Option<Fault>,
+    /// Whether some pod has run for long enough to be judged by its use.
+    pub(super) warm: bool,
     pub(super) from: UnixMillis,
     pub(super) to: UnixMillis,
 }
@@ -68,16 +76,20 @@ impl View {
         }
         let usual = self.usual(service, since, |used| used.milli, 2);
         let usual_throttled = self.usual(service, since, |used| used.throttled, 20_000);
-        let faults = pods.iter().filter_map(|(state, used)| fault(state, used, usual, usual_throttled, since));
+        // What had no limit had a very high one.
+        let usual_limit = self.usual(service, since, |used| limit(used).unwrap_or(i64::MAX), 1).map(|usual| usual.median);
+        let was = Was { usual, throttled: usual_throttled, limit: usual_limit };
+        let faults = pods.iter().filter_map(|(state, used)| fault(state, used, &was, since));
         let fault = faults.chain(failing).min();
         Ok(Judged {
             usual,
             usual_throttled,
             restarts: self.pods_of(service).map(|(_, state)| state.facts.restarts).fold(0, u32::saturating_add),
             fault,
+            warm: pods.iter().any(|(state, used)| state.is_warm(used)),
             from: pods.iter().map(|(_, used)| used.from).min().unwrap_or(since),
             to: pods.iter().map(|(_, used)| used.to).max().unwrap_or(now),
-            pods: pods.into_iter().map(|(state, used)| (used, state.facts.limit_milli)).take(64).collect(),
+            pods: pods.into_iter().map(|(_, used)| used).take(64).collect(),
         })
     }
 
@@ -103,7 +115,26 @@ impl View {
     /// Whether none of the known workloads is ill, compared with before the open mask.
     pub(super) fn all_well(&self, now: UnixMillis) -> bool {
         let since = self.masks.is_open().unwrap_or(now);
-        self.past.keys().all(|service| self.judge(service, since, now).is_ok_and(|judged| judged.fault.is_none()))
+        // Of what was taken away nothing is ill.
+        let runs = |service: &&Service| self.pods_of(service).any(|(_, state)| state.facts.running);
+        self.past.keys().filter(runs).all(|service| self.judge(service, since, now).is_ok_and(|judged| judged.fault.is_none()))
+    }
+
+    /// Workloads that took a large part of a node of `victims` after `since` and before did not, more than they asked for.
+    pub(super) fn neighbours(&self, victims: &BTreeSet<Service>, since: UnixMillis, now: UnixMillis) -> Vec<(Service, Judged)> {
+        let running = || self.pods.values().filter(|state| state.facts.running);
+        let is_victim = |state: &PodState| state.facts.workload.as_ref().is_some_and(|workload| victims.contains(workload));
+        let nodes: BTreeSet<&str> = running().filter(|state| is_victim(state)).map(|state| state.facts.node.as_str()).collect();
+        let taken = |state: &PodState| {
+            let used = state.newest.filter(|used| now.since(used.to) <= self.settings.stale_ms && mostly_after(used, since))?;
+            let offered = nodes.get(state.facts.node.as_str()).and_then(|node| self.nodes.get(*node))?;
+            let (milli, asked) = (u64::try_from(used.milli).ok()?, state.facts.request_milli);
+            (milli.saturating_mul(100) >= offered.saturating_mul(NEIGHBOUR) && milli > asked.saturating_mul(2)).then_some(())
+        };
+        let loud = running().filter(|state| !is_victim(state) && taken(state).is_some()).filter_map(|state| state.facts.workload.clone());
+        let judged = loud.collect::<BTreeSet<Service>>().into_iter().filter_map(|service| Some((service.clone(), self.judge(&service, since, now).ok()?)));
+        // What was never seen before has grown.
+        judged.filter(|(_, judged)| judged.usual.is_none_or(|usual| judged.pods.iter().any(|used| used.milli >= usual.median.saturating_mul(2)))).collect()
     }
 
     /// How many more pods of `request_milli` the nodes have room for.
@@ -128,30 +159,49 @@ impl View {
                     None | Some(Fault::AtLimit) => false,
                     Some(_) => true,
                 };
-                let fresh = judged.pods.iter().any(|(used, _)| used.from >= since);
+                let fresh = judged.pods.iter().any(|used| used.from >= since);
                 Indicator { live: fresh, healthy: fresh && !ill, summary: judged.summary(), ..Indicator::default() }
             }
         }
     }
 }
 
-fn fault(state: &PodState, used: &Use, usual: Option<Baseline>, usual_throttled: Option<Baseline>, since: UnixMillis) -> Option<Fault> {
+/// A workload's past.
+struct Was {
+    usual: Option<Baseline>,
+    throttled: Option<Baseline>,
+    limit: Option<i64>,
+}
+
+fn limit(used: &Use) -> Option<i64> {
+    used.limit_milli.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+fn fault(state: &PodState, used: &Use, was: &Was, since: UnixMillis) -> Option<Fault> {
     let facts = &state.facts;
     if facts.memory_limit.is_some_and(|limit| limit > 0 && used.memory_bytes / 100 >= limit / 100 * MEMORY_FULL / 100) {
         return Some(Fault::Memory);
     }
-    let limit = facts.limit_milli.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let level = limit.is_some_and(|limit| used.milli.saturating_mul(100) >= limit.saturating_mul(AT_LIMIT)) || used.throttled >= THROTTLED;
-    let grew = usual.is_some_and(|usual| used.milli.saturating_mul(100) >= usual.median.saturating_mul(GREW));
-    let throttled_more = usual_throttled.is_some_and(|usual| used.throttled >= THROTTLED && usual.above(used.throttled) >= 3);
+    // A start takes what it can get, and says nothing of what comes after.
+    if !state.is_warm(used) {
+        return None;
+    }
+    let reaches = |milli: i64, part: i64| limit(used).is_some_and(|limit| milli.saturating_mul(100) >= limit.saturating_mul(part));
+    let level = reaches(used.milli, AT_LIMIT) || used.throttled >= THROTTLED;
+    let cut = was.limit.is_some_and(|was| limit(used).is_some_and(|limit| limit / 9 < was / 10));
+    // What it usually uses no longer fits, and it uses what it gets.
+    if cut && (level || reaches(used.milli, AT_LIMIT / 2) && was.usual.is_some_and(|usual| reaches(usual.median, AT_LIMIT))) {
+        return Some(Fault::LimitCut);
+    }
     if level {
+        let grew = was.usual.is_some_and(|usual| used.milli.saturating_mul(100) >= usual.median.saturating_mul(GREW));
+        let throttled_more = was.throttled.is_some_and(|usual| used.throttled >= THROTTLED && usual.above(used.throttled) >= 3);
         return Some(if grew || throttled_more { Fault::Saturated } else { Fault::AtLimit });
     }
-    let warm = facts.started_at.is_none_or(|started| used.from.since(started) >= 0);
-    let steady = usual.is_some_and(|usual| usual.median >= STEADY_MILLI && usual.scale <= usual.median / 2);
-    let gone = usual.is_some_and(|usual| used.milli.saturating_mul(100) <= usual.median.saturating_mul(VANISHED));
+    let steady = was.usual.is_some_and(|usual| usual.median >= STEADY_MILLI && usual.scale <= usual.median / 2);
+    let gone = was.usual.is_some_and(|usual| used.milli.saturating_mul(100) <= usual.median.saturating_mul(VANISHED));
     // Most of the sample must lie after the onset, or the time before hides what is missing.
-    (warm && steady && gone && mostly_after(used, since)).then_some(Fault::Vanished)
+    (steady && gone && mostly_after(used, since)).then_some(Fault::Vanished)
 }
 
 fn mostly_after(used: &Use, since: UnixMillis) -> bool {
@@ -163,13 +213,13 @@ fn mostly_after(used: &Use, since: UnixMillis) -> bool {
 impl Judged {
     /// Whether some sample lies nearly all after `since`.
     pub(super) fn speaks_of_after(&self, since: UnixMillis) -> bool {
-        self.pods.iter().any(|(used, _)| mostly_after(used, since))
+        self.pods.iter().any(|used| mostly_after(used, since))
     }
 
     pub(super) fn summary(&self) -> String {
-        let use_milli: i64 = self.pods.iter().map(|(used, _)| used.milli).sum();
-        let limits: u64 = self.pods.iter().filter_map(|(_, limit)| *limit).fold(0, u64::saturating_add);
-        let throttled = self.pods.iter().map(|(used, _)| used.throttled).max().unwrap_or(0);
+        let use_milli: i64 = self.pods.iter().map(|used| used.milli).sum();
+        let limits: u64 = self.pods.iter().filter_map(|used| used.limit_milli).fold(0, u64::saturating_add);
+        let throttled = self.pods.iter().map(|used| used.throttled).max().unwrap_or(0);
         let usual = self.usual.map_or_else(|| "not learned yet".to_owned(), |usual| format!("{} m each", usual.median));
         format!("{} pods use {use_milli} m of {limits} m, usual {usual}, throttled {throttled} ppm, {} restarts", self.pods.len(), self.restarts)
     }

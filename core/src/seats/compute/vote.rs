@@ -8,6 +8,7 @@ use crate::ids::{Domain, Millionths};
 use crate::incident::Workload;
 use crate::seats::opinion::{abstain, cause, evidence};
 use crate::seats::{Asked, Position, Put, Seat as _};
+use crate::target::Service;
 
 const RESOURCE: (EvidenceClass, Principal) = (EvidenceClass::Resource, Principal::Kubelet);
 /// Container states stand in the pod's status, which anybody with rights on it may write.
@@ -37,8 +38,9 @@ impl View {
         let mut hypotheses = Vec::new();
         for (workload, figures) in &judged {
             hypotheses.extend(hypothesis(asked, workload, figures, vanished));
-            hypotheses.extend(leak(workload, figures));
+            hypotheses.extend(release(workload, figures));
         }
+        hypotheses.extend(self.crowded(asked, &judged));
         if hypotheses.is_empty() {
             // Health of others says nothing of the one that alerts; and without its past nothing is known to be usual.
             if let Some(reason) = missing {
@@ -49,11 +51,33 @@ impl View {
                 Some((_, figures)) if !figures.speaks_of_after(asked.context.since) => {
                     abstain(Round::Cause, &format!("the newest figures of {alert} are mostly from before the onset"))
                 }
+                Some((_, figures)) if !figures.warm => abstain(Round::Cause, &format!("the pods of {alert} have just started")),
                 Some((_, figures)) if figures.usual.is_some() => cause(Vec::new(), vec![resource(figures)], []),
                 _ => abstain(Round::Cause, &format!("the usual use of {alert} is not learned yet")),
             };
         }
         cause(hypotheses, Vec::new(), [])
+    }
+
+    /// Neighbours that take the node's processors, and who is then not to blame for being late.
+    fn crowded(&self, asked: &Asked<'_>, judged: &[(&Workload, Judged)]) -> Vec<Hypothesis> {
+        let victims = asked.context.workloads.iter().map(|workload| workload.target.service()).collect();
+        let neighbours = self.neighbours(&victims, asked.context.since, asked.now);
+        if neighbours.is_empty() {
+            return Vec::new();
+        }
+        let hypothesis = |service: Service, fault: &str, probability: u32, judged: &Judged| Hypothesis {
+            path: vec![service.clone()],
+            service,
+            domain: Domain::Compute,
+            fault: fault.into(),
+            probability: Millionths::new(probability),
+            evidence: vec![resource(judged)],
+            remedies: Vec::new(),
+        };
+        let well = judged.iter().filter(|(_, judged)| judged.fault.is_none());
+        let well = well.map(|(workload, judged)| hypothesis(workload.target.service(), "crowded-out", 100_000, judged));
+        neighbours.into_iter().map(|(service, judged)| hypothesis(service, "noisy-neighbour", 800_000, &judged)).chain(well).collect()
     }
 
     pub(super) fn position(&self, asked: &Asked<'_>, put: &Put<'_>) -> Position {
@@ -72,11 +96,11 @@ impl View {
                 if more > 0 && !self.nodes.is_empty() && self.room(request) < u64::from(more) {
                     return Position::veto(format!("no node has room for {more} more pods that ask for {request} m each"), vec![resource(&judged)]);
                 }
-                if scale.replicas < now && matches!(judged.fault, Some(Fault::Saturated | Fault::AtLimit)) {
+                if scale.replicas < now && matches!(judged.fault, Some(Fault::Saturated | Fault::AtLimit | Fault::LimitCut)) {
                     return Position::veto("its pods are at their limit already", vec![resource(&judged)]);
                 }
                 match judged.fault {
-                    Some(Fault::Saturated | Fault::AtLimit) if more > 0 && scale.replicas <= MOST_REPLICAS => {
+                    Some(Fault::Saturated | Fault::AtLimit | Fault::LimitCut) if more > 0 && scale.replicas <= MOST_REPLICAS => {
                         Position::support("its processor use is at the limit", vec![resource(&judged)])
                     }
                     _ => Position::no_objection("its processor use does not call for it, and the nodes have room"),
@@ -89,6 +113,7 @@ impl View {
             Action::RollbackWorkload(_) => match judged.fault {
                 Some(Fault::CrashLoop) => Position::support("its containers keep failing", vec![states(&judged)]),
                 Some(Fault::Memory) => Position::support("its memory runs out", vec![resource(&judged)]),
+                Some(Fault::LimitCut) => Position::support("it is at a limit that was higher before", vec![resource(&judged)]),
                 _ => Position::no_objection("no harm to processor or memory"),
             },
         }
@@ -96,18 +121,20 @@ impl View {
 }
 
 fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished: usize) -> Option<Hypothesis> {
+    let deployment = (workload.target.api_version.as_str(), workload.target.kind.as_str()) == ("apps/v1", "Deployment");
     let (domain, fault, probability, grounds) = match judged.fault? {
         Fault::CrashLoop => (Domain::Application, "crash-loop", 750_000, states(judged)),
         Fault::Memory => (Domain::Compute, "memory-pressure", 750_000, resource(judged)),
         Fault::Saturated => (Domain::Compute, "cpu-saturation", 850_000, resource(judged)),
-        Fault::AtLimit => (Domain::Compute, "cpu-saturation", 550_000, resource(judged)),
+        // What cut the limit is likelier than that there is too little of everything.
+        Fault::AtLimit | Fault::LimitCut => (Domain::Compute, "cpu-saturation", 550_000, resource(judged)),
         // Where several fall silent together, most of them only wait for the one.
-        Fault::Vanished if vanished > 1 => (Domain::Application, "stalled", 650_000, resource(judged)),
+        // What keeps data waits for locks and disks as well.
+        Fault::Vanished if vanished > 1 || !deployment => (Domain::Application, "stalled", 650_000, resource(judged)),
         Fault::Vanished => (Domain::Application, "stalled", 800_000, resource(judged)),
     };
-    let deployment = (workload.target.api_version.as_str(), workload.target.kind.as_str()) == ("apps/v1", "Deployment");
     let action = match judged.fault? {
-        Fault::Saturated | Fault::AtLimit => {
+        Fault::Saturated | Fault::AtLimit | Fault::LimitCut => {
             let replicas = workload.replicas.saturating_add(workload.replicas.div_ceil(2).max(1)).min(MOST_REPLICAS);
             (replicas > workload.replicas).then_some(Action::ScaleWorkload(Scale { replicas }))
         }
@@ -126,14 +153,19 @@ fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished:
     })
 }
 
-/// Memory that runs out is often a release that leaks. This seat knows of no release, but where another one does it will not stand
-/// alone.
-fn leak(workload: &Workload, judged: &Judged) -> Option<Hypothesis> {
-    (judged.fault == Some(Fault::Memory)).then(|| Hypothesis {
+/// Memory that runs out is often a release that leaks, and a limit is cut by one. This seat knows of no release, but where another
+/// one does it will not stand alone.
+fn release(workload: &Workload, judged: &Judged) -> Option<Hypothesis> {
+    let (fault, probability) = match judged.fault? {
+        Fault::Memory => ("memory-leak", 550_000),
+        Fault::LimitCut => ("limit-cut", 800_000),
+        _ => return None,
+    };
+    Some(Hypothesis {
         service: workload.target.service(),
         domain: Domain::Application,
-        fault: "memory-leak".into(),
-        probability: Millionths::new(550_000),
+        fault: fault.into(),
+        probability: Millionths::new(probability),
         evidence: vec![resource(judged)],
         path: vec![workload.target.service()],
         remedies: Vec::new(),

@@ -54,6 +54,15 @@ fn late_answers_under_undiminished_load_are_saturation() {
 }
 
 #[test]
+fn late_answers_that_last_may_be_a_slow_programs() {
+    for (windows, expected) in [(5, &["orders compute saturation 80"][..]), (6, &["orders compute saturation 80", "orders application slow 55"])] {
+        let (view, now) = network(&vec![(USUAL, LATE, CHATTY); windows]);
+        let context = context("orders", at(ONSET));
+        assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), expected, "{windows}");
+    }
+}
+
+#[test]
 fn a_silent_callee_explains_its_caller() {
     let silent = Link { received: 0, ..CHATTY };
     check(FAILING, SILENT, silent, &["postgres database silent 70", "orders application stalled 20", "storefront application errors 20"]);
@@ -69,6 +78,24 @@ fn lost_segments_are_the_networks() {
 fn refused_connections_need_no_baseline() {
     let refused = Link { connect_failed: 5, opened: 0, sent: 0, received: 0, ..CHATTY };
     check(FAILING, FAILING, refused, &["postgres network unreachable 70", "orders application errors 45", "storefront application errors 20"]);
+}
+
+#[test]
+fn a_port_where_nobody_ever_listened_is_its_callers_fault() {
+    let mut view = View::new(settings());
+    for window in 0..ONSET + 4 {
+        let ill = window >= ONSET;
+        mesh(&mut view, window, if ill { FAILING } else { USUAL }, if ill { Beat { requests: 0, ..USUAL } } else { USUAL }, CHATTY);
+        let failed = Link { port: 8081, connect_failed: 9, ..Link::default() };
+        let connections = if ill { vec![failed] } else { vec![Link { port: 8080, opened: 1, sent: 900, received: 900, ..Link::default() }] };
+        let connections = connections.into_iter().map(|counts| Connections { inbound: false, peer: Some(service("orders")), port: counts.port, counts });
+        let observation =
+            Observation { speaker: service("storefront"), start: at(window), length_ms: 2_000, requests: vec![], connections: connections.collect() };
+        view.observe(&observation, at(window + 1));
+    }
+    let context = context("storefront", at(ONSET));
+    let asked = Asked { context: &context, epoch: 1, now: at(ONSET + 4).plus(1_000) };
+    assert_eq!(said(&view.cause(&asked)), ["storefront application wrong-destination 80"]);
 }
 
 #[test]

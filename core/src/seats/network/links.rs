@@ -28,6 +28,9 @@ const DATABASE_PORTS: [u16; 3] = [5432, 6379, 3306];
 pub(super) enum Trouble {
     /// Connections cannot be opened.
     Unreachable,
+    /// Connections cannot be opened at a port that never answered anybody, while the callee answers at another: the caller asks at
+    /// the wrong place.
+    WrongPort,
     /// Segments are lost.
     Loss,
     /// Segments are late.
@@ -54,14 +57,23 @@ pub(super) struct Links {
     judged: BTreeSet<Edge>,
 }
 
+// === impl Trouble ===
+
+impl Trouble {
+    /// Whether it lies between the two, as far as can be seen from their connections.
+    pub(super) fn is_of_network(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Loss | Self::Delay)
+    }
+}
+
 // === impl View ===
 
 impl View {
     /// All calls with figures, those in trouble named.
     pub(super) fn connections(&self, since: UnixMillis, now: UnixMillis) -> Links {
         let mut links = Links::default();
-        for (edge, ring) in &self.links {
-            let newest = newest_closed(&self.settings, now);
+        let newest = newest_closed(&self.settings, now);
+        for ((edge, port), ring) in &self.links {
             let fresh = newest.saturating_sub(RECENT).saturating_add(1);
             let mut sum = Link::default();
             let mut any = false;
@@ -76,6 +88,7 @@ impl View {
             let before = number(&self.settings, since).min(fresh).saturating_sub(1);
             let http = self.told_by_callee.get(&edge.callee).is_some_and(|ring| ring.between(i64::MIN, newest).any(|(_, w)| w.requests > 0));
             if let Some(trouble) = self.trouble(ring, &sum, before, http) {
+                let trouble = if trouble == Trouble::Unreachable && self.is_wrong_port(&edge.callee, *port) { Trouble::WrongPort } else { trouble };
                 links.troubled.push(Troubled {
                     edge: edge.clone(),
                     trouble,
@@ -87,6 +100,15 @@ impl View {
             }
         }
         links
+    }
+
+    /// Whether nobody was ever answered at this port of `callee`, as far as is remembered, while somebody was at another one.
+    fn is_wrong_port(&self, callee: &Service, port: u16) -> bool {
+        let answered = |at_port: bool| {
+            let rings = self.links.iter().filter(|((edge, other), _)| edge.callee == *callee && (*other == port) == at_port);
+            rings.flat_map(|(_, ring)| ring.between(i64::MIN, i64::MAX)).any(|(_, window)| window.received > 0)
+        };
+        !answered(true) && answered(false)
     }
 
     fn trouble(&self, ring: &Ring<Link>, now: &Link, before: i64, http: bool) -> Option<Trouble> {
@@ -121,10 +143,15 @@ impl Links {
         self.troubled.iter().filter(|troubled| troubled.trouble == Trouble::Silent)
     }
 
-    /// The services to blame for calls in trouble (silence apart), with the share of their calls that are, in millionths:
+    /// Calls of `caller` to ports where nobody listens.
+    pub(super) fn misdirected<'a>(&'a self, caller: &'a Service) -> impl Iterator<Item = &'a Troubled> {
+        self.troubled.iter().filter(move |troubled| troubled.trouble == Trouble::WrongPort && troubled.edge.caller == *caller)
+    }
+
+    /// The services to blame for calls in trouble (silence and wrong ports apart), with the share of their calls that are, in millionths:
     /// first whoever has most of them, then whoever is left. A lone call is blamed on its callee.
     pub(super) fn blamed(&self) -> Vec<(Service, u64, Vec<&Troubled>)> {
-        let mut left: Vec<&Troubled> = self.troubled.iter().filter(|troubled| troubled.trouble != Trouble::Silent).collect();
+        let mut left: Vec<&Troubled> = self.troubled.iter().filter(|troubled| troubled.trouble.is_of_network()).collect();
         let mut blamed = Vec::new();
         while !left.is_empty() {
             let mut counts: BTreeMap<&Service, (usize, usize)> = BTreeMap::new();

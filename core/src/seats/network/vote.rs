@@ -23,6 +23,9 @@ const UNCLEAR: Millionths = Millionths::new(450_000);
 const SILENT: Millionths = Millionths::new(700_000);
 /// A caller whose callee is ill as well: no more likely than before.
 const EXPLAINED: Millionths = Millionths::new(200_000);
+/// A program that is slow, where late answers have lasted.
+const SLOW: Millionths = Millionths::new(550_000);
+const LASTING_MS: i64 = 12_000;
 /// Bad windows of a service that an ill one calls.
 const SOON: usize = 1;
 /// Clocks of pods and API server may differ by this much.
@@ -51,7 +54,9 @@ impl View {
         let links = self.connections(since, now);
         let mut hypotheses = Vec::new();
         for suspect in &suspects {
-            hypotheses.push(self.own_fault(asked, suspect, &suspects, &links, &edges));
+            let own = self.own_fault(asked, suspect, &suspects, &links, &edges);
+            hypotheses.extend(slow(suspect, &own));
+            hypotheses.push(own);
         }
         hypotheses.extend(silent(&links, &below, &edges, alert));
         hypotheses.extend(blamed(&links, &below, &edges, alert));
@@ -70,8 +75,11 @@ impl View {
         let explained = paths::callees(edges, service).any(|callee| {
             suspects.iter().any(|other| other.service == callee) || links.silent().any(|t| t.edge.caller == *service && t.edge.callee == *callee)
         });
-        let connections = links.troubled.iter().any(|t| t.trouble != Trouble::Silent && (t.edge.callee == *service || t.edge.caller == *service));
+        let connections = links.troubled.iter().any(|t| t.trouble.is_of_network() && (t.edge.callee == *service || t.edge.caller == *service));
+        let misdirected: Vec<&Troubled> = links.misdirected(service).collect();
         let (domain, fault) = match suspect.fault {
+            // What it asks for at a place where nobody is cannot be had, whatever that looks like from outside.
+            _ if !misdirected.is_empty() => (Domain::Application, "wrong-destination"),
             Fault::Errors => (Domain::Application, "errors"),
             Fault::Stalled => (Domain::Application, "stalled"),
             Fault::Saturation => (Domain::Compute, "saturation"),
@@ -80,14 +88,16 @@ impl View {
             service: service.clone(),
             domain,
             fault: fault.into(),
-            probability: if explained {
+            probability: if !misdirected.is_empty() {
+                CLEAR
+            } else if explained {
                 EXPLAINED
             } else if connections {
                 UNCLEAR
             } else {
                 CLEAR
             },
-            evidence: vec![judged_evidence(&suspect.judged)],
+            evidence: [Some(judged_evidence(&suspect.judged)), troubled_evidence(&misdirected)].into_iter().flatten().collect(),
             path: paths::path(edges, service, &asked.context.service),
             remedies: Vec::new(),
         }
@@ -129,6 +139,14 @@ impl View {
             }
         }
     }
+}
+
+/// Late answers that last are as well those of a program that is slow: too little of everything and too much work look alike from
+/// outside, and other seats tell them apart. A start is over by then.
+fn slow(suspect: &Suspect<'_>, own: &Hypothesis) -> Option<Hypothesis> {
+    let lasts = suspect.judged.onset.is_some_and(|onset| suspect.judged.to.since(onset) >= LASTING_MS);
+    let clear = suspect.fault == Fault::Saturation && own.domain == Domain::Compute && own.probability == CLEAR;
+    (lasts && clear).then(|| Hypothesis { domain: Domain::Application, fault: "slow".into(), probability: SLOW, ..own.clone() })
 }
 
 /// When the rollout that a rollback is to undo began: the start of the change evidence for it.

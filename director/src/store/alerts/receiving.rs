@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use assent_core::canonical::Digest;
-use assent_core::ids::IncidentUid;
-use assent_core::incident::{AlertSource, Calls, Effect, Event, Incident, Known, Picture, Symptom, is_new, route};
+use assent_core::ids::{IncidentUid, UnixMillis};
+use assent_core::incident::{AlertSource, Calls, Effect, Event, Firing, Incident, Known, Picture, Symptom, is_new, route};
 use assent_core::target::Service;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
@@ -39,7 +39,7 @@ pub(super) struct Receiving<'a> {
     /// Alerts by their keys, as they were and as they are to be.
     alerts: BTreeMap<String, Row>,
     /// Where alerts of a service belong, if they are new and if they came before; forgotten when an incident changes.
-    routes: BTreeMap<(Service, bool), Option<IncidentUid>>,
+    routes: BTreeMap<(Service, bool, i64), Option<IncidentUid>>,
     /// Incidents to which new evidence makes a difference.
     hearing: BTreeSet<IncidentUid>,
     /// What was said of an incident.
@@ -91,7 +91,7 @@ impl<'a> Receiving<'a> {
             }
             return Ok(if before { Received::Known(owner) } else { Received::Kept });
         }
-        let found = self.find(&service, before).await?;
+        let found = self.find(&Firing { service: &service, again: before, since: alert.since }).await?;
         if let Some(uid) = found {
             if owner.as_ref() == Some(&uid) {
                 return Ok(Received::Known(owner));
@@ -108,16 +108,18 @@ impl<'a> Receiving<'a> {
         Ok(Received::Opened(uid))
     }
 
-    /// The incident that an alert of `service` belongs to.
-    async fn find(&mut self, service: &Service, again: bool) -> Result<Option<IncidentUid>, Error> {
-        let asked = (service.clone(), again);
+    /// The incident that an alert belongs to.
+    async fn find(&mut self, firing: &Firing<'_>) -> Result<Option<IncidentUid>, Error> {
+        let service = firing.service;
+        // To the second, so that the alerts of a storm are looked up together.
+        let asked = (service.clone(), firing.again, firing.since.0.div_euclid(1_000));
         if let Some(found) = self.routes.get(&asked) {
             return Ok(found.clone());
         }
         let near = near(&mut self.writer, service, &self.calls).await?;
         self.hearing.extend(near.iter().filter(|(_, hears)| *hears).map(|(known, _)| known.uid.clone()));
         let known: Vec<Known> = near.into_iter().map(|(known, _)| known).collect();
-        let found = route(service, &known, &self.calls, again, self.writer.at());
+        let found = route(firing, &known, &self.calls, self.writer.at());
         if self.routes.len() >= REMEMBERED {
             self.routes.clear();
         }
@@ -159,7 +161,7 @@ impl<'a> Receiving<'a> {
     /// More incidents than anybody could look at: what is beyond is kept together, and a person is told once.
     async fn overflow(&mut self, arrival: &Arrival, service: &Service, again: bool) -> Result<Received, Error> {
         let storm = Service { namespace: NOWHERE.into(), name: STORM.into() };
-        if let Some(uid) = self.find(&storm, true).await? {
+        if let Some(uid) = self.find(&Firing { service: &storm, again: true, since: UnixMillis(0) }).await? {
             if self.alerts.get(&arrival.alert.key).and_then(|row| row.incident.as_ref()) == Some(&uid) {
                 return Ok(Received::Known(Some(uid)));
             }

@@ -42,7 +42,7 @@ pub enum Cause {
     Hog,
     /// PostgreSQL stands still most of the time.
     Stutter,
-    /// What comes to the port of `orders` from other pods is dropped.
+    /// Some of what comes to `orders` from other pods is dropped.
     Drop,
     /// Statements to PostgreSQL.
     Sql {
@@ -106,7 +106,7 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "dropped-packets",
-        what: "new connections from other pods to orders are dropped",
+        what: "three of ten packets from other pods to orders are dropped",
         cause: Cause::Drop,
         // New pods have new rules, so a restart ends it.
         truth: Truth { service: ORDERS, domains: &[Domain::Network], remedies: &["RestartWorkload"], or_none: true },

@@ -225,14 +225,14 @@ fn send(processes: &[Pid], signal: Signal) {
     }
 }
 
-/// Drops new connections from everywhere but the pod itself and its node, whose probes go on.
+/// Drops three of ten packets from everywhere but the pod itself and its node, whose probes go on.
 async fn filter(process: Pid) -> anyhow::Result<()> {
     let net = format!("--net=/proc/{process}/ns/net");
     let routes = run(Command::new("nsenter").args([&net, "ip", "-4", "route", "show", "default"])).await?;
     let gateway = routes.split_whitespace().skip_while(|word| *word != "via").nth(1).with_context(|| format!("no gateway in `{routes}`"))?;
     let rules = format!(
-        "table inet live {{ chain arriving {{ type filter hook prerouting priority -300; policy accept; \
-         iifname != \"lo\" ip saddr != {gateway} tcp flags & (syn | ack) == syn drop; }} }}"
+        "add table inet live; add chain inet live arriving {{ type filter hook prerouting priority -300; policy accept; }}; \
+         add rule inet live arriving iifname != \"lo\" ip saddr != {gateway} numgen random mod 10 < 3 drop"
     );
     run(Command::new("nsenter").args([&net, "nft", &rules])).await?;
     Ok(())
