@@ -110,8 +110,8 @@ impl Split {
         Some(if level > usual && self.comes_and_goes(usual + (level - usual) * NEARLY) { usual } else { level })
     }
 
-    /// Whether most of the past is at `level`, or more than one sample beside the longest time that was: that one may have been an
-    /// incident that nobody knows of.
+    /// Whether most of the past is at `level`, or more of it than a few samples beside the longest time that was: that one may have been
+    /// an incident that nobody knows of.
     fn comes_and_goes(&self, level: f64) -> bool {
         let (mut high, mut now, mut longest) = (0_usize, 0_usize, 0_usize);
         for value in &self.before {
@@ -119,7 +119,8 @@ impl Split {
             high += usize::from(now > 0);
             longest = longest.max(now);
         }
-        high > longest + 1 || quantile(&self.before, 0.5).is_some_and(|median| median >= level)
+        let few = (self.before.len() / 20).max(1);
+        high > longest + few || quantile(&self.before, 0.5).is_some_and(|median| median >= level)
     }
 }
 
