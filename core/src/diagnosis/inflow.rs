@@ -32,7 +32,8 @@ pub fn stopped_short(recording: &Recording) -> StoppedShort<'_> {
     let mut stopped = StoppedShort::new();
     for (callee, callers) in callers {
         // Of several callers nobody knows which one stopped.
-        let [caller] = callers.into_iter().collect::<Vec<&str>>()[..] else { continue };
+        let mut callers = callers.into_iter();
+        let (Some(caller), None) = (callers.next(), callers.next()) else { continue };
         let (Some(asking), Some(asked)) = (Inflow::of(recording, caller), Inflow::of(recording, callee)) else { continue };
         if asked.ends(&asking, recording.alert.at) {
             stopped.entry(caller).or_default().insert(callee);

@@ -146,11 +146,12 @@ mod tests {
 
     #[test]
     fn a_wild_sample_neither_moves_what_is_usual_nor_is_a_level() {
-        let usual = Usual::learn(&[10.0, 11.0, 9.0, 10.0, 5_000.0], 0.0).unwrap();
+        let usual = Usual::learn(&[10.0, 11.0, 9.0, 10.0, 5_000.0, 10.0, 9.0], 0.0).unwrap();
         assert!((usual.median - 10.0).abs() < f64::EPSILON && usual.scale <= 1.0, "{usual:?}");
         assert_eq!(reached(&[1.0, 90.0, 2.0]), Some(2.0));
         assert_eq!(reached(&[90.0]), Some(90.0));
         assert_eq!(reached(&[]), None);
+        assert_eq!((held(&[1.0, 90.0, 80.0, 2.0, 95.0]), held(&[90.0]), held(&[])), (Some(80.0), Some(90.0), None));
     }
 
     #[test]

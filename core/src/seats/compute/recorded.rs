@@ -37,7 +37,7 @@ pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
             source: (class(kind), Principal::MetricStore),
             grounds: vec![format!("{} reached {value:.4}, usual {:.4} ± {:.4}", series.metric, usual.0.median, usual.0.scale)],
         };
-        found.push((kind, &series.metric, suspicion));
+        found.push((kind, series.metric.as_str(), suspicion));
     }
     let mut best: BTreeMap<&str, &Suspicion> = BTreeMap::new();
     for (kind, metric, suspicion) in &found {

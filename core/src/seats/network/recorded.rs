@@ -190,7 +190,7 @@ fn slow(recording: &Recording) -> Vec<Suspicion> {
         // How often the usual, if that is far beyond it.
         let ratio = if usual.above(value) >= 8.0 { usual.ratio(value, 0.0) } else { 0.0 };
         let ground = format!("{} reached {value:.4}, usual {:.4} ± {:.4}", series.metric, usual.median, usual.scale);
-        let kept = least.entry((&series.service, figure(&series.metric))).or_insert((f64::INFINITY, String::new()));
+        let kept = least.entry((series.service.as_str(), figure(&series.metric))).or_insert((f64::INFINITY, String::new()));
         if ratio < kept.0 {
             *kept = (ratio, ground);
         }
