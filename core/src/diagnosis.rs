@@ -6,6 +6,7 @@
 
 pub mod changes;
 pub mod flow;
+pub mod inflow;
 pub mod operations;
 pub mod recording;
 pub mod robust;

@@ -113,7 +113,8 @@ fn series<'a>(all: &'a [Series], service: &str, metric: &str) -> Option<&'a Seri
     all.iter().find(|series| series.service == service && series.metric == metric)
 }
 
-fn requests<'a>(recording: &'a Recording, service: &str) -> Option<&'a Series> {
+/// How many asked a service.
+pub(super) fn requests<'a>(recording: &'a Recording, service: &str) -> Option<&'a Series> {
     recording.series.iter().find(|series| series.service == service && kind(&series.metric) == Kind::Requests)
 }
 

@@ -153,6 +153,12 @@ impl Alert {
     pub fn teaches(&self, time: Seconds) -> bool {
         let step = self.step.max(1);
         let masked = |known: &Seconds| time >= known.saturating_sub(step) && time < known.saturating_add(300.max(step.saturating_mul(2)));
-        time < self.at.saturating_sub(step.saturating_mul(2)) && !self.known.iter().any(masked)
+        self.precedes(time) && !self.known.iter().any(masked)
+    }
+
+    /// Whether a sample at `time` is from well before the incident.
+    #[must_use]
+    pub fn precedes(&self, time: Seconds) -> bool {
+        time < self.at.saturating_sub(self.step.max(1).saturating_mul(2))
     }
 }

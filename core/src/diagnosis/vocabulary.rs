@@ -194,6 +194,12 @@ pub fn is_query(operation: &str) -> bool {
     matches!(first, Some("select" | "insert" | "update" | "delete" | "query" | "sql" | "db" | "redis" | "mongo" | "postgres" | "mysql" | "get_connection"))
 }
 
+/// The words of a metric's name without the quantile: what is the same figure, looked at in the middle or at the tail.
+#[must_use]
+pub fn figure(metric: &str) -> Vec<String> {
+    words(metric).into_iter().filter(|word| !quantile(word)).collect()
+}
+
 /// `p95` and the like.
 fn quantile(word: &str) -> bool {
     word.strip_prefix('p').is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ballot::Principal;
-use crate::diagnosis::robust::{Usual, quantile, reached, split};
+use crate::diagnosis::robust::{Usual, quantile, split};
 use crate::diagnosis::vocabulary::{Kind, class, kind};
 use crate::diagnosis::{Recording, Series, Suspicion, graded};
 use crate::ids::{Domain, Millionths};
@@ -20,7 +20,7 @@ const READ: [Kind; 8] = [Kind::Cpu, Kind::CpuShare, Kind::Throttling, Kind::Memo
 pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
     let typical = typical(recording);
     let mut judged = false;
-    let mut best: BTreeMap<&str, Suspicion> = BTreeMap::new();
+    let mut found: Vec<(Kind, &str, Suspicion)> = Vec::new();
     for series in &recording.series {
         let kind = kind(&series.metric);
         if !READ.contains(&kind) {
@@ -37,12 +37,18 @@ pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
             source: (class(kind), Principal::MetricStore),
             grounds: vec![format!("{} reached {value:.4}, usual {:.4} ± {:.4}", series.metric, usual.0.median, usual.0.scale)],
         };
-        let kept = best.entry(&series.service).or_insert_with(|| suspicion.clone());
-        if suspicion.probability > kept.probability {
-            *kept = suspicion;
+        found.push((kind, series.metric.as_str(), suspicion));
+    }
+    let mut best: BTreeMap<&str, &Suspicion> = BTreeMap::new();
+    for (kind, metric, suspicion) in &found {
+        // What nobody knows the meaning of and several services show is no one's own.
+        let shared = *kind == Kind::Other && found.iter().any(|(_, other, theirs)| other == metric && theirs.service != suspicion.service);
+        let kept = best.get(suspicion.service.as_str());
+        if !shared && kept.is_none_or(|kept| suspicion.probability > kept.probability) {
+            best.insert(&suspicion.service, suspicion);
         }
     }
-    judged.then(|| best.into_values().collect())
+    judged.then(|| best.into_values().cloned().collect())
 }
 
 /// The usual size of each metric over all services: under a fair part of it, nothing is worth a word.
@@ -65,7 +71,8 @@ fn compare(recording: &Recording, series: &Series, typical: f64) -> Option<((Usu
         let reference = recording.reference.iter().find(|other| other.service == series.service && other.metric == series.metric)?;
         Usual::learn(&reference.points.iter().map(|(_, value)| *value).collect::<Vec<f64>>(), floor / 4.0)
     })?;
-    Some(((usual, floor), reached(&halves.during)?))
+    let value = halves.risen(usual.median)?;
+    Some(((usual, floor), value))
 }
 
 fn fault(kind: Kind, (usual, floor): (Usual, f64), value: f64) -> Option<(&'static str, Millionths)> {
@@ -87,7 +94,7 @@ fn fault(kind: Kind, (usual, floor): (Usual, f64), value: f64) -> Option<(&'stat
         Kind::Memory => (ratio >= GREW && above >= 10.0).then(|| ("memory-pressure", graded(ratio, (2.0, 6.0), (300, 600)))),
         Kind::Restarts => (value >= usual.median + 1.0).then(|| ("restarts", Millionths::new(600_000))),
         // Nobody knows what it means, but something is unlike before.
-        Kind::Other => (ratio >= GREW && above >= 8.0).then(|| ("unlike-before", graded(above, (8.0, 40.0), (150, 280)))),
+        Kind::Other => (ratio >= 1.5 * GREW && above >= 8.0).then(|| ("unlike-before", graded(above, (8.0, 40.0), (150, 280)))),
         _ => None,
     }
 }

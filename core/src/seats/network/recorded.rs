@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ballot::{EvidenceClass, Principal};
 use crate::diagnosis::recording::Side;
-use crate::diagnosis::robust::{Usual, reached, split};
-use crate::diagnosis::vocabulary::{Kind, is_store, kind};
-use crate::diagnosis::{CallSeries, Recording, Series, Suspicion, flow, graded, operations};
-use crate::ids::Domain;
+use crate::diagnosis::robust::{Split, Usual, reached, split};
+use crate::diagnosis::vocabulary::{Kind, figure, is_store, kind};
+use crate::diagnosis::{CallSeries, Recording, Series, Suspicion, flow, graded, inflow, operations};
+use crate::ids::{Domain, Millionths};
 
 /// Time on the way, in milliseconds, that nobody notices.
 const UNNOTICED_MS: f64 = 15.0;
@@ -45,6 +45,7 @@ pub fn suspect(recording: &Recording) -> Option<Vec<Suspicion>> {
         return None;
     }
     let mut suspicions = blamed(&ways);
+    suspicions.extend(stopped_short(recording));
     for source in sources.unwrap_or_default() {
         // Whoever keeps data is the database seat's to judge.
         if is_store(&source.service) {
@@ -107,14 +108,14 @@ fn ways(recording: &Recording) -> BTreeMap<(String, String), State> {
 
 /// The client's usual time and its time now, in milliseconds, and how much of the growth the server does not see.
 fn gap(recording: &Recording, client: &CallSeries, server: Option<&CallSeries>) -> Option<(f64, f64, f64)> {
-    let side = |call: &CallSeries| {
+    let side = |call: &CallSeries, level: fn(&Split, &Usual) -> Option<f64>| {
         let halves = split(&recording.alert, &call.points);
         let usual = Usual::learn(&halves.before, 0.0)?;
         (halves.during.len() >= 2).then_some(())?;
-        Some((usual.median * 1_000.0, reached(&halves.during)? * 1_000.0))
+        Some((usual.median * 1_000.0, level(&halves, &usual)? * 1_000.0))
     };
-    let (usual, now) = side(client)?;
-    let (server_usual, server_now) = side(server?)?;
+    let (usual, now) = side(client, |halves, usual| halves.risen(usual.median))?;
+    let (server_usual, server_now) = side(server?, |halves, _| reached(&halves.during))?;
     let grown = now - usual;
     let server_grown = (server_now - server_usual).max(0.0);
     Some((usual, now, if grown > 0.0 { 1.0 - server_grown / grown } else { 0.0 }))
@@ -162,19 +163,42 @@ fn blamed(ways: &BTreeMap<(String, String), State>) -> Vec<Suspicion> {
     suspicions
 }
 
-/// Services whose own answers have become late or wrong, for want of better: tails of few requests are wild.
+/// Callers that no longer ask whom they asked. One callee that nobody asks may be out of reach instead, so nobody acts on this alone.
+fn stopped_short(recording: &Recording) -> Vec<Suspicion> {
+    let suspicion = |(caller, callees): (&str, BTreeSet<&str>)| Suspicion {
+        service: caller.to_owned(),
+        domain: Domain::Application,
+        fault: "stopped-short".into(),
+        probability: Millionths::new(if callees.len() > 1 { 680_000 } else { 450_000 }),
+        source: (EvidenceClass::Requests, Principal::MetricStore),
+        grounds: callees.into_iter().map(|callee| format!("as busy as ever, and nothing arrives any more at {callee}")).collect(),
+    };
+    inflow::stopped_short(recording).into_iter().map(suspicion).collect()
+}
+
+/// Services whose own answers have become late or wrong, for want of better. Tails of few requests are wild: what is late is late in
+/// the middle as well.
 fn slow(recording: &Recording) -> Vec<Suspicion> {
     let edges = recording.edges();
     let known: BTreeSet<&str> = edges.iter().flat_map(|(caller, callee)| [*caller, *callee]).collect();
-    let mut worst: BTreeMap<&str, (f64, String)> = BTreeMap::new();
     let answers = |series: &&Series| matches!(kind(&series.metric), Kind::Latency | Kind::Errors) && known.contains(series.service.as_str());
+    let mut least: BTreeMap<(&str, Vec<String>), (f64, String)> = BTreeMap::new();
     for series in recording.series.iter().filter(answers) {
         let halves = split(&recording.alert, &series.points);
         let Some(usual) = Usual::learn(&halves.before, 0.0) else { continue };
-        let Some(value) = reached(&halves.during) else { continue };
-        let (ratio, above) = (usual.ratio(value, 0.0), usual.above(value));
-        if ratio >= 3.0 && above >= 8.0 && worst.get(series.service.as_str()).is_none_or(|(known, _)| ratio > *known) {
-            worst.insert(&series.service, (ratio, format!("{} reached {value:.4}, usual {:.4} ± {:.4}", series.metric, usual.median, usual.scale)));
+        let Some(value) = halves.risen(usual.median) else { continue };
+        // How often the usual, if that is far beyond it.
+        let ratio = if usual.above(value) >= 8.0 { usual.ratio(value, 0.0) } else { 0.0 };
+        let ground = format!("{} reached {value:.4}, usual {:.4} ± {:.4}", series.metric, usual.median, usual.scale);
+        let kept = least.entry((series.service.as_str(), figure(&series.metric))).or_insert((f64::INFINITY, String::new()));
+        if ratio < kept.0 {
+            *kept = (ratio, ground);
+        }
+    }
+    let mut worst: BTreeMap<&str, (f64, String)> = BTreeMap::new();
+    for ((service, _), (ratio, ground)) in least {
+        if ratio >= 3.0 && worst.get(service).is_none_or(|(known, _)| ratio > *known) {
+            worst.insert(service, (ratio, ground));
         }
     }
     let suspicion = |(service, (ratio, ground)): (&&str, &(f64, String))| {

@@ -199,6 +199,61 @@ fn where_several_callers_give_up_it_is_whom_they_call() {
     assert_eq!(first(&ask(&recording)).0, "stock");
 }
 
+/// orders calls mail as well, and nobody else does.
+fn with_mail() -> Recording {
+    let mut recording = world();
+    recording.graph.insert(("orders".into(), "mail".into()));
+    recording.series.push(series("mail", "requests", 300.0, 0.0));
+    set(&mut recording, "stock", "requests", 600.0, 0.0);
+    recording
+}
+
+#[test]
+fn a_busy_caller_that_stops_short_of_whom_it_asks_is_suspect_and_nobody_acts_on_it_alone() {
+    assert_eq!(first(&ask(&with_mail())), ("orders", Domain::Application, false));
+    let mut silent = with_mail();
+    silent.series.iter_mut().filter(|s| s.metric == "requests").for_each(|s| s.points.retain(|(_, value)| *value > 0.0));
+    assert!(ask(&silent).causes.is_empty(), "samples that are missing say nothing");
+}
+
+#[test]
+fn who_is_not_asked_because_its_caller_is_idle_is_nobodys_fault() {
+    let mut recording = with_mail();
+    set(&mut recording, "orders", "requests", 600.0, 0.0);
+    assert!(ask(&recording).causes.iter().all(|cause| cause.service.name != "orders"), "{recording:#?}");
+}
+
+#[test]
+fn silence_that_has_two_askers_or_came_before_blames_no_one() {
+    let mut recording = with_mail();
+    recording.graph.extend([("web".into(), "mail".into()), ("web".into(), "stock".into())]);
+    assert!(ask(&recording).causes.is_empty(), "either of two may have stopped");
+    let mut recording = with_mail();
+    for series in recording.series.iter_mut().filter(|s| s.metric == "requests" && ["mail", "stock"].contains(&s.service.as_str())) {
+        series.points.iter_mut().filter(|(time, _)| [-20, -19, -10, -9].contains(&((time - AT) / STEP))).for_each(|(_, value)| *value = 0.0);
+    }
+    assert!(ask(&recording).causes.is_empty(), "it comes and goes");
+}
+
+#[test]
+fn a_tail_alone_is_not_late() {
+    let mut recording = world();
+    recording.series.push(series("ads", "latency_p50", 0.02, 0.02));
+    recording.series.push(series("ads", "latency_p99", 0.1, 0.9));
+    assert!(ask(&recording).causes.is_empty());
+    set(&mut recording, "ads", "latency_p50", 0.02, 0.2);
+    assert_eq!(first(&ask(&recording)).0, "ads");
+}
+
+#[test]
+fn what_several_show_and_nobody_knows_the_meaning_of_is_no_ones_own() {
+    let mut recording = world();
+    recording.series.push(series("ads", "something", 5.0, 50.0));
+    assert_eq!(first(&ask(&recording)), ("ads", Domain::Compute, false));
+    recording.series.push(series("orders", "something", 5.0, 50.0));
+    assert!(ask(&recording).causes.is_empty());
+}
+
 #[test]
 fn a_quiet_world_and_an_empty_one_have_no_cause() {
     let quiet = ask(&world());
@@ -246,7 +301,7 @@ fn faults() -> Vec<Recording> {
     }
     let mut shape = world();
     shape.operations = operations(&[("orders", "confirm")], &[]);
-    vec![saturated(), way, flow, shape, world()]
+    vec![saturated(), way, flow, shape, with_mail(), world()]
 }
 
 #[test]
@@ -275,7 +330,7 @@ fn names_that_tell_a_story_change_no_decision() {
 
 proptest! {
     #[test]
-    fn neither_the_clock_nor_the_order_of_what_was_recorded_matters(by in -1_000_000_000_i64..1_000_000_000, seed in any::<u64>(), fault in 0_usize..5) {
+    fn neither_the_clock_nor_the_order_of_what_was_recorded_matters(by in -1_000_000_000_i64..1_000_000_000, seed in any::<u64>(), fault in 0_usize..6) {
         let recording = faults().swap_remove(fault);
         let expected = ask(&recording);
         let mut other = shifted(recording, by);
