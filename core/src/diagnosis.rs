@@ -11,6 +11,7 @@ pub mod operations;
 pub mod recording;
 pub mod robust;
 pub mod rollouts;
+pub mod unlike;
 pub mod vocabulary;
 
 pub use recording::{Alert, CallSeries, Objective, Operation, Recording, Seconds, Series, Side};

@@ -35,8 +35,19 @@ pub async fn processes(place: &Place, namespace: &str, pod: &str, container: &st
     if found.is_empty() {
         bail!("no process of container {container} of {pod} was found");
     }
-    found.sort();
-    Ok(found)
+    // The first of them all, by its parent: numbers begin anew when they run out.
+    let is_child = |process: &Pid| parent(*process).is_some_and(|parent| found.contains(&parent));
+    let (children, mut ordered): (Vec<Pid>, Vec<Pid>) = found.iter().partition(|process| is_child(process));
+    ordered.extend(children);
+    Ok(ordered)
+}
+
+/// A process's parent, while both are there.
+fn parent(process: Pid) -> Option<Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name in parentheses may hold anything.
+    let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+    parent.parse().ok().map(Pid::from_raw)
 }
 
 /// Sends `to` to every process of a container: children outlive a stopped parent. How many there were.

@@ -8,7 +8,7 @@ use crate::ballot::{Ballot, CastBallot, Edge, Evidence, EvidenceClass, Hypothesi
 use crate::canonical::Digest;
 use crate::consensus::{Dissent, Question, RankedCause, Roster, Seat, TallyConfiguration, shipped_principals, tally};
 use crate::diagnosis::changes::{self, Remedy};
-use crate::diagnosis::{Recording, Suspicion, graded};
+use crate::diagnosis::{Recording, Suspicion, graded, unlike};
 use crate::ids::{Domain, IncidentUid, Millionths, UnixMillis};
 use crate::target::Service;
 
@@ -17,7 +17,7 @@ use crate::target::Service;
 pub struct Diagnosis {
     /// Causes, most probable first.
     pub causes: Vec<RankedCause>,
-    /// Services in this order, each once, those of no cause left out.
+    /// Services in this order, each once: those of the causes, then what is most unlike before.
     pub ranked: Vec<String>,
     /// Probability of the first.
     pub confidence: Millionths,
@@ -38,6 +38,9 @@ pub struct Diagnosis {
     /// What would help against it, where that is known.
     pub remedy: Option<Remedy>,
 }
+
+/// Services without a cause that are worth a look.
+const MOST_TO_LOOK_AT: usize = 5;
 
 /// A seat's rules over a recording; nothing when it has no figures of its own.
 pub(super) type Rules = fn(&Recording) -> Option<Vec<Suspicion>>;
@@ -71,6 +74,12 @@ pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without:
     for cause in &outcome.causes {
         if !ranked.contains(&cause.service.name) {
             ranked.push(cause.service.name.clone());
+        }
+    }
+    // Whoever looks on for a cause that nobody knows begins where things are unlike before.
+    for service in unlike::unlike_before(recording).into_iter().take(MOST_TO_LOOK_AT) {
+        if !ranked.iter().any(|known| known == service) {
+            ranked.push(service.to_owned());
         }
     }
     let confidence = outcome.causes.first().map_or(Millionths::new(0), |first| first.probability);

@@ -104,11 +104,12 @@ fn a_process_that_just_started_is_not_judged_by_what_it_uses() {
 fn a_neighbour_that_takes_the_node_is_named_and_its_victims_are_not() {
     for (node, before, expected) in [
         (1_000, 10, &["noise compute noisy-neighbour 80", "orders compute crowded-out 10", "storefront compute crowded-out 10"][..]),
+        (1_500, 10, &["noise compute noisy-neighbour 80", "orders compute crowded-out 10", "storefront compute crowded-out 10"]),
         // A small part of a large node, and what has always been there, are no news.
         (4_000, 10, &["healthy"]),
         (1_000, 700, &["healthy"]),
     ] {
-        let (mut view, now) = compute(&[("orders", 80, 80), ("storefront", 40, 40), ("noise", before, 700)]);
+        let (mut view, now) = compute(&[("orders", 80, if node == 1_500 { 1 } else { 80 }), ("storefront", 40, 40), ("noise", before, 700)]);
         view.node("node", node);
         let mut facts = view.pods["noise"].facts.clone();
         facts.limit_milli = None;

@@ -126,10 +126,10 @@ impl View {
         let is_victim = |state: &PodState| state.facts.workload.as_ref().is_some_and(|workload| victims.contains(workload));
         let nodes: BTreeSet<&str> = running().filter(|state| is_victim(state)).map(|state| state.facts.node.as_str()).collect();
         let taken = |state: &PodState| {
-            let used = state.newest.filter(|used| now.since(used.to) <= self.settings.stale_ms && mostly_after(used, since))?;
+            let used = state.newest.filter(|used| now.since(used.to) <= self.settings.stale_ms && used.to > since)?;
             let offered = nodes.get(state.facts.node.as_str()).and_then(|node| self.nodes.get(*node))?;
             let (milli, asked) = (u64::try_from(used.milli).ok()?, state.facts.request_milli);
-            (milli.saturating_mul(100) >= offered.saturating_mul(NEIGHBOUR) && milli > asked.saturating_mul(2)).then_some(())
+            (milli.saturating_mul(100) >= offered.saturating_mul(NEIGHBOUR) && milli > asked).then_some(())
         };
         let loud = running().filter(|state| !is_victim(state) && taken(state).is_some()).filter_map(|state| state.facts.workload.clone());
         let judged = loud.collect::<BTreeSet<Service>>().into_iter().filter_map(|service| Some((service.clone(), self.judge(&service, since, now).ok()?)));

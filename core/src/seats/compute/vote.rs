@@ -34,13 +34,18 @@ impl View {
                 Err(_) => {}
             }
         }
+        let crowded = self.crowded(asked, &judged);
+        if !crowded.is_empty() {
+            // Who gets no processor uses none: that is no stall.
+            judged.retain(|(_, figures)| figures.fault.is_some_and(|fault| fault != Fault::Vanished));
+        }
         let vanished = judged.iter().filter(|(_, figures)| figures.fault == Some(Fault::Vanished)).count();
         let mut hypotheses = Vec::new();
         for (workload, figures) in &judged {
             hypotheses.extend(hypothesis(asked, workload, figures, vanished));
             hypotheses.extend(release(workload, figures));
         }
-        hypotheses.extend(self.crowded(asked, &judged));
+        hypotheses.extend(crowded);
         if hypotheses.is_empty() {
             // Health of others says nothing of the one that alerts; and without its past nothing is known to be usual.
             if let Some(reason) = missing {
@@ -75,7 +80,7 @@ impl View {
             evidence: vec![resource(judged)],
             remedies: Vec::new(),
         };
-        let well = judged.iter().filter(|(_, judged)| judged.fault.is_none());
+        let well = judged.iter().filter(|(_, judged)| judged.fault.is_none_or(|fault| fault == Fault::Vanished));
         let well = well.map(|(workload, judged)| hypothesis(workload.target.service(), "crowded-out", 100_000, judged));
         neighbours.into_iter().map(|(service, judged)| hypothesis(service, "noisy-neighbour", 800_000, &judged)).chain(well).collect()
     }

@@ -28,6 +28,22 @@ fn all_clients_waiting_is_the_server_one_of_several_is_not() {
 }
 
 #[test]
+fn answers_that_left_the_server_in_time_are_late_on_the_way() {
+    for (server, expected) in [(ANSWERED, "orders network between 55"), (SLOW, "postgres database slow 70"), (IDLE, "postgres database slow 70")] {
+        let mut view = View::new(settings());
+        for window in 0..ONSET + 4 {
+            let (client, server) = if window < ONSET { (ANSWERED, ANSWERED) } else { (SLOW, server) };
+            ask(&mut view, window, "orders", "postgres", client);
+            let counts = Exchanges { exchanges: server.exchanges, turnaround: latency(server.exchanges, server.mean_us), ..Exchanges::default() };
+            let flows = vec![Flow { inbound: true, peer: Some(service("orders")), counts }];
+            view.observe(&Observation { speaker: service("postgres"), start: at(window), length_ms: 2_000, flows }, at(window + 1));
+        }
+        let context = context("storefront", at(ONSET));
+        assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now: at(ONSET + 4).plus(1_000) })), [expected]);
+    }
+}
+
+#[test]
 fn absence_is_an_abstention() {
     check(&[], &["abstains: no data about the services in question"]);
     let mut young = View::new(settings());

@@ -42,6 +42,11 @@ pub(super) enum Trouble {
 // === impl Trouble ===
 
 impl Trouble {
+    /// Whether it is about answers that the server's own sidecar sees leave in time or not.
+    fn is_of_answers(self) -> bool {
+        matches!(self, Self::NoTurnaround | Self::Waiting | Self::SlowStatement | Self::Slow)
+    }
+
     /// Whether one client's word is enough to blame the server: it said so itself, or it treats statements unlike.
     pub(super) fn is_servers_own(self) -> bool {
         matches!(self, Self::Complains(_) | Self::SlowStatement | Self::Waiting)
@@ -57,6 +62,8 @@ pub(super) struct Call {
     pub(super) now: Exchanges,
     pub(super) recent: usize,
     pub(super) trouble: Option<Trouble>,
+    /// Its answers left the server as ever, so what the client waits for is on the way or its own.
+    pub(super) between: bool,
     /// The client keeps transactions open and does nothing in them.
     pub(super) held: bool,
     pub(super) from: UnixMillis,
@@ -71,8 +78,14 @@ impl View {
         let mut by_server: BTreeMap<&Service, Vec<Call>> = BTreeMap::new();
         for (edge, ends) in &self.calls {
             // The client's end sees what the server never took; the server's end serves for clients without a sidecar.
-            let call = self.judge(&edge.caller, &ends.client, since, now).or_else(|| self.judge(&edge.caller, &ends.server, since, now));
-            if let Some(call) = call {
+            let server = self.judge(&edge.caller, &ends.server, since, now);
+            let client = self.judge(&edge.caller, &ends.client, since, now);
+            let answers = server.as_ref().is_some_and(|call| call.trouble.is_none() && call.usual.is_some() && call.now.exchanges > 0);
+            if let Some(mut call) = client.or(server) {
+                if answers && call.trouble.is_some_and(Trouble::is_of_answers) {
+                    call.trouble = None;
+                    call.between = true;
+                }
                 by_server.entry(&edge.callee).or_default().push(call);
             }
         }
@@ -116,6 +129,7 @@ impl View {
         let each = signed(sum.idle_in_transaction_us) / RECENT;
         let held = sum.idle_in_transaction_us >= span_us / 1_000_000 * HELD && held_usually.is_some_and(|usual| each >= usual.median.saturating_mul(3));
         Some(Call {
+            between: false,
             held,
             client: client.clone(),
             usual,

@@ -26,6 +26,7 @@ impl View {
         let mut unlearned = None;
         for (server, calls) in near {
             hypotheses.extend(calls.iter().filter(|call| call.held).map(|call| held(server, call, &edges, alert)));
+            hypotheses.extend(calls.iter().filter(|call| call.between).map(|call| at_client(call, "between", 550_000, calls, &edges, alert)));
             let (ill, well): (Vec<&Call>, Vec<&Call>) = calls.iter().partition(|call| call.trouble.is_some());
             if ill.is_empty() {
                 if calls.iter().any(|call| call.usual.is_some()) {
@@ -35,15 +36,7 @@ impl View {
                 }
             } else if well.iter().any(|call| call.now.exchanges > 0) && !ill.iter().any(|call| call.trouble.is_some_and(Trouble::is_servers_own)) {
                 // Others are answered well, so the server is; what is left lies with these clients.
-                hypotheses.extend(ill.iter().map(|call| Hypothesis {
-                    service: call.client.clone(),
-                    domain: Domain::Network,
-                    fault: "one-client".into(),
-                    probability: Millionths::new(400_000),
-                    evidence: vec![exchange(calls)],
-                    path: paths::path(&edges, &call.client, alert),
-                    remedies: Vec::new(),
-                }));
+                hypotheses.extend(ill.iter().map(|call| at_client(call, "one-client", 400_000, calls, &edges, alert)));
             } else {
                 hypotheses.push(at_server(server, &ill, &edges, alert));
             }
@@ -95,6 +88,19 @@ fn at_server(server: &Service, ill: &[&Call], edges: &BTreeSet<Edge>, alert: &Se
         probability: Millionths::new(probability + contrast),
         evidence: vec![exchange(ill)],
         path: paths::path(edges, server, alert),
+        remedies: Vec::new(),
+    }
+}
+
+/// What a client of a server that is well waits for: the way, or itself.
+fn at_client(call: &Call, fault: &str, probability: u32, calls: &[Call], edges: &BTreeSet<Edge>, alert: &Service) -> Hypothesis {
+    Hypothesis {
+        service: call.client.clone(),
+        domain: Domain::Network,
+        fault: fault.into(),
+        probability: Millionths::new(probability),
+        evidence: vec![exchange(calls)],
+        path: paths::path(edges, &call.client, alert),
         remedies: Vec::new(),
     }
 }
