@@ -16,6 +16,10 @@ const SMALL: f64 = 0.1;
 /// What remains of a caller's lateness or errors that its callee has as well.
 const EXPLAINED: f64 = 0.25;
 
+/// How unlike before the first must be to be told first, and how much more than the next one.
+const CLEAR: f64 = 0.6;
+const AHEAD: f64 = 1.5;
+
 /// Which way a figure goes when something is wrong, and how much that says.
 fn direction(kind: Kind) -> (bool, bool, f64) {
     match kind {
@@ -40,9 +44,9 @@ struct Figure<'a> {
     split: Split,
 }
 
-/// The services that are unlike before, most of all first.
+/// The services that are unlike before, most of all first; with how much they are.
 #[must_use]
-pub fn unlike_before(recording: &Recording) -> Vec<&str> {
+pub fn unlike_before(recording: &Recording) -> Vec<(&str, f64)> {
     let figures = figures(recording);
     let typical = typical(&figures);
     let mut scores: BTreeMap<&str, BTreeMap<Kind, f64>> = BTreeMap::new();
@@ -65,7 +69,14 @@ pub fn unlike_before(recording: &Recording) -> Vec<&str> {
     let sum = |service: &str, kinds: &BTreeMap<Kind, f64>| kinds.iter().map(|(kind, score)| own(service, *kind, *score)).sum::<f64>();
     let mut order: Vec<(f64, &str)> = scores.iter().map(|(service, kinds)| (sum(service, kinds), *service)).collect();
     order.sort_by(|(one, a), (other, b)| other.total_cmp(one).then_with(|| a.cmp(b)));
-    order.into_iter().map(|(_, service)| service).collect()
+    order.into_iter().map(|(score, service)| (service, score)).collect()
+}
+
+/// Whether the first of `order` stands out, so that a step of the alert or an earlier trouble puts no other in its place.
+#[must_use]
+pub fn stands_out(order: &[(&str, f64)]) -> bool {
+    let score = |place: usize| order.get(place).map_or(0.0, |(_, score)| *score);
+    score(0) >= CLEAR && score(0) >= score(1) * AHEAD
 }
 
 fn figures(recording: &Recording) -> Vec<Figure<'_>> {
@@ -137,22 +148,32 @@ mod tests {
         Recording { alert: Alert { at: 1_800, step: 60, ..Alert::default() }, graph: [edge("web", "orders")].into(), series, ..Recording::default() }
     }
 
+    fn names(recording: &Recording) -> Vec<&str> {
+        unlike_before(recording).into_iter().map(|(service, _)| service).collect()
+    }
+
     #[test]
     fn who_is_most_unlike_before_comes_first_and_nobody_else_comes() {
         let recording = recording(vec![series("web", "cpu", 30.0), series("orders", "cpu", 90.0), series("stock", "cpu", 11.0)]);
-        assert_eq!(unlike_before(&recording), ["orders", "web"]);
+        assert_eq!(names(&recording), ["orders", "web"]);
     }
 
     #[test]
     fn what_a_callee_has_as_well_weighs_less_in_its_caller() {
         let recording = recording(vec![series("web", "latency_p90", 90.0), series("orders", "latency_p90", 80.0)]);
-        assert_eq!(unlike_before(&recording), ["orders", "web"]);
+        assert_eq!(names(&recording), ["orders", "web"]);
     }
 
     #[test]
     fn availability_falls_and_requests_go_either_way() {
         let recording = recording(vec![series("web", "availability", 90.0), series("orders", "availability", 2.0), series("stock", "requests", 1.0)]);
-        assert_eq!(unlike_before(&recording), ["orders", "stock"]);
+        assert_eq!(names(&recording), ["orders", "stock"]);
+    }
+
+    #[test]
+    fn the_first_stands_out_or_nobody_does() {
+        assert!(stands_out(&[("web", 0.9), ("orders", 0.3)]) && stands_out(&[("web", 0.7)]));
+        assert!(!stands_out(&[("web", 0.9), ("orders", 0.8)]) && !stands_out(&[("web", 0.3)]) && !stands_out(&[]));
     }
 
     #[test]

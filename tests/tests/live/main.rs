@@ -4,8 +4,8 @@
 
 use assent_tests::bench::live::{Ground, faults};
 
-/// Of the database, of the processor, and of a release.
-const CHOSEN: [&str; 3] = ["long-lock", "cpu-hog", "memory-leak"];
+/// Of the database, of a release, and of a setting.
+const CHOSEN: [&str; 3] = ["long-lock", "crash-loop", "bad-config"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_faults_are_found_where_they_are_and_nothing_wrong_is_written() {
