@@ -36,6 +36,7 @@ mod sampled;
 mod serve;
 mod telemetry;
 mod transport;
+mod vouched;
 
 pub use args::Args;
 pub use serve::run;

@@ -31,6 +31,7 @@ use crate::otlp::Exporter;
 use crate::policy::{self, Policies};
 use crate::proxy::{Proxy, accept};
 use crate::telemetry::{Outbox, Outboxes, RING, Seat, observe, send};
+use crate::vouched::Vouched;
 use crate::{listen, outbound, transport};
 
 /// Runs the sidecar until it is asked to stop.
@@ -79,12 +80,15 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
 
     let clients = Arc::new(ResumingClients::new(workload.clone(), &[transport::ALPN]));
     let exporter = Exporter::new(&args, counters.clone())?;
+    let vouched = Vouched::new(workload.trust().clone(), stop.clone());
+    tasks.spawn_forever("compromised roots", vouched.clone().follow());
     let proxy = Proxy {
         workload: workload.clone(),
         clients,
         flows: flows.clone(),
         counters: counters.clone(),
         directory: directory.clone(),
+        vouched,
         stop: stop.clone(),
         journey: Journey::begin(Direction::Outbound),
         spans: exporter.as_ref().map(|exporter| exporter.spans.clone()),
