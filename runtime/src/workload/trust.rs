@@ -160,7 +160,7 @@ impl TrustBundle {
     /// If the file exists and is no bundle. A file that does not exist yet trusts nobody until it does.
     pub async fn file(path: PathBuf) -> Result<(Self, impl Future<Output = ()> + Send + use<>), Error> {
         let paths = vec![path];
-        let contents = reload::read(&paths).await.ok();
+        let contents = reload::read(&paths).ok();
         let roots = match &contents {
             Some(contents) => parse(contents)?,
             None => {
