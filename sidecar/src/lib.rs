@@ -10,6 +10,7 @@
 //! of their own, everything else on one thread.
 
 mod args;
+mod confined;
 mod control;
 mod directory;
 mod dump;

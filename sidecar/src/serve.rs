@@ -32,7 +32,7 @@ use crate::policy::{self, Policies};
 use crate::proxy::{Proxy, accept};
 use crate::telemetry::{Outbox, Outboxes, RING, Seat, observe, send};
 use crate::vouched::Vouched;
-use crate::{listen, outbound, transport};
+use crate::{confined, listen, outbound, transport};
 
 /// Runs the sidecar until it is asked to stop.
 ///
@@ -44,7 +44,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (workload, renewal) = Workload::open(&args.workload).await?;
     tasks.spawn_forever("identity", renewal.run());
     let identity = workload.own_name().clone();
+    let filter = args.system_call_filter;
     let running = start(args, workload, tasks).await?;
+    // What serves matters more than what it might do.
+    if filter && let Err(error) = confined::confine() {
+        let error = log::chain(&error);
+        tracing::warn!(error, "system calls are not filtered");
+    }
     tracing::info!(inbound = %running.inbound, outbound = %running.outbound, admin = %running.admin, %identity, "serving");
     running.finish().await
 }
