@@ -70,7 +70,7 @@ pub(crate) struct PinArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Without --compromised this is refused while a certificate under the root may be valid. With it, whoever has such a certificate is
-cut off until it is renewed, which every workload does at once.")]
+cut off until it is renewed, which every workload does at once, and sidecars end the connections that were made under it.")]
 pub(crate) struct DropArgs {
     /// Drop it although it is in use, because its issuer's key is in wrong hands.
     #[arg(long, value_name = "REASON")]

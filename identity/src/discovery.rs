@@ -8,6 +8,7 @@ mod inbound;
 mod index;
 mod policies;
 mod service;
+mod unsupported;
 mod watch;
 mod wire;
 
@@ -28,6 +29,7 @@ use tonic::service::Routes;
 
 use crate::discovery::policies::{Malformed, Policies};
 use crate::discovery::service::Discovery;
+use crate::discovery::unsupported::Unsupported;
 use crate::discovery::watch::Live;
 use crate::discovery::wire::Wire;
 
@@ -79,6 +81,7 @@ pub async fn serve(args: Args, listener: TcpListener, workload: Workload, mut ta
     let live = Live::default();
     let mut registry = Registry::with_prefix("assent_discovery");
     registry.register_collector(Box::new(Malformed(live.clone())));
+    let unsupported = Unsupported::register(&mut registry);
     let admin = Admin::bind(&args.admin, readiness, registry).await.context("bind the admin port")?;
     tasks.spawn("admin", admin.serve(tasks.token()));
 
@@ -101,7 +104,7 @@ pub async fn serve(args: Args, listener: TcpListener, workload: Workload, mut ta
         let routes = Routes::new(DestinationServer::new(Discovery::new(live.clone(), wire.clone())))
             .add_service(InboundServerPoliciesServer::new(Policies::new(live, wire)));
         let limits = Limits { connections: 16_384, ..Limits::default() };
-        mtls::serve(listener, &workload, ClientAuth::Required, limits, routes, token).await?;
+        mtls::serve(listener, &workload, ClientAuth::Required, limits, unsupported.behind(routes), token).await?;
         Ok(())
     });
     tasks.join().await

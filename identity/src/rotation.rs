@@ -134,7 +134,7 @@ impl Rotation {
             Step::Begin if state.other.is_some() => Err(Refusal::UnderWay),
             Step::Begin => state.clone().begin(ca::create(&self.authority, SystemTime::now())?),
             Step::Issue => state.clone().issue(now, self.propagation),
-            Step::Drop { root, compromised } => state.clone().drop_other(now, |other| is(other, root), compromised.is_some()),
+            Step::Drop { root, compromised } => state.clone().drop_other(now, |other| is(other, root), compromised.as_ref().map(|_| root.as_str())),
         };
         let refused = taken.as_ref().err().map(Refusal::to_string);
         tracing::info!(command = command.id, step = ?command.step, refused, "a step of the rotation of roots was decided");

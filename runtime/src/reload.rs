@@ -2,6 +2,7 @@
 //! them is published again whenever their bytes change; a file that went missing or does not parse
 //! keeps the last good value. It does not know what the files mean.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +15,16 @@ const INTERVAL: Duration = Duration::from_secs(1);
 // Far above any certificate bundle; a mistaken mount must not fill the memory.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Reads all `paths` as one snapshot.
-pub(crate) async fn read(paths: &[PathBuf]) -> std::io::Result<Vec<Vec<u8>>> {
+/// Reads all `paths` as one snapshot. Mounts are memory: a thread that waits for these few bytes would cost every process more
+/// than they do.
+pub(crate) fn read(paths: &[PathBuf]) -> std::io::Result<Vec<Vec<u8>>> {
     let mut contents = Vec::with_capacity(paths.len());
     for path in paths {
-        let length = tokio::fs::metadata(path).await?.len();
-        if length > MAX_BYTES {
-            return Err(std::io::Error::other(format!("`{}` has {length} bytes", path.display())));
+        let mut bytes = Vec::new();
+        if std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)? as u64 > MAX_BYTES {
+            return Err(std::io::Error::other(format!("`{}` has more than {MAX_BYTES} bytes", path.display())));
         }
-        contents.push(tokio::fs::read(path).await?);
+        contents.push(bytes);
     }
     Ok(contents)
 }
@@ -42,7 +44,7 @@ where
             () = sender.closed() => return,
         }
         // Missing is normal while the kubelet swaps a mount.
-        let Ok(contents) = read(&paths).await else {
+        let Ok(contents) = read(&paths) else {
             continue;
         };
         if last.as_ref() == Some(&contents) {

@@ -89,7 +89,7 @@ pub enum Error {
 /// If the files are missing or unusable now; later they only keep the last good certificate.
 pub async fn certificate(args: &ServingArgs) -> Result<(Certificate, Upkeep), Error> {
     let paths = vec![args.serving_certificate_file.clone(), args.serving_key_file.clone()];
-    let contents = reload::read(&paths).await.map_err(Error::Read)?;
+    let contents = reload::read(&paths).map_err(Error::Read)?;
     if args.serving_mint.is_empty() {
         let (sender, receiver) = watch::channel(Arc::new(parse_leaf(&contents)?));
         let follow = reload::follow(paths, Some(contents), sender, parse_leaf);

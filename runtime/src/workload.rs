@@ -24,7 +24,7 @@ pub use certified::{Certified, pem, request};
 pub use name::{InvalidName, Name};
 pub use renewal::{Renewal, renew_at};
 pub use tls::{ClientAuth, name};
-pub use trust::{Error as TrustError, Roots, TrustBundle, Usage};
+pub use trust::{Error as TrustError, Fingerprint, MAX_COMPROMISED, Roots, TrustBundle, Usage, compromised_line};
 
 /// The service account that the identity service itself runs as.
 pub const IDENTITY_ACCOUNT: &str = "assent-identity";

@@ -88,6 +88,9 @@ pub struct Args {
     /// Seconds that open connections are given after the sidecar was asked to stop.
     #[arg(long, env = "ASSENT_DRAIN_SECONDS", default_value_t = 20)]
     pub drain_seconds: u64,
+    /// Whether the process forbids itself system calls that it does not need.
+    #[arg(long, env = "ASSENT_SYSTEM_CALL_FILTER", default_value_t = true, action = clap::ArgAction::Set)]
+    pub system_call_filter: bool,
     /// Name of this pod.
     #[arg(long, env = "ASSENT_POD_NAME", default_value = "")]
     pub pod_name: String,

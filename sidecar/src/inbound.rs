@@ -9,11 +9,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assent_runtime::workload;
 use assent_runtime::workload::resuming::{self, ResumingServer};
+use assent_runtime::workload::{self, Usage};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -31,6 +32,7 @@ use crate::prefixed::Prefixed;
 use crate::proxy::{Proxy, Socket, refuse, relay_tcp_until, socket};
 use crate::relay::relay_until;
 use crate::transport::{self, Header};
+use crate::vouched::Held;
 
 /// The application is in the same network namespace.
 pub(crate) const CONNECT: Duration = Duration::from_secs(1);
@@ -66,6 +68,7 @@ struct Accepted {
     peer: String,
     port: u16,
     lease: Lease,
+    held: Held,
     /// HTTP/2 was announced.
     http2: bool,
 }
@@ -211,6 +214,7 @@ impl Inbound {
         let session = client.get_ref().1;
         resuming::unexpired(session).map_err(|error| handshake(io::Error::other(error)))?;
         // The handshake, or the one that it resumes, has verified the chain; a client without a certificate has no name.
+        let held = self.proxy.vouched.hold(session.peer_certificates(), Usage::Client).map_err(handshake)?;
         let leaf = session.peer_certificates().and_then(<[_]>::first);
         let peer = leaf.map(workload::name).transpose().map_err(|error| handshake(io::Error::other(error)))?;
         let with_header = session.alpn_protocol() == Some(transport::ALPN);
@@ -243,7 +247,7 @@ impl Inbound {
             },
         };
         lease.connected();
-        Ok(Some(Accepted { client: Box::new(client), server, peer: name, port, lease, http2 }))
+        Ok(Some(Accepted { client: Box::new(client), server, peer: name, port, lease, held, http2 }))
     }
 
     fn port_of(&self, header: &Header) -> Result<u16, Refusal> {
@@ -260,9 +264,9 @@ impl Inbound {
             // Few connections are of this kind, and the others must not be as large as it.
             return Box::pin(self.forward_http2(accepted, socket)).await;
         }
-        let Accepted { mut client, mut server, peer, port, lease, .. } = accepted;
-        let tap = self.proxy.tap(key(&peer, port), socket, port);
-        if let Err(error) = relay_until(&mut client, &mut server, tap, lease).await {
+        let Accepted { mut client, mut server, peer, port, lease, held, .. } = accepted;
+        let tap = self.proxy.tap(key(&peer, port), socket, port).until(held.ending());
+        if let Err(error) = relay_until(&mut client, &mut server, tap, over(lease, held)).await {
             refuse_tls(*client);
             refuse(server);
             // One that was cut is counted as that already.
@@ -274,13 +278,15 @@ impl Inbound {
     }
 
     async fn forward_http2(&self, accepted: Accepted, socket: Socket) -> Result<(), Refusal> {
-        let Accepted { mut client, mut server, peer, port, mut lease, .. } = accepted;
+        let Accepted { mut client, mut server, peer, port, lease, held, .. } = accepted;
+        let ending = held.ending();
+        let mut over = pin!(over(lease, held));
         let told = tokio::select! {
             biased;
-            error = &mut lease => Err(error),
+            error = &mut over => Err(error),
             told = orig_proto::kind(&mut client) => told,
         };
-        let tap = || self.proxy.tap(key(&peer, port), socket, port);
+        let tap = || self.proxy.tap(key(&peer, port), socket, port).until(ending.clone());
         let served = match told {
             Err(error) => {
                 refuse_tls(*client);
@@ -289,11 +295,11 @@ impl Inbound {
             }
             Ok((orig_proto::Kind::Translated, taken)) => {
                 let address = server.peer_addr().map_err(|error| Refusal(Failure::Broken, error))?;
-                orig_proto::serve(Prefixed::new(taken, client), server, self.proxy.clone(), address, tap(), lease).await
+                orig_proto::serve(Prefixed::new(taken, client), server, self.proxy.clone(), address, tap(), over).await
             }
             Ok((orig_proto::Kind::Native, taken)) => {
                 let mut client = Prefixed::new(taken, client);
-                let relayed = relay_until(&mut client, &mut server, tap(), lease).await;
+                let relayed = relay_until(&mut client, &mut server, tap(), over).await;
                 if relayed.is_err() {
                     refuse_tls(*client.into_inner());
                     refuse(server);
@@ -312,6 +318,15 @@ impl Inbound {
 
 fn key(peer: &str, port: u16) -> Key {
     Key::new(Direction::Inbound, peer, &format!(":{port}"))
+}
+
+/// Whichever comes first of what may end a connection.
+async fn over(mut lease: Lease, mut held: Held) -> io::Error {
+    tokio::select! {
+        biased;
+        error = &mut lease => error,
+        error = &mut held => error,
+    }
 }
 
 /// A client's first bytes, for as long as a handshake may take and as nobody newer needs its place.

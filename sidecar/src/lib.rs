@@ -10,6 +10,7 @@
 //! of their own, everything else on one thread.
 
 mod args;
+mod confined;
 mod control;
 mod directory;
 mod dump;
@@ -36,6 +37,7 @@ mod sampled;
 mod serve;
 mod telemetry;
 mod transport;
+mod vouched;
 
 pub use args::Args;
 pub use serve::run;

@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use assent_runtime::workload::{Name, resuming};
+use assent_runtime::workload::{Name, Usage, resuming};
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -23,8 +23,9 @@ use crate::metrics::Failure;
 use crate::observe::flows::{Direction, Key};
 use crate::origin::Origin;
 use crate::proxy::{Proxy, refuse, relay_tcp, socket};
-use crate::relay::relay;
+use crate::relay::relay_until;
 use crate::transport::{self, Header};
+use crate::vouched::Held;
 
 /// To an endpoint that discovery named; another one may be tried after it.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -36,7 +37,7 @@ const ATTEMPTS: usize = 3;
 
 enum Upstream {
     Plain(TcpStream),
-    Meshed(Box<TlsStream<TcpStream>>, Name),
+    Meshed(Box<TlsStream<TcpStream>>, Name, Held),
 }
 
 /// Why an endpoint was not reached.
@@ -76,11 +77,11 @@ pub(crate) async fn serve(mut proxy: Proxy, origin: Origin, own: u16, client: Tc
             let tap = proxy.tap(Key::new(Direction::Outbound, "", &destination), socket(&server), address.port());
             relay_tcp(client, Vec::new(), server, tap).await
         }
-        Upstream::Meshed(mut server, name) => {
+        Upstream::Meshed(mut server, name, held) => {
             let key = Key::new(Direction::Outbound, name.as_str(), &destination);
-            let tap = proxy.tap(key, socket(server.get_ref().0), address.port());
+            let tap = proxy.tap(key, socket(server.get_ref().0), address.port()).until(held.ending());
             let mut client = client;
-            let copied = relay(&mut client, &mut server, tap).await;
+            let copied = relay_until(&mut client, &mut server, tap, held).await;
             if copied.is_err() {
                 refuse(client);
                 refuse(server.into_inner().0);
@@ -167,12 +168,12 @@ impl Proxy {
         let stream = self.connect(inbound, CONNECT).await.map_err(Failed::connect)?;
         self.journey.enter(Leg::Handshake);
         let secured = tokio::time::timeout(HANDSHAKE, self.secure(stream, peer, endpoint.address.port())).await;
-        let stream = secured.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failed::handshake)?;
-        Ok(Upstream::Meshed(Box::new(stream), peer.identity.clone()))
+        let (stream, held) = secured.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(Failed::handshake)?;
+        Ok(Upstream::Meshed(Box::new(stream), peer.identity.clone(), held))
     }
 
     /// Handshake and transport header; the peer is `peer` afterwards or there is an error.
-    async fn secure(&self, stream: TcpStream, peer: &Peer, port: u16) -> io::Result<TlsStream<TcpStream>> {
+    async fn secure(&self, stream: TcpStream, peer: &Peer, port: u16) -> io::Result<(TlsStream<TcpStream>, Held)> {
         let config = self.clients.config(&peer.identity).map_err(io::Error::other)?;
         let name = ServerName::try_from(peer.identity.to_string()).map_err(io::Error::other)?;
         let mut stream = TlsConnector::from(config).connect(name, stream).await?;
@@ -180,12 +181,13 @@ impl Proxy {
             self.clients.forget(&peer.identity);
             return Err(io::Error::other(error));
         }
+        let held = self.vouched.hold(stream.get_ref().1.peer_certificates(), Usage::Server)?;
         if stream.get_ref().1.alpn_protocol() != Some(transport::ALPN) {
             return Err(io::Error::other("the peer does not take transport headers"));
         }
         stream.write_all(&Header::opaque(port).encode()).await?;
         stream.flush().await?;
-        Ok(stream)
+        Ok((stream, held))
     }
 }
 

@@ -24,6 +24,7 @@ use crate::newcomers::{Newcomer, Newcomers};
 use crate::observe::flows::Flows;
 use crate::observe::{Tap, flows};
 use crate::otlp::spans::Spans;
+use crate::vouched::Vouched;
 use crate::{directory, relay};
 
 /// Silence after which a peer is asked whether it is still there.
@@ -37,6 +38,7 @@ pub(crate) struct Proxy {
     pub(crate) flows: Arc<Flows>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) directory: Arc<directory::Directory>,
+    pub(crate) vouched: Arc<Vouched>,
     /// Cancelled when the sidecar is asked to stop.
     pub(crate) stop: CancellationToken,
     pub(crate) journey: Arc<Journey>,

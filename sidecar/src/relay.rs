@@ -60,7 +60,8 @@ struct Broken {
     source: io::Error,
 }
 
-/// Copies until both sides have ended, or one fails. The observer is told of the end either way.
+/// As [`relay_until`], with nothing that cuts it.
+#[cfg(test)]
 pub(crate) async fn relay(
     client: impl AsyncRead + AsyncWrite + Sampled + Unpin,
     server: impl AsyncRead + AsyncWrite + Sampled + Unpin,
@@ -69,7 +70,7 @@ pub(crate) async fn relay(
     relay_until(client, server, tap, std::future::pending()).await
 }
 
-/// As [`relay`], and fails as soon as `cut` gives an error.
+/// Copies until both sides have ended, one fails, or `cut` gives an error. The observer is told of the end either way.
 pub(crate) async fn relay_until(
     mut client: impl AsyncRead + AsyncWrite + Sampled + Unpin,
     mut server: impl AsyncRead + AsyncWrite + Sampled + Unpin,

@@ -31,7 +31,8 @@ use crate::otlp::Exporter;
 use crate::policy::{self, Policies};
 use crate::proxy::{Proxy, accept};
 use crate::telemetry::{Outbox, Outboxes, RING, Seat, observe, send};
-use crate::{listen, outbound, transport};
+use crate::vouched::Vouched;
+use crate::{confined, listen, outbound, transport};
 
 /// Runs the sidecar until it is asked to stop.
 ///
@@ -43,7 +44,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (workload, renewal) = Workload::open(&args.workload).await?;
     tasks.spawn_forever("identity", renewal.run());
     let identity = workload.own_name().clone();
+    let filter = args.system_call_filter;
     let running = start(args, workload, tasks).await?;
+    // What serves matters more than what it might do.
+    if filter && let Err(error) = confined::confine() {
+        let error = log::chain(&error);
+        tracing::warn!(error, "system calls are not filtered");
+    }
     tracing::info!(inbound = %running.inbound, outbound = %running.outbound, admin = %running.admin, %identity, "serving");
     running.finish().await
 }
@@ -79,12 +86,15 @@ pub(crate) async fn start(args: Args, workload: Workload, mut tasks: Tasks) -> a
 
     let clients = Arc::new(ResumingClients::new(workload.clone(), &[transport::ALPN]));
     let exporter = Exporter::new(&args, counters.clone())?;
+    let vouched = Vouched::new(workload.trust().clone(), stop.clone());
+    tasks.spawn_forever("compromised roots", vouched.clone().follow());
     let proxy = Proxy {
         workload: workload.clone(),
         clients,
         flows: flows.clone(),
         counters: counters.clone(),
         directory: directory.clone(),
+        vouched,
         stop: stop.clone(),
         journey: Journey::begin(Direction::Outbound),
         spans: exporter.as_ref().map(|exporter| exporter.spans.clone()),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use assent_runtime::workload::rotation::Outcome;
+use assent_runtime::workload::{MAX_COMPROMISED, compromised_line};
 use serde::{Deserialize, Serialize};
 
 use crate::ca::Material;
@@ -27,6 +28,9 @@ pub struct State {
     pub life: Option<u64>,
     /// What became of the last command.
     pub outcome: Option<Outcome>,
+    /// Fingerprints of the last roots that were dropped as compromised, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compromised: Vec<String>,
 }
 
 /// A root with its issuer.
@@ -78,7 +82,7 @@ pub enum Refusal {
 impl State {
     /// One party, of which nothing else is on record.
     pub fn stable(material: Material) -> Self {
-        Self { issuing: Party { material, used_until: 0 }, other: None, both_since: None, life: None, outcome: None }
+        Self { issuing: Party { material, used_until: 0 }, other: None, both_since: None, life: None, outcome: None, compromised: Vec::new() }
     }
 
     /// One party that was made just now and has signed nothing.
@@ -86,10 +90,12 @@ impl State {
         Self { life: Some(0), ..Self::stable(material) }
     }
 
-    /// The roots in PEM. That of the issuing party comes first, which tells workloads where certificates come from now.
+    /// The roots in PEM. That of the issuing party comes first, which tells workloads where certificates come from now; before it
+    /// are the names of those whose peers' connections are to end.
     pub fn bundle(&self) -> String {
+        let compromised: String = self.compromised.iter().map(|root| compromised_line(root)).collect();
         let other = self.other.as_ref().map_or("", |other| &other.material.bundle);
-        format!("{}{other}", self.issuing.material.bundle)
+        format!("{compromised}{}{other}", self.issuing.material.bundle)
     }
 
     /// A process signs leafs that live for `life` from `now` on.
@@ -143,20 +149,25 @@ impl State {
         Ok(self)
     }
 
-    /// Trusts the root no more that does not issue, if `is_meant` for it.
+    /// Trusts the root no more that does not issue, if `is_meant` for it. `compromised` is its fingerprint if its key is in wrong
+    /// hands: then connections made under it end.
     ///
     /// # Errors
     /// See [`Refusal`]; that certificates under it may be valid does not count if it is `compromised`.
-    pub fn drop_other(mut self, now: u64, is_meant: impl FnOnce(&Material) -> bool, compromised: bool) -> Result<Self, Refusal> {
+    pub fn drop_other(mut self, now: u64, is_meant: impl FnOnce(&Material) -> bool, compromised: Option<&str>) -> Result<Self, Refusal> {
         let other = self.other.take().ok_or(Refusal::NotUnderWay)?;
         if !is_meant(&other.material) {
             return Err(Refusal::AnotherRoot);
         }
-        if compromised && other.used_until == 0 {
+        if compromised.is_some() && other.used_until == 0 {
             return Err(Refusal::NeverUsed);
         }
-        if !compromised && now < other.used_until {
+        if compromised.is_none() && now < other.used_until {
             return Err(Refusal::InUse { left: other.used_until - now });
+        }
+        if let Some(root) = compromised {
+            self.compromised.insert(0, root.to_ascii_lowercase());
+            self.compromised.truncate(MAX_COMPROMISED);
         }
         self.both_since = None;
         Ok(self)

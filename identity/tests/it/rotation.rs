@@ -2,7 +2,7 @@
 //! lives through all of it.
 
 use assent_runtime::workload::rotation::{COMMAND, Command, Outcome, Root, STATUS, Status, Step, fingerprint};
-use assent_runtime::workload::{Certified, Roots, Usage, Workload};
+use assent_runtime::workload::{Certified, Roots, Usage, Workload, compromised_line};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
@@ -142,5 +142,6 @@ async fn a_compromised_root_is_dropped_in_use_and_a_restart_goes_on_where_it_was
     let fixture = fixture.restart().await;
     let bundle = eventually("one root", async || Some(fixture.bundle(SYSTEM).await).filter(|bundle| !bundle.contains(&first))).await;
     assert_eq!(fingerprint(&Roots::parse(bundle.as_bytes()).unwrap().certificates()[0]), new.fingerprint);
+    assert!(bundle.starts_with(&compromised_line(&old.fingerprint)), "whose connections end is not said: {bundle}");
     fixture.stop().await;
 }

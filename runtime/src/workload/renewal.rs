@@ -160,7 +160,7 @@ impl Certifier {
     }
 
     async fn certify(&self) -> Result<Certified, Error> {
-        let token = self.token().await?;
+        let token = self.token()?;
         let name = self.workload.own_name().clone();
         let (key, request) = certified::request(&name)?;
         let mut call = tonic::Request::new(CertifyRequest { identity: name.to_string(), token, certificate_signing_request: request });
@@ -184,9 +184,9 @@ impl Certifier {
         Ok(certified)
     }
 
-    async fn token(&self) -> Result<Vec<u8>, Error> {
+    fn token(&self) -> Result<Vec<u8>, Error> {
         let wrap = |source| Error::Token { path: self.token_file.clone(), source };
-        let files = reload::read(std::slice::from_ref(&self.token_file)).await.map_err(wrap)?;
+        let files = reload::read(std::slice::from_ref(&self.token_file)).map_err(wrap)?;
         let token = files.into_iter().next().unwrap_or_default().trim_ascii().to_vec();
         if token.is_empty() {
             return Err(wrap(std::io::Error::other("it is empty")));

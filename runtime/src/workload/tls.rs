@@ -123,7 +123,7 @@ impl Verifier {
 
     fn verify(&self, chain: (&CertificateDer<'_>, &[CertificateDer<'_>]), usage: Usage, now: UnixTime) -> Result<(), rustls::Error> {
         let refused = |error: Error| rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))));
-        self.trust.current().verify(chain.0, chain.1, usage, now).map_err(|error| refused(Error::Trust(error)))?;
+        let _root = self.trust.current().verify(chain.0, chain.1, usage, now).map_err(|error| refused(Error::Trust(error)))?;
         let found = name(chain.0).map_err(refused)?;
         match &self.expected {
             Expected::Peer(expected) if *expected != found => Err(refused(Error::Peer { expected: expected.clone(), found })),

@@ -1,6 +1,9 @@
 //! The trust bundle: the roots that every workload certificate must chain to, read from a mounted
 //! file and followed while it changes, so that roots rotate without a restart. An absent or empty
 //! bundle trusts nobody. It does not check names; `tls` does.
+//!
+//! Between the certificates a bundle may name roots that were dropped because their keys are in wrong hands: what was
+//! verified under one of those is not to go on.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -8,10 +11,19 @@ use std::sync::Arc;
 
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::verified::{self, Verified};
 use crate::reload;
+
+/// Before the fingerprint of a compromised root, on a line of its own. What reads PEM skips it.
+const COMPROMISED: &str = "# compromised: ";
+/// Compromised roots that a bundle may name; further ones are not read.
+pub const MAX_COMPROMISED: usize = 16;
+
+/// SHA-256 of a root's certificate.
+pub type Fingerprint = [u8; 32];
 
 /// The trusted roots, and later versions of them. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,6 +34,8 @@ pub struct TrustBundle(watch::Receiver<Arc<Roots>>);
 pub struct Roots {
     certificates: Vec<CertificateDer<'static>>,
     anchors: Vec<TrustAnchor<'static>>,
+    fingerprints: Vec<Fingerprint>,
+    compromised: Vec<Fingerprint>,
     verified: Verified,
 }
 
@@ -68,7 +82,10 @@ impl Roots {
             .map(|der| webpki::anchor_from_trusted_cert(der).map(|anchor| anchor.to_owned()))
             .collect::<Result<_, _>>()
             .map_err(Error::Root)?;
-        Ok(Self { certificates, anchors, verified: Verified::default() })
+        let fingerprints: Vec<Fingerprint> = certificates.iter().map(|der| Sha256::digest(der).into()).collect();
+        // Who is trusted again is not distrusted for what was said before.
+        let compromised = compromised(pem).filter(|root| !fingerprints.contains(root)).collect();
+        Ok(Self { certificates, anchors, fingerprints, compromised, verified: Verified::default() })
     }
 
     /// The roots in DER, in the order of the file.
@@ -76,21 +93,28 @@ impl Roots {
         &self.certificates
     }
 
-    /// Checks signatures, validity at `now` and extended key usage of `leaf` up to one of the roots. The very chain that was
-    /// verified under these roots before is not verified again while all of it is valid.
+    /// Roots that are trusted no more because their keys are in wrong hands.
+    pub fn compromised(&self) -> &[Fingerprint] {
+        &self.compromised
+    }
+
+    /// Checks signatures, validity at `now` and extended key usage of `leaf` up to one of the roots; tells which. The very chain
+    /// that was verified under these roots before is not verified again while all of it is valid.
     ///
     /// # Errors
     /// [`Error::Chain`].
-    pub fn verify(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], usage: Usage, now: UnixTime) -> Result<(), Error> {
+    pub fn verify(&self, leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], usage: Usage, now: UnixTime) -> Result<Fingerprint, Error> {
         let digest = verified::digest(leaf, intermediates, usage);
-        if self.verified.holds(&digest, now) {
-            return Ok(());
+        if let Some(root) = self.verified.root(&digest, now) {
+            return Ok(root);
         }
-        verify(&self.anchors, leaf, intermediates, usage, now)?;
+        let place = verify(&self.anchors, leaf, intermediates, usage, now)?;
+        // Each anchor was made of the certificate at its place.
+        let root = self.fingerprints.get(place).copied().ok_or(Error::Empty)?;
         if let Some(validity) = verified::validity(leaf, intermediates) {
-            self.verified.keep(digest, validity);
+            self.verified.keep(digest, validity, root);
         }
-        Ok(())
+        Ok(root)
     }
 
     /// Whether a chain leads to the first root, that of who issues: the identity service puts it there.
@@ -99,7 +123,21 @@ impl Roots {
     }
 }
 
-fn verify(anchors: &[TrustAnchor<'_>], leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], usage: Usage, now: UnixTime) -> Result<(), Error> {
+/// A line that names the root with this fingerprint, in hexadecimal, as compromised; for the head of a bundle.
+pub fn compromised_line(fingerprint: &str) -> String {
+    format!("{COMPROMISED}{fingerprint}\n")
+}
+
+fn compromised(pem: &[u8]) -> impl Iterator<Item = Fingerprint> {
+    let named = pem.split(|byte| *byte == b'\n').filter_map(|line| line.trim_ascii_end().strip_prefix(COMPROMISED.as_bytes()));
+    named.take(MAX_COMPROMISED).filter_map(|digits| {
+        let mut root = Fingerprint::default();
+        hex::decode_to_slice(digits, &mut root).ok().map(|()| root)
+    })
+}
+
+/// The place of the anchor that the chain leads to.
+fn verify(anchors: &[TrustAnchor<'_>], leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], usage: Usage, now: UnixTime) -> Result<usize, Error> {
     let usage = match usage {
         Usage::Server => webpki::KeyUsage::server_auth(),
         Usage::Client => webpki::KeyUsage::client_auth(),
@@ -107,8 +145,8 @@ fn verify(anchors: &[TrustAnchor<'_>], leaf: &CertificateDer<'_>, intermediates:
     let algorithms = webpki::ALL_VERIFICATION_ALGS;
     webpki::EndEntityCert::try_from(leaf)
         .and_then(|cert| {
-            cert.verify_for_usage(algorithms, anchors, intermediates, now, usage, None, None)?;
-            Ok(())
+            let path = cert.verify_for_usage(algorithms, anchors, intermediates, now, usage, None, None)?;
+            anchors.iter().position(|anchor| std::ptr::eq(anchor, path.anchor())).ok_or(webpki::Error::UnknownIssuer)
         })
         .map_err(Error::Chain)
 }
@@ -122,7 +160,7 @@ impl TrustBundle {
     /// If the file exists and is no bundle. A file that does not exist yet trusts nobody until it does.
     pub async fn file(path: PathBuf) -> Result<(Self, impl Future<Output = ()> + Send + use<>), Error> {
         let paths = vec![path];
-        let contents = reload::read(&paths).await.ok();
+        let contents = reload::read(&paths).ok();
         let roots = match &contents {
             Some(contents) => parse(contents)?,
             None => {
@@ -155,4 +193,44 @@ impl TrustBundle {
 
 fn parse(contents: &[Vec<u8>]) -> Result<Roots, Error> {
     Roots::parse(contents.first().map(Vec::as_slice).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::workload::testing::Authority;
+
+    fn only(authority: &Authority) -> Fingerprint {
+        authority.roots().fingerprints[0]
+    }
+
+    #[test]
+    fn a_chain_is_under_the_root_that_signed_it() {
+        let (one, other, stranger) = (Authority::new(), Authority::new(), Authority::new());
+        let name = one.workload("shop", "web").own_name().clone();
+        let roots = Roots::parse(format!("{}{}", one.pem(), other.pem()).as_bytes()).unwrap();
+        let root = |authority: &Authority| {
+            let leaf = authority.certify(&name, Duration::from_secs(60)).chain()[0].clone();
+            // The second time it is remembered.
+            [0, 1].map(|_| roots.verify(&leaf, &[], Usage::Client, UnixTime::now()).ok())
+        };
+        assert_eq!(root(&one), [Some(only(&one)); 2]);
+        assert_eq!(root(&other), [Some(only(&other)); 2]);
+        assert_eq!(root(&stranger), [None; 2]);
+    }
+
+    #[test]
+    fn a_bundle_names_the_roots_that_are_compromised() {
+        let (old, new) = (Authority::new(), Authority::new());
+        let line = |authority: &Authority| compromised_line(&hex::encode(only(authority)));
+        let named = |text: String| Roots::parse(text.as_bytes()).unwrap().compromised().to_vec();
+        assert_eq!(named(new.pem()), [Fingerprint::default(); 0]);
+        assert_eq!(named(format!("{}{}", line(&old), new.pem())), [only(&old)]);
+        assert_eq!(named(format!("{}\r\n{}", line(&old).trim_end(), new.pem())), [only(&old)]);
+        assert_eq!(named(format!("{}# compromised: 12\n{}", line(&old), new.pem())), [only(&old)], "what is no fingerprint is nobody's");
+        assert_eq!(named(format!("{}{}{}", line(&old), new.pem(), old.pem())), [Fingerprint::default(); 0], "it is trusted again");
+        assert_eq!(named(format!("{}{}", line(&old).repeat(100), new.pem())).len(), MAX_COMPROMISED);
+    }
 }

@@ -1,7 +1,7 @@
 //! Chains that were verified under one version of the roots. Two of the three signatures of a handshake are those of a chain
 //! that a busy peer shows again and again; its own signature under the handshake is always checked.
 //!
-//! The memory belongs to the roots it was made under, so it goes with them.
+//! The memory belongs to the roots it was made under, so it goes with them; it knows which of them each chain leads to.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 
-use super::Usage;
+use super::{Fingerprint, Usage};
 
 /// Chains kept; the oldest leaves first.
 const CHAINS: usize = 256;
@@ -29,26 +29,29 @@ pub(super) struct Validity {
 
 /// The chains.
 #[derive(Debug, Default)]
-pub(super) struct Verified(Mutex<VecDeque<(Digest, Validity)>>);
+pub(super) struct Verified(Mutex<VecDeque<(Digest, Validity, Fingerprint)>>);
 
 // === impl Verified ===
 
 impl Verified {
-    pub(super) fn holds(&self, digest: &Digest, now: UnixTime) -> bool {
+    /// The root of a chain that is known and valid.
+    pub(super) fn root(&self, digest: &Digest, now: UnixTime) -> Option<Fingerprint> {
         let now = now.as_secs();
-        self.chains().iter().any(|(known, validity)| known == digest && validity.from <= now && now <= validity.until)
+        let chains = self.chains();
+        let known = chains.iter().find(|(known, validity, _)| known == digest && validity.from <= now && now <= validity.until);
+        known.map(|(_, _, root)| *root)
     }
 
-    pub(super) fn keep(&self, digest: Digest, validity: Validity) {
+    pub(super) fn keep(&self, digest: Digest, validity: Validity, root: Fingerprint) {
         let mut chains = self.chains();
-        chains.retain(|(known, _)| *known != digest);
+        chains.retain(|(known, ..)| *known != digest);
         while chains.len() >= CHAINS {
             chains.pop_front();
         }
-        chains.push_back((digest, validity));
+        chains.push_back((digest, validity, root));
     }
 
-    fn chains(&self) -> MutexGuard<'_, VecDeque<(Digest, Validity)>> {
+    fn chains(&self) -> MutexGuard<'_, VecDeque<(Digest, Validity, Fingerprint)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,23 +94,22 @@ mod tests {
         let (leaf, issuer) = (CertificateDer::from(vec![1, 2]), CertificateDer::from(vec![3]));
         let chains = Verified::default();
         let known = digest(&leaf, std::slice::from_ref(&issuer), Usage::Client);
-        chains.keep(known, Validity { from: 100, until: 200 });
-        assert!(chains.holds(&known, at(100)) && chains.holds(&known, at(200)));
-        assert!(!chains.holds(&known, at(99)) && !chains.holds(&known, at(201)));
+        chains.keep(known, Validity { from: 100, until: 200 }, [7; 32]);
+        assert_eq!([99, 100, 200, 201].map(|second| chains.root(&known, at(second))), [None, Some([7; 32]), Some([7; 32]), None]);
         let others = [
             digest(&leaf, std::slice::from_ref(&issuer), Usage::Server),
             digest(&leaf, &[], Usage::Client),
             digest(&CertificateDer::from(vec![1, 2, 3]), &[], Usage::Client),
             digest(&CertificateDer::from(vec![1]), &[CertificateDer::from(vec![2, 3])], Usage::Client),
         ];
-        assert!(others.iter().all(|other| !chains.holds(other, at(150))));
+        assert!(others.iter().all(|other| chains.root(other, at(150)).is_none()));
     }
 
     #[test]
     fn the_oldest_leaves_first() {
         let chains = Verified::default();
         let number = |index: usize| digest(&CertificateDer::from(index.to_be_bytes().to_vec()), &[], Usage::Client);
-        (0..=CHAINS).for_each(|index| chains.keep(number(index), Validity { from: 0, until: 1 }));
-        assert!(!chains.holds(&number(0), at(0)) && chains.holds(&number(1), at(0)) && chains.holds(&number(CHAINS), at(0)));
+        (0..=CHAINS).for_each(|index| chains.keep(number(index), Validity { from: 0, until: 1 }, [7; 32]));
+        assert_eq!([0, 1, CHAINS].map(|index| chains.root(&number(index), at(0)).is_some()), [false, true, true]);
     }
 }

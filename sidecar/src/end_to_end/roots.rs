@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use assent_runtime::workload::resuming::{self, ResumingClients};
+use assent_runtime::workload::rotation::fingerprint;
 use assent_runtime::workload::testing::{Authority, Certificates};
-use assent_runtime::workload::{Name, Roots, TrustBundle, Workload};
+use assent_runtime::workload::{Name, Roots, TrustBundle, Workload, compromised_line};
 use rustls::HandshakeKind::{self, Full, Resumed};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -155,14 +156,45 @@ async fn an_open_connection_outlives_the_root_it_was_made_under() {
     }];
     for step in steps {
         step();
-        let mut got = [0; 4];
-        stream.write_all(b"ping").await.unwrap();
-        stream.read_exact(&mut got).await.unwrap();
-        assert_eq!(&got, b"ping");
+        assert!(answered(&mut stream, b"ping").await);
     }
     drop(stream);
     client.stop().await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_under_a_compromised_root_end_and_others_go_on() {
+    let world = World::start().await;
+    let (server, client) = pair(&world, echo().await).await;
+    let (old, new) = (world.control.authority(), Authority::new());
+    let open = async || {
+        let mut stream = TcpStream::connect(client.running.outbound).await.unwrap();
+        assert!(answered(&mut stream, b"ping").await);
+        stream
+    };
+    let mut before = open().await;
+    world.control.trust_all(&both(&new, old));
+    world.control.certify_all(&new);
+    let mut after = open().await;
+    assert!(answered(&mut before, b"pong").await, "a rotation cuts nobody off");
+
+    let fingerprint = fingerprint(&Roots::parse(old.pem().as_bytes()).unwrap().certificates()[0]);
+    world.control.trust_all(&format!("{}{}", compromised_line(&fingerprint), new.pem()));
+    let mut byte = [0; 1];
+    let cut = tokio::time::timeout(Duration::from_secs(10), before.read(&mut byte)).await.expect("it was not cut");
+    assert!(matches!(cut, Err(_) | Ok(0)), "{cut:?}");
+    comes_true(async || [&client, &server].iter().any(|sidecar| sidecar.running.counters.causes.lines().contains("compromised_root"))).await;
+    assert!(answered(&mut after, b"ping").await, "its peer was verified under the other root");
+    drop(after);
+    client.stop().await;
+    server.stop().await;
+}
+
+/// Whether `word` comes back.
+async fn answered(stream: &mut TcpStream, word: &[u8; 4]) -> bool {
+    let mut got = [0; 4];
+    stream.write_all(word).await.is_ok() && stream.read_exact(&mut got).await.is_ok() && got == *word
 }
 
 #[tokio::test]

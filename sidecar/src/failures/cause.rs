@@ -7,6 +7,7 @@ use crate::metrics::Failure;
 use crate::observe::Side;
 use crate::observe::flows::Direction;
 use crate::relay;
+use crate::vouched::Compromised;
 
 /// On whose part of the way a connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +88,9 @@ fn ours(error: &io::Error) -> bool {
 }
 
 fn broken(error: &io::Error) -> &'static str {
+    if error.get_ref().is_some_and(|inner| inner.is::<Compromised>()) {
+        return "compromised_root";
+    }
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => "reset",
         io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected | io::ErrorKind::WriteZero => "gone",
@@ -122,6 +126,7 @@ mod tests {
             (Failure::Broken, Outbound, Some(broken(Side::Client, ErrorKind::BrokenPipe)), "gone application"),
             (Failure::Broken, Outbound, Some(broken(Side::Server, ErrorKind::TimedOut)), "timeout peer"),
             (Failure::Broken, Inbound, Some(ErrorKind::Other.into()), "broken client"),
+            (Failure::Broken, Outbound, Some(std::io::Error::other(Compromised)), "compromised_root peer"),
         ] {
             let cause = Cause::of(failure, direction, error.as_ref());
             assert_eq!(format!("{} {}", cause.code, cause.hop.as_str()), expected, "{failure:?} {direction:?} {error:?}");

@@ -8,7 +8,6 @@ mod errno;
 mod sessions;
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -111,11 +110,12 @@ struct DatabaseFlow {
 #[derive(Debug, Default)]
 struct Pending(BTreeMap<Instant, u32>);
 
+/// Few keys, looked up twice per request: comparing one with another is quicker than hashing its names.
 #[derive(Debug, Default)]
 struct Tables {
-    http: HashMap<(Key, Option<Route>), HttpFlow>,
-    database: HashMap<Key, DatabaseFlow>,
-    tcp: HashMap<Key, Arc<Counters>>,
+    http: BTreeMap<(Key, Option<Route>), HttpFlow>,
+    database: BTreeMap<Key, DatabaseFlow>,
+    tcp: BTreeMap<Key, Arc<Counters>>,
     drained: Option<Instant>,
 }
 
@@ -184,8 +184,8 @@ impl Flows {
         };
         let mut tables = lock(&self.tables);
         let key = (connection.key.clone(), Some(route));
-        let other = (Key::other(connection.key.direction), None);
-        let flow = entry(&mut tables.http, key, other, |flow| ends.is_some_and(|started| flow.waits(started)));
+        let other = || (Key::other(connection.key.direction), None);
+        let flow = entry(&mut tables.http, key, other, ends.map(|started| move |flow: &HttpFlow| flow.waits(started)));
         match event {
             Event::Begin { started, .. } => {
                 flow.begun += 1;
@@ -225,8 +225,8 @@ impl Flows {
             exchange::Event::Answered { asked, .. } | exchange::Event::Unanswered(asked) => Some(asked),
             exchange::Event::Asked(_) | exchange::Event::Reset => None,
         };
-        let other = Key::other(connection.key.direction);
-        let pending = |flow: &DatabaseFlow| ends.is_some_and(|asked| flow.pending.has(asked));
+        let other = || Key::other(connection.key.direction);
+        let pending = ends.map(|asked| move |flow: &DatabaseFlow| flow.pending.has(asked));
         let flow = entry(&mut tables.database, connection.key.clone(), other, pending);
         match event {
             exchange::Event::Asked(started) => flow.pending.add(started),
@@ -245,8 +245,8 @@ impl Flows {
     /// A decoder understood something on a database `connection`.
     pub(crate) fn session(&self, connection: &Connection, event: statement::Event) {
         let mut tables = lock(&self.tables);
-        let other = Key::other(connection.key.direction);
-        entry(&mut tables.database, connection.key.clone(), other, |_| false).sessions.tell(event);
+        let other = || Key::other(connection.key.direction);
+        entry(&mut tables.database, connection.key.clone(), other, None::<fn(&DatabaseFlow) -> bool>).sessions.tell(event);
     }
 
     fn counters(&self, key: Key) -> (Key, Arc<Counters>) {
@@ -363,11 +363,14 @@ impl Pending {
 }
 
 /// The entry of `key`, or of `other` when the table is full. What began under `other` also ends there, even if `key` has
-/// found a place since; `pending` says whether an entry waits for it.
-fn entry<K: Eq + Hash, V: Default>(table: &mut HashMap<K, V>, key: K, other: K, pending: impl Fn(&V) -> bool) -> &mut V {
-    let known = table.contains_key(&key);
-    let elsewhere = !table.get(&key).is_some_and(&pending) && table.get(&other).is_some_and(&pending);
-    let full = !known && table.len() >= MAX_KEYS;
+/// found a place since; `pending` says of what ends whether an entry waits for it.
+fn entry<K: Ord, V: Default>(table: &mut BTreeMap<K, V>, key: K, other: impl FnOnce() -> K, pending: Option<impl Fn(&V) -> bool>) -> &mut V {
+    let known = table.get(&key);
+    if known.is_some_and(|flow| pending.as_ref().is_none_or(|waits| waits(flow))) {
+        return table.entry(key).or_default();
+    }
+    let (full, other) = (known.is_none() && table.len() >= MAX_KEYS, other());
+    let elsewhere = pending.is_some_and(|waits| table.get(&other).is_some_and(waits));
     table.entry(if full || elsewhere { other } else { key }).or_default()
 }
 

@@ -32,7 +32,7 @@ fn switched() -> State {
 }
 
 fn drop(state: State, now: u64, name: &str, compromised: bool) -> Result<State, Refusal> {
-    state.drop_other(now, |other| *other == material(name), compromised)
+    state.drop_other(now, |other| *other == material(name), compromised.then_some("AB"))
 }
 
 #[test]
@@ -72,7 +72,11 @@ fn every_step_that_would_cut_somebody_off_is_refused() {
 
 #[test]
 fn a_compromised_root_goes_although_it_is_in_use() {
-    assert_eq!(drop(switched(), OUT + PROPAGATION, "a", true).unwrap().bundle(), "root b\n");
+    let dropped = drop(switched(), OUT + PROPAGATION, "a", true).unwrap();
+    assert_eq!(dropped.bundle(), "# compromised: ab\nroot b\n");
+    let kept: State = serde_json::from_str(&serde_json::to_string(&dropped).unwrap()).unwrap();
+    assert_eq!(kept, dropped, "it is said after a restart too");
+    assert_eq!(dropped.begin(material("c")).unwrap().bundle(), "# compromised: ab\nroot b\nroot c\n");
 }
 
 #[test]

@@ -3,12 +3,16 @@
 //! A reader takes any split of the stream and never holds more than one bounded head. It says what it saw; pairing requests
 //! with responses is its caller's business.
 
+use std::mem::MaybeUninit;
+
 use super::Route;
 use super::traceparent::{self, Context};
 
 /// A head longer than this is not followed. Applications' own limits are 8 to 16 KiB.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 100;
+/// For the headers of one head, most of which are never there.
+const ROOM: [MaybeUninit<httparse::Header<'_>>; MAX_HEADERS] = [const { MaybeUninit::uninit() }; MAX_HEADERS];
 /// Chunk sizes with extensions, and each trailer line.
 const MAX_LINE: usize = 1024;
 const MAX_TRAILERS: usize = 16 * 1024;
@@ -211,9 +215,10 @@ impl State {
 
 impl Head for RequestHead {
     fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Odd> {
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut request = httparse::Request::new(&mut headers);
-        let httparse::Status::Complete(length) = request.parse(bytes).map_err(|_| Odd)? else { return Ok(None) };
+        let mut headers = ROOM;
+        let mut request = httparse::Request::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, &mut headers);
+        let httparse::Status::Complete(length) = parsed.map_err(|_| Odd)? else { return Ok(None) };
         if length > MAX_HEAD {
             return Err(Odd);
         }
@@ -234,9 +239,10 @@ impl Head for RequestHead {
 
 impl Head for ResponseHead {
     fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Odd> {
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut headers);
-        let httparse::Status::Complete(length) = response.parse(bytes).map_err(|_| Odd)? else { return Ok(None) };
+        let mut headers = ROOM;
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut headers);
+        let httparse::Status::Complete(length) = parsed.map_err(|_| Odd)? else { return Ok(None) };
         let status = response.code.filter(|code| (100..600).contains(code)).ok_or(Odd)?;
         if length > MAX_HEAD {
             return Err(Odd);
