@@ -2,6 +2,7 @@
 
 mod ballot;
 mod blueprint;
+mod cluster_blueprint;
 mod condition;
 mod decision;
 mod exemption;
@@ -19,6 +20,7 @@ use kube::CustomResourceExt as _;
 
 pub use ballot::{Ballot, BallotSpec};
 pub use blueprint::{ActionLimits, Blueprint, BlueprintSpec, BlueprintStatus, Limits, TargetReference};
+pub use cluster_blueprint::{ClusterBlueprint, ClusterBlueprintSpec};
 pub use condition::Condition;
 pub use decision::{Decision, DecisionSpec, name as decision_name};
 pub use exemption::{ExemptTarget, GuardrailExemption, GuardrailExemptionSpec, MAX_EXEMPTION_MS};
@@ -36,6 +38,7 @@ pub use roster::{CheckpointSpec, HeadSpec, Roster, RosterSpec, SeatSpec, TallySp
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![
         Blueprint::crd(),
+        ClusterBlueprint::crd(),
         Incident::crd(),
         Ballot::crd(),
         Decision::crd(),

@@ -65,12 +65,12 @@ fn authority_is_read_live() {
     refused(judge(|facts, _| facts.blueprint = None), Rule::Blueprint);
     refused(judge(|facts, _| facts.guardrail_denial = Some(Refusal::new(Rule::Guardrail, "no", "yes"))), Rule::Guardrail);
     let limit = |change: fn(&mut BlueprintFacts)| move |facts: &mut Facts, _: &mut Plan| facts.blueprint.iter_mut().for_each(change);
-    refused(judge(limit(|b| b.mode = Mode::Approve)), Rule::Blueprint);
-    refused(judge(limit(|b| b.mode = Mode::Observe)), Rule::Blueprint);
-    refused(judge(limit(|b| b.actions.retain(|name| name != "ScaleWorkload"))), Rule::Blueprint);
-    refused(judge(limit(|b| b.max_replicas = Some(2))), Rule::Blueprint);
-    refused(judge(limit(|b| b.max_replicas = None)), Rule::Blueprint);
-    refused(judge(limit(|b| b.min_replicas = Some(4))), Rule::Blueprint);
+    refused(judge(limit(|b| b.effective.service.rules.mode = Mode::Approve)), Rule::Blueprint);
+    refused(judge(limit(|b| b.effective.service.rules.mode = Mode::Observe)), Rule::Blueprint);
+    refused(judge(limit(|b| drop(b.effective.service.rules.operations.allowed.remove("ScaleWorkload")))), Rule::Blueprint);
+    refused(judge(limit(|b| b.effective.service.rules.limits.max_replicas = Some(2))), Rule::Blueprint);
+    refused(judge(limit(|b| b.effective.service.rules.limits.max_replicas = None)), Rule::Blueprint);
+    refused(judge(limit(|b| b.effective.service.rules.limits.min_replicas = Some(4))), Rule::Blueprint);
     refused(judge(limit(|b| b.changed_at = VOTED.plus(1))), Rule::Authority);
     assert_eq!(judge(limit(|b| b.changed_at = VOTED)), Ok(()));
     refused(judge(|facts, _| facts.rules_changed_at = Some(VOTED.plus(1))), Rule::Authority);
