@@ -19,7 +19,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt as _;
 
 pub use ballot::{Ballot, BallotSpec};
-pub use blueprint::{ActionLimits, Blueprint, BlueprintSpec, BlueprintStatus, Limits, TargetReference};
+pub use blueprint::{
+    ActionLimits, Blueprint, BlueprintSpec, BlueprintStatus, BoundsSpec, BreakerSpec, CheckSpec, ContainerBoundsSpec, FreezeSpec, GitOpsSpec, HysteresisSpec,
+    LatencySpec, Limits, ObjectivesSpec, OperationsSpec, RestrictionSpec, RollbackSpec, SafetySpec, SaturationSpec, ScalingSpec, ShareSpec, TargetReference,
+    TuningSpec, VerificationSpec, WeightsSpec, WindowSpec,
+};
 pub use cluster_blueprint::{ClusterBlueprint, ClusterBlueprintSpec};
 pub use condition::Condition;
 pub use decision::{Decision, DecisionSpec, name as decision_name};
