@@ -2,6 +2,7 @@
 
 mod check;
 mod classify;
+mod diff;
 mod draft;
 mod init;
 
@@ -24,6 +25,8 @@ pub(crate) enum BlueprintCommand {
     Init(init::InitArgs),
     /// Say how freely an operation may be done under a Blueprint, why, and what could be done instead
     Classify(classify::ClassifyArgs),
+    /// Say what another version changes, and whether it lets Assent do more or less
+    Diff(diff::DiffArgs),
 }
 
 pub(crate) async fn run(command: &BlueprintCommand, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
@@ -31,6 +34,7 @@ pub(crate) async fn run(command: &BlueprintCommand, connect: &ConnectArgs) -> an
         BlueprintCommand::Check(args) => check::run(args),
         BlueprintCommand::Init(args) => init::run(args, connect).await.map(|()| ExitCode::SUCCESS),
         BlueprintCommand::Classify(args) => classify::run(args),
+        BlueprintCommand::Diff(args) => diff::run(args, connect).await,
     }
 }
 

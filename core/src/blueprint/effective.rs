@@ -123,8 +123,8 @@ impl Effective {
     #[must_use]
     pub fn undoing(&self) -> Undoing {
         let on = |part: fn(&super::Verification) -> Option<bool>| {
-            let said: Vec<bool> = self.layers().filter_map(|rules| part(&rules.verification)).collect();
-            said.is_empty() || said.contains(&true)
+            let own = part(&self.service.rules.verification).unwrap_or(true);
+            own || self.cluster.iter().any(|layer| part(&layer.rules.verification) == Some(true))
         };
         let own = self.service.rules.verification.stabilization_ms.unwrap_or(STABILIZATION_MS);
         Undoing {

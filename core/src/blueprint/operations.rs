@@ -50,7 +50,7 @@ pub const KNOWN: [Known; 12] = [
     known_as("RollbackWorkload", &["rollback", "rollback_deployment"], Reach::Workload, true),
     known_as("RestartWorkload", &["restart_pods", "restart_deployment", "restart"], Reach::Workload, true),
     known_as("ScaleWorkload", &["scale_within_limits", "scale", "scale_deployment"], Reach::Workload, true),
-    known_as("AdjustResources", &["adjust_resources_within_bounds", "adjust_resources", "resize"], Reach::Workload, true),
+    known_as("AdjustResources", &["adjust_resources_within_bounds", "resize"], Reach::Workload, true),
     known_as("EvictPod", &["evict_pods"], Reach::Workload, true),
     known_as("IsolatePod", &["isolate_pods"], Reach::Workload, true),
     known_as("ShiftTraffic", &["disable_ingress"], Reach::Workload, true),

@@ -67,7 +67,7 @@ fn authority_is_read_live() {
     let limit = |change: fn(&mut BlueprintFacts)| move |facts: &mut Facts, _: &mut Plan| facts.blueprint.iter_mut().for_each(change);
     refused(judge(limit(|b| b.effective.service.rules.mode = Mode::Approve)), Rule::Blueprint);
     refused(judge(limit(|b| b.effective.service.rules.mode = Mode::Observe)), Rule::Blueprint);
-    refused(judge(limit(|b| drop(b.effective.service.rules.operations.allowed.remove("ScaleWorkload")))), Rule::Blueprint);
+    refused(judge(limit(|b| b.effective.service.rules.operations.allowed.retain(|name| name != "ScaleWorkload"))), Rule::Blueprint);
     refused(judge(limit(|b| b.effective.service.rules.limits.max_replicas = Some(2))), Rule::Blueprint);
     refused(judge(limit(|b| b.effective.service.rules.limits.max_replicas = None)), Rule::Blueprint);
     refused(judge(limit(|b| b.effective.service.rules.limits.min_replicas = Some(4))), Rule::Blueprint);
