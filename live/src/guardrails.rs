@@ -63,7 +63,7 @@ impl Live {
     ///
     /// # Errors
     /// If one cannot be read or understood: rules that cannot be read are not none.
-    pub(crate) async fn above(&self) -> Result<Vec<blueprint::ClusterBlueprint>, Refusal> {
+    pub async fn above(&self) -> Result<Vec<blueprint::ClusterBlueprint>, Refusal> {
         understood(&self.stored::<ClusterBlueprint>().await?)
     }
 

@@ -63,11 +63,11 @@ pub struct BlueprintSpec {
     pub actions: Vec<ActionLimits>,
     /// Who comes first where two services want the same: `low`, `medium` (default), `high`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<PriorityName>")]
+    #[schemars(with = "PriorityName")]
     pub priority: Option<String>,
     /// How bad its loss is: `low`, `standard` (default), `high`, `critical`. Guardrails may ask people for what is critical.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<CriticalityName>")]
+    #[schemars(with = "CriticalityName")]
     pub criticality: Option<String>,
     /// Bounds that hold for every action.
     #[serde(default)]

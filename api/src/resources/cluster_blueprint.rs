@@ -29,7 +29,7 @@ pub struct ClusterBlueprintSpec {
     pub namespaces: Vec<String>,
     /// How far Assent may go at most; `autonomous` where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<ModeName>")]
+    #[schemars(with = "ModeName")]
     pub mode: Option<Mode>,
     /// Operations by tier. Where `allowed` is given, nothing else is done without people.
     #[serde(default, skip_serializing_if = "Option::is_none")]

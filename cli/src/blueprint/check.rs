@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
-use assent_core::blueprint::{ClusterBlueprint, Effective, Operation, Problem, Tier, Why, effective, read, read_cluster};
-use assent_core::ids::UnixMillis;
+use assent_core::blueprint::{ClusterBlueprint, Problem, effective, read, read_cluster};
 use assent_core::target::is_system_namespace;
 use serde::Serialize;
 use serde_json::Value;
@@ -109,7 +108,8 @@ pub(super) fn check(objects: &[(String, Value)]) -> (Vec<Checked>, usize) {
     twice(&services, &mut checked);
     for service in &services {
         if let Some(one) = checked.get_mut(service.at).filter(|one| one.problems.is_empty()) {
-            one.notes.extend(overruled(service, &above));
+            let concerned: Vec<ClusterBlueprint> = above.iter().filter(|rules| rules.concerns(&service.namespace)).cloned().collect();
+            one.notes.extend(effective(&concerned, &service.blueprint).overruled());
         }
     }
     (checked, others)
@@ -132,32 +132,6 @@ fn twice(services: &[Service], checked: &mut [Checked]) {
             }
         }
     }
-}
-
-/// What the service allows and the rules above it do not.
-fn overruled(service: &Service, above: &[ClusterBlueprint]) -> Vec<Problem> {
-    let concerned: Vec<ClusterBlueprint> = above.iter().filter(|rules| rules.concerns(&service.namespace)).cloned().collect();
-    let all: Effective = effective(&concerned, &service.blueprint);
-    let mut notes = Vec::new();
-    for name in &service.blueprint.rules.operations.allowed {
-        // Windows and freezes come and go; lists stay.
-        let said = all.classify(&Operation::named(name), UnixMillis(0));
-        let lists = said.reasons.iter().filter(|reason| reason.layer != "Blueprint" && matches!(reason.why, Why::Listed | Why::Unlisted));
-        notes.extend(lists.map(|reason| Problem {
-            path: "spec.operations.allowed".into(),
-            value: name.clone(),
-            rule: format!("{}: {}", reason.layer, reason.text),
-            hint: if reason.tier == Tier::Forbidden { "it is never done".into() } else { "people are asked first".into() },
-        }));
-    }
-    let own = service.blueprint.rules.limits.max_replicas;
-    if let (Some(own), Some((_, most))) = (own, all.replicas())
-        && most < own
-    {
-        let (rule, hint) = (format!("a ClusterBlueprint limits it to {most}"), "nobody's approval goes beyond that".to_owned());
-        notes.push(Problem { path: "spec.limits.maxReplicas".into(), value: own.to_string(), rule, hint });
-    }
-    notes
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use crate::action::{self, Action};
 use crate::ids::UnixMillis;
 use crate::incident::Mode;
 
+/// The layer of the service itself, by name.
+pub(super) const SERVICE: &str = "Blueprint";
+
 /// Something that is proposed. Without figures only the lists are asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operation {
@@ -194,7 +197,7 @@ impl Effective {
         let name = canonical(&operation.name);
         let given = self.cluster.iter().any(|layer| layer.rules.operations.allowed.contains(&name));
         if known(&name).is_some_and(|known| known.reach == Reach::Node) && !given {
-            said.object(Tier::Forbidden, Why::Reach, "Blueprint", format!("{name} reaches a node, and no ClusterBlueprint allows it"));
+            said.object(Tier::Forbidden, Why::Reach, SERVICE, format!("{name} reaches a node, and no ClusterBlueprint allows it"));
         }
         let tier = said.reasons.iter().map(|reason| reason.tier).max().unwrap_or(Tier::Allowed);
         let catalogued = action::NAMES.contains(&name.as_str());
@@ -212,7 +215,7 @@ impl Effective {
 
     fn tiers(&self, operation: &Operation, now: UnixMillis) -> Said {
         let mut said = Said::default();
-        self.service.rules.judge("Blueprint", operation, now, &mut said);
+        self.service.rules.judge(SERVICE, operation, now, &mut said);
         for layer in &self.cluster {
             layer.rules.judge(&format!("ClusterBlueprint `{}`", layer.name), operation, now, &mut said);
         }
@@ -281,7 +284,8 @@ impl Rules {
         if let Some((_, text)) = outside {
             asks(self.operations.beyond, Why::Limits, text);
         }
-        if !self.operations.allowed.contains(plain) && !(asked && self.operations.unlisted == Tier::Restricted) {
+        let listed = self.operations.allowed.contains(plain) || (asked && self.operations.unlisted == Tier::Restricted);
+        if !listed {
             asks(self.operations.unlisted, Why::Unlisted, format!("{plain} is on no list"));
         }
         if self.mode == Mode::Approve {

@@ -1,8 +1,11 @@
 //! A service's Blueprint below the rules of the whole cluster. Nothing is merged away: the layers stay, each judges for itself,
 //! and of figures the strictest counts. So what is effective is never looser than any layer.
 
-use super::rules::{Bounds, Check, Rules};
+use super::classify::{Operation, SERVICE, Why};
+use super::problem::Problem;
+use super::rules::{Bounds, Check, Rules, Tier};
 use super::service::{Blueprint, ClusterBlueprint};
+use crate::ids::UnixMillis;
 use crate::incident::Mode;
 
 /// What holds for a service.
@@ -140,5 +143,34 @@ impl Effective {
     #[must_use]
     pub fn checks(&self) -> Vec<&Check> {
         self.layers().flat_map(|rules| &rules.verification.checks).collect()
+    }
+
+    /// What the service allows and what stands above it takes back: right, and less than its author may think.
+    #[must_use]
+    pub fn overruled(&self) -> Vec<Problem> {
+        let mut notes = Vec::new();
+        for name in &self.service.rules.operations.allowed {
+            // Windows and freezes come and go; lists stay.
+            let said = self.classify(&Operation::named(name), UnixMillis(0));
+            let lists = said.reasons.iter().filter(|reason| reason.layer != SERVICE && matches!(reason.why, Why::Listed | Why::Unlisted));
+            notes.extend(lists.map(|reason| Problem {
+                path: "spec.operations.allowed".into(),
+                value: name.clone(),
+                rule: format!("{}: {}", reason.layer, reason.text),
+                hint: if reason.tier == Tier::Forbidden { "it is never done".into() } else { "people are asked first".into() },
+            }));
+        }
+        let own = self.service.rules.limits.max_replicas;
+        if let (Some(own), Some((_, most))) = (own, self.replicas())
+            && most < own
+        {
+            notes.push(Problem {
+                path: "spec.limits.maxReplicas".into(),
+                value: own.to_string(),
+                rule: format!("a ClusterBlueprint limits it to {most}"),
+                hint: "nobody's approval goes beyond that".into(),
+            });
+        }
+        notes
     }
 }

@@ -168,7 +168,7 @@ pub struct CheckSpec {
     pub name: String,
     /// `threshold` for an indicator, `promql` for a query.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<CheckName>")]
+    #[schemars(with = "CheckName")]
     pub kind: Option<String>,
     /// PromQL that gives one number.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -81,6 +81,8 @@ fn alone(layer: &ClusterBlueprint, operation: &Operation, at: UnixMillis) -> Cla
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
     fn what_is_effective_is_never_looser_than_a_layer(own in service(), one in above(), other in above(), operation in operation(), at in 0_i64..8_000_000) {
         let at = UnixMillis(at);
@@ -166,4 +168,16 @@ fn nodes_are_given_from_above_only() {
     assert_eq!(effective(&[], &own).classify(&cordon, at).tier, Tier::Forbidden);
     let above = good_cluster(&json!({"operations": {"allowed": ["CordonNode"]}}));
     assert_eq!(effective(&[above], &own).classify(&cordon, at).tier, Tier::Restricted, "and the service has it on no list");
+}
+
+#[test]
+fn what_is_taken_back_is_told_to_its_author() {
+    let above = good_cluster(
+        &json!({"operations": {"forbidden": ["restart_pods"], "restricted": [{"operation": "ScaleWorkload", "approvers": ["sre"]}]}, "limits": {"maxReplicas": 4}}),
+    );
+    let notes = effective(&[above], &good(&full())).overruled();
+    let told: Vec<(&str, &str)> = notes.iter().map(|note| (note.value.as_str(), note.hint.as_str())).collect();
+    let wanted = [("RestartWorkload", "it is never done"), ("ScaleWorkload", "people are asked first"), ("5", "nobody's approval goes beyond that")];
+    assert_eq!(told, wanted);
+    assert_eq!(effective(&[], &good(&full())).overruled(), []);
 }

@@ -2,7 +2,7 @@
 
 use assent_api::facts::listed;
 use assent_api::resources::RosterSpec;
-use assent_core::blueprint::{Reading, read};
+use assent_core::blueprint::{ClusterBlueprint, Reading, effective, read};
 use assent_core::consensus::Roster;
 use assent_core::ledger::{Checkpoint, Position};
 use assent_core::refusal::{Refusal, Rule};
@@ -50,8 +50,9 @@ fn followed(checkpoint: &Checkpoint, newest: &Position) -> Result<(), Refusal> {
     ))
 }
 
-/// Everything that is wrong with it is told at once; what is right and may surprise is a warning.
-pub(super) fn blueprint(request: &Request) -> Result<Passed, Refusal> {
+/// Everything that is wrong with it is told at once; what is right and may surprise, or is taken back by what stands above
+/// it, is a warning.
+pub(super) async fn blueprint(live: &Live, request: &Request) -> Result<Passed, Refusal> {
     if request.is_by_assent() {
         return Err(stranger(request, "a person or their GitOps controller: Assent never widens its own authority"));
     }
@@ -63,7 +64,12 @@ pub(super) fn blueprint(request: &Request) -> Result<Passed, Refusal> {
         return Err(Refusal::new(Rule::Blueprint, reason, "a Blueprint beside its workload"));
     }
     dated(request, Rule::Blueprint)?;
-    understood(read(request.object.get("spec").unwrap_or(&Value::Null)), "blueprint")
+    let mut reading = read(request.object.get("spec").unwrap_or(&Value::Null));
+    if reading.problems.is_empty() {
+        let above: Vec<ClusterBlueprint> = live.above().await?.into_iter().filter(|rules| rules.concerns(&request.namespace)).collect();
+        reading.notes.extend(effective(&above, &reading.value).overruled());
+    }
+    understood(reading, "blueprint")
 }
 
 /// Passes what was read without a problem, with its notes.
