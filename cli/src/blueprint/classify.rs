@@ -88,7 +88,8 @@ fn told(said: &Classification) -> String {
     for reason in said.reasons.iter().rev() {
         line(format!("{}: {}", reason.layer, reason.text));
     }
-    for approval in &said.approvals {
+    // Nobody is asked for what is not done.
+    for approval in said.approvals.iter().filter(|_| said.tier == Tier::Restricted) {
         line(format!("needs: {approval}"));
     }
     for alternative in &said.alternatives {

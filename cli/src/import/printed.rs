@@ -118,8 +118,8 @@ impl Conversion<'_> {
         match self.into {
             Made::Service { namespace, mode } => {
                 let given = self.take("metadata.namespace").as_ref().and_then(Value::as_str).map(str::to_owned);
-                let note = if given.is_some() { "" } else { "it is named by --namespace" };
-                self.told("metadata.namespace", "metadata.namespace", note.into());
+                let (from, note) = if given.is_some() { ("metadata.namespace", "") } else { ("", "it is named by --namespace") };
+                self.told(from, "metadata.namespace", note.into());
                 put(&mut metadata, "namespace", json!(given.as_deref().unwrap_or(namespace)));
                 put(&mut self.spec, "target", json!({"kind": "Deployment", "name": name}));
                 self.told("metadata.name", "spec.target", "the printed form names no workload; this is the Deployment of that name".into());
