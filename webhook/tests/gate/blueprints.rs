@@ -19,8 +19,8 @@ fn review(kind: &str, operation: &str, user: &str, spec: &Value) -> String {
             "resource": {"group": "assent.dev", "version": "v1alpha1", "resource": format!("{}s", kind.to_lowercase())},
             "name": "b", "namespace": namespace, "operation": operation,
             "userInfo": {"username": user, "groups": ["system:authenticated"]},
-            "object": if operation == "DELETE" { Value::Null } else { object.clone() },
-            "oldObject": if operation == "CREATE" { Value::Null } else { object }, "dryRun": false, "options": null,
+            "object": (operation != "DELETE").then_some(&object),
+            "oldObject": (operation != "CREATE").then_some(&object), "dryRun": false, "options": null,
         },
     })
     .to_string()
