@@ -1,6 +1,7 @@
 //! Stored objects as the facts that `core` judges by. The gate, the executor and the plugin all read them through here, so
 //! that what is seen before a write and at the write is the same.
 
+use assent_core::blueprint::{ClusterBlueprint, Problem, effective, read, read_cluster};
 use assent_core::canonical::{self, Digest};
 use assent_core::ids::UnixMillis;
 use assent_core::ledger::Position;
@@ -17,19 +18,48 @@ pub fn created_at(object: &impl ResourceExt) -> Option<UnixMillis> {
     object.creation_timestamp().map(|time| UnixMillis(time.0.as_millisecond()))
 }
 
-/// A Blueprint as authority; `None` when the object was never stored.
+/// A Blueprint by what it is; `None` when the object was never stored.
 #[must_use]
-pub fn blueprint(stored: &Blueprint) -> Option<BlueprintFacts> {
-    let created = created_at(stored)?;
-    Some(BlueprintFacts {
-        pin: BlueprintPin { name: stored.name_any(), uid: stored.uid()?, generation: stored.metadata.generation? },
-        mode: stored.spec.mode,
-        actions: stored.spec.actions.iter().map(|action| action.name.clone()).collect(),
-        min_replicas: stored.spec.limits.min_replicas,
-        max_replicas: stored.spec.limits.max_replicas,
+pub fn pin(stored: &Blueprint) -> Option<BlueprintPin> {
+    Some(BlueprintPin { name: stored.name_any(), uid: stored.uid()?, generation: stored.metadata.generation? })
+}
+
+/// A Blueprint as authority, below the rules that stand above its namespace.
+///
+/// # Errors
+/// If it was never stored, or something in it is wrong: what cannot be understood allows nothing.
+pub fn blueprint(stored: &Blueprint, above: &[ClusterBlueprint]) -> Result<BlueprintFacts, String> {
+    let name = stored.name_any();
+    let (Some(created), Some(pin)) = (created_at(stored), pin(stored)) else {
+        return Err(format!("Blueprint `{name}` has no uid, generation or creation time"));
+    };
+    let spec = serde_json::to_value(&stored.spec).map_err(|error| format!("Blueprint `{name}`: {error}"))?;
+    let service = read(&spec).into_result().map_err(|problems| format!("Blueprint `{name}`: {}", listed(&problems)))?;
+    let namespace = stored.namespace().unwrap_or_default();
+    let above: Vec<ClusterBlueprint> = above.iter().filter(|rules| rules.concerns(&namespace)).cloned().collect();
+    Ok(BlueprintFacts {
+        pin,
+        effective: effective(&above, &service),
         // Creation is a change too: `managedFields` may be absent.
         changed_at: changed_at(&stored.metadata).unwrap_or(created).max(created),
     })
+}
+
+/// Rules above Blueprints, from the object as it is stored.
+///
+/// # Errors
+/// If something in it is wrong: rules that cannot be understood are not none.
+pub fn cluster_blueprint(stored: &Value) -> Result<ClusterBlueprint, String> {
+    let name = stored.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let reading = read_cluster(name, stored.get("spec").unwrap_or(&Value::Null));
+    reading.into_result().map_err(|problems| format!("ClusterBlueprint `{name}`: {}", listed(&problems)))
+}
+
+/// Problems in one text, a line each.
+#[must_use]
+pub fn listed(problems: &[Problem]) -> String {
+    let count = if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
+    problems.iter().fold(count, |text, problem| format!("{text}\n  {problem}"))
 }
 
 /// When anybody last wrote the object itself, as its `managedFields` say; writes of its status do not count.

@@ -2,6 +2,7 @@
 
 mod ballot;
 mod blueprint;
+mod cluster_blueprint;
 mod condition;
 mod decision;
 mod exemption;
@@ -18,7 +19,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt as _;
 
 pub use ballot::{Ballot, BallotSpec};
-pub use blueprint::{ActionLimits, Blueprint, BlueprintSpec, BlueprintStatus, Limits, TargetReference};
+pub use blueprint::{
+    ActionLimits, Blueprint, BlueprintSpec, BlueprintStatus, BoundsSpec, BreakerSpec, CheckSpec, ContainerBoundsSpec, FreezeSpec, GitOpsSpec, HysteresisSpec,
+    LatencySpec, Limits, ObjectivesSpec, OperationsSpec, RestrictionSpec, RollbackSpec, SafetySpec, SaturationSpec, ScalingSpec, ShareSpec, TargetReference,
+    TuningSpec, VerificationSpec, WeightsSpec, WindowSpec,
+};
+pub use cluster_blueprint::{ClusterBlueprint, ClusterBlueprintSpec};
 pub use condition::Condition;
 pub use decision::{Decision, DecisionSpec, name as decision_name};
 pub use exemption::{ExemptTarget, GuardrailExemption, GuardrailExemptionSpec, MAX_EXEMPTION_MS};
@@ -36,6 +42,7 @@ pub use roster::{CheckpointSpec, HeadSpec, Roster, RosterSpec, SeatSpec, TallySp
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![
         Blueprint::crd(),
+        ClusterBlueprint::crd(),
         Incident::crd(),
         Ballot::crd(),
         Decision::crd(),

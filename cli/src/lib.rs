@@ -3,6 +3,7 @@
 //! acts as whoever runs it.
 
 pub mod audit;
+mod blueprint;
 pub mod bundle;
 pub mod calibrate;
 pub mod check;
@@ -11,6 +12,7 @@ pub mod crds;
 mod describe;
 mod diagnose;
 mod explain;
+mod import;
 mod incidents;
 pub mod init;
 mod ledger;
@@ -34,6 +36,7 @@ A first hour:
   kubectl assent init assent                  write an overlay, then apply it in its two stages
   kubectl assent check                        is the installation what the threat model counts on?
   kubectl assent mesh check -A                which pods are meshed, which only should be?
+  kubectl assent blueprint init NAME -n NS    a safe first Blueprint for a Deployment
   kubectl assent incidents                    what happened
   kubectl assent audit UID                    the story of one incident, step by step
   kubectl assent diagnose UID                 the cause, how sure, who disagrees, what is missing
@@ -80,6 +83,11 @@ enum Command {
     /// Test, lint, expand and export guardrails at a desk
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Check, draft and try Blueprints at a desk
+    #[command(subcommand)]
+    Blueprint(blueprint::BlueprintCommand),
+    /// Make Blueprints of other tools' files, and say where each field went
+    Import(import::ImportArgs),
     /// Explain a rule that refused something, or every verdict on an incident
     Explain(explain::ExplainArgs),
     /// Print the custom resource definitions
@@ -109,6 +117,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Pause(args) => pause::pause(args, connect).await.map(done),
         Command::Resume => pause::resume(connect).await.map(done),
         Command::Policy(command) => policy::run(command, connect).await,
+        Command::Blueprint(command) => blueprint::run(command, connect).await,
+        Command::Import(args) => import::run(args),
         Command::Explain(args) => explain::run(args, connect).await,
         Command::Crds => crds::print().map(done),
         Command::Version => {

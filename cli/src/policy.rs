@@ -1,7 +1,7 @@
 //! `policy`: guardrails at a desk. What stands in files is judged by the same engine that judges at the gate; no cluster is
 //! asked, and nothing is written but what was asked for.
 
-mod read;
+pub(crate) mod read;
 mod replay;
 mod test;
 mod types;

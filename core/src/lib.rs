@@ -2,9 +2,9 @@
 //! async. Time and randomness are arguments; effects are values that a binary carries out.
 //!
 //! Read in this order: an [`incident`] opens and steps through its life; seats judge it ([`seats`]) and cast [`ballot`]s;
-//! [`consensus`] tallies them into one outcome; the outcome's [`action`] becomes a [`plan`]; [`proof`] says whether one
-//! concrete write is that plan and nothing else; [`verification`] says whether it helped; [`ledger`] binds the
-//! record of it all.
+//! [`consensus`] tallies them into one outcome; the outcome's [`action`], within what a [`blueprint`] allows, becomes a
+//! [`plan`]; [`proof`] says whether one concrete write is that plan and nothing else; [`verification`] says whether it
+//! helped; [`ledger`] binds the record of it all.
 #![deny(missing_docs, clippy::expect_used, clippy::unreachable, clippy::indexing_slicing)]
 
 pub mod canonical;
@@ -20,6 +20,7 @@ pub mod seats;
 pub mod consensus;
 
 pub mod action;
+pub mod blueprint;
 pub mod plan;
 pub mod proof;
 pub mod refusal;

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Inverse;
 use crate::ballot::Proposal;
+use crate::blueprint::Effective;
 use crate::canonical::{self, Digest};
 use crate::ids::{IncidentUid, UnixMillis};
-use crate::incident::Mode;
 use crate::ledger::{Head, Position, Proof};
 
 /// Longest time from a plan's creation to its write.
@@ -78,14 +78,8 @@ pub struct LedgerPin {
 pub struct BlueprintFacts {
     /// Its name, UID and generation.
     pub pin: BlueprintPin,
-    /// How far Assent may go.
-    pub mode: Mode,
-    /// Names of the allowed actions.
-    pub actions: Vec<String>,
-    /// Fewest replicas of a scale.
-    pub min_replicas: Option<u32>,
-    /// Most replicas of a scale.
-    pub max_replicas: Option<u32>,
+    /// What it says, below what stands above it.
+    pub effective: Effective,
     /// When its specification last changed.
     pub changed_at: UnixMillis,
 }

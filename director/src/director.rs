@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use assent_api::names;
-use assent_api::resources::{self, Ballot, Blueprint, Remediation};
+use assent_api::resources::{self, Ballot, Blueprint, ClusterBlueprint, Remediation};
 use assent_api::{facts, parse_plan};
 use assent_core::consensus::Roster;
 use assent_core::ids::IncidentUid;
@@ -100,12 +100,17 @@ impl Director {
         Ok(ballots)
     }
 
-    /// How far Assent may go for `target`: the strictest of the Blueprints that speak of it, and to observe without any.
+    /// How far Assent may go for `target`: the strictest of the Blueprints that speak of it and of what stands above them, and
+    /// to observe without any.
     pub(crate) async fn mode(&self, target: &Target) -> Result<Mode, Error> {
         let api: Api<Blueprint> = Api::namespaced(self.client.clone(), &target.namespace);
         let all = api.list(&ListParams::default()).await.map_err(kubernetes("list blueprints"))?;
-        let about = all.iter().filter(|blueprint| blueprint.spec.target.kind == target.kind && blueprint.spec.target.name == target.name);
-        Ok(about.map(|blueprint| blueprint.spec.mode).min().unwrap_or(Mode::Observe))
+        let about = all.iter().filter(|blueprint| blueprint.spec.speaks_of(&target.kind, &target.name));
+        let own = about.map(|blueprint| blueprint.spec.mode).min().unwrap_or(Mode::Observe);
+        let api: Api<ClusterBlueprint> = Api::all(self.client.clone());
+        let above = api.list(&ListParams::default()).await.map_err(kubernetes("list cluster blueprints"))?;
+        let concerns = above.iter().filter(|rules| rules.spec.namespaces.is_empty() || rules.spec.namespaces.contains(&target.namespace));
+        Ok(concerns.filter_map(|rules| rules.spec.mode).fold(own, Mode::min))
     }
 
     /// Steps an incident and wakes whoever has to do something about it.

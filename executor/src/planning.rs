@@ -144,8 +144,8 @@ impl Planner {
             return Err(NoPlan::Left(format!("the incident is {phase}")));
         }
         match self.live.blueprint(target).await? {
-            Some(blueprint) if blueprint.mode != Mode::Autonomous => {
-                Err(NoPlan::Left(format!("Blueprint `{}` is in mode {:?}", blueprint.pin.name, blueprint.mode)))
+            Some(blueprint) if blueprint.effective.mode() != Mode::Autonomous => {
+                Err(NoPlan::Left(format!("Blueprint `{}` is in mode {:?}", blueprint.pin.name, blueprint.effective.mode())))
             }
             // Without one Assent only observes.
             None => Err(NoPlan::Left(format!("no Blueprint speaks of {target}"))),

@@ -8,6 +8,7 @@ use assent_api::resources::{Ballot, Blueprint, Pause, Remediation, RemediationPh
 use assent_api::{cast, facts, parse_plan};
 use assent_core::action::Action;
 use assent_core::ballot::{CastBallot, Opinion, Proposal};
+use assent_core::blueprint::ClusterBlueprint;
 use assent_core::canonical::Digest;
 use assent_core::consensus::Roster;
 use assent_core::ids::{IncidentUid, UnixMillis};
@@ -50,6 +51,10 @@ pub(crate) fn proposed(facts: &Facts) -> impl Iterator<Item = &Proposal> {
         Opinion::Cause(vote) => vote.hypotheses.iter().flat_map(|hypothesis| hypothesis.remedies.iter()).collect(),
         _ => Vec::new(),
     })
+}
+
+fn understood(stored: &Blueprint, above: &[ClusterBlueprint]) -> Result<BlueprintFacts, Refusal> {
+    facts::blueprint(stored, above).map_err(|reason| Refusal::new(Rule::Blueprint, reason, "the same Blueprint with its problems mended"))
 }
 
 fn stored_plan(stored: &Remediation) -> Option<StoredPlan> {
@@ -140,17 +145,18 @@ impl Live {
         let own_clock = own_clock();
         let blueprint = async {
             match wanted {
-                Some(target) => self.blueprint(target).await,
+                Some(target) => self.stored_blueprint(target).await,
                 None => Ok(None),
             }
         };
-        let (cluster, pauses, remediations, rules, blueprint) = tokio::try_join!(
+        let (cluster, pauses, remediations, rules, stored) = tokio::try_join!(
             self.cluster(),
             self.list::<Pause>(names::SYSTEM_NAMESPACE, None),
             self.list::<Remediation>(names::SYSTEM_NAMESPACE, None),
             self.rules(),
             blueprint,
         )?;
+        let blueprint = stored.map(|stored| understood(&stored, &rules.above)).transpose()?;
         let ballots = match &roster {
             Ok(roster) => self.ballots(incident, roster).await,
             Err(refusal) => Err(refusal.clone()),
@@ -168,7 +174,7 @@ impl Live {
             ledger: facts::newest_position(&remediations),
             paused: pauses.first().map(|pause| pause.spec.reason.clone()),
             blueprint,
-            guardrails: rules.set.digest().clone(),
+            guardrails: rules.digest,
             rules_changed_at: rules.changed_at,
             guardrail_denial: None,
             target,
@@ -177,17 +183,22 @@ impl Live {
         Ok(Authority { facts, guardrails: rules.set, freezes: rules.freezes, unreadable: remediations.len() - all.len(), plans: all })
     }
 
-    /// The Blueprint that speaks of `target`. Two that do contradict each other whatever they say, so neither counts.
+    /// The Blueprint that speaks of `target`, below what stands above it.
     ///
     /// # Errors
-    /// If there are two, or they cannot be read.
+    /// If there are two, or something cannot be read.
     pub async fn blueprint(&self, target: &Target) -> Result<Option<BlueprintFacts>, Refusal> {
+        let (stored, above) = tokio::try_join!(self.stored_blueprint(target), self.above())?;
+        stored.map(|stored| understood(&stored, &above)).transpose()
+    }
+
+    /// Two that speak of one workload contradict each other whatever they say, so neither counts.
+    async fn stored_blueprint(&self, target: &Target) -> Result<Option<Blueprint>, Refusal> {
         let all = self.list::<Blueprint>(&target.namespace, None).await?;
-        let mut about = all.iter().filter(|b| b.spec.target.kind == target.kind && b.spec.target.name == target.name);
+        let mut about = all.into_iter().filter(|blueprint| blueprint.spec.speaks_of(&target.kind, &target.name));
         match (about.next(), about.next()) {
-            (Some(one), None) => facts::blueprint(one).map(Some).ok_or_else(|| unavailable("the Blueprint has no uid or generation")),
-            (None, _) => Ok(None),
-            (Some(_), Some(_)) => Err(Refusal::new(Rule::Blueprint, format!("two Blueprints speak of {target}"), "one Blueprint for one workload")),
+            (first, None) => Ok(first),
+            (_, Some(_)) => Err(Refusal::new(Rule::Blueprint, format!("two Blueprints speak of {target}"), "one Blueprint for one workload")),
         }
     }
 

@@ -123,12 +123,11 @@ fn healthy(authority: &Authority, subject: &Subject<'_>) -> Vec<Healthy> {
 
 fn blueprint(authority: &Authority) -> Option<BlueprintFact> {
     let blueprint = authority.facts.blueprint.as_ref()?;
-    let mode = serde_json::to_value(blueprint.mode).ok()?;
+    let mode = serde_json::to_value(blueprint.effective.mode()).ok()?;
     Some(BlueprintFact {
         name: blueprint.pin.name.clone(),
         mode: mode.as_str().unwrap_or_default().to_owned(),
-        // Blueprints do not say it yet.
-        criticality: "standard".to_owned(),
+        criticality: blueprint.effective.service.criticality.as_str().to_owned(),
     })
 }
 

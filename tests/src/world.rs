@@ -298,7 +298,7 @@ impl World {
             ballots: digests,
             roster: self.roster.digest().unwrap(),
             guardrails: assent_policies::Set::new(guardrails, bindings).digest().clone(),
-            blueprint: facts::blueprint(&blueprint).unwrap().pin,
+            blueprint: facts::pin(&blueprint).unwrap(),
             ledger: self.pin(&self.newest().await.next(self.roster.ledger.as_ref())),
             soak_ms: 1000,
             expires_after_ms: 60_000,

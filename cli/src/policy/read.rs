@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Longest file that is read, in bytes.
-const MAX_FILE: u64 = 1 << 20;
+pub(crate) const MAX_FILE: u64 = 1 << 20;
 /// Most files that are read.
 const MAX_FILES: usize = 10_000;
 /// What a folder's cases share.
@@ -43,7 +43,7 @@ pub(super) struct Suite {
 }
 
 /// Files, and the YAML files of folders, in order.
-pub(super) fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -65,7 +65,7 @@ pub(super) fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// The objects of a file, each with its place for messages; what is empty is passed over.
-pub(super) fn documents(path: &Path, most: u64) -> anyhow::Result<Vec<(String, Value)>> {
+pub(crate) fn documents(path: &Path, most: u64) -> anyhow::Result<Vec<(String, Value)>> {
     parsed(path, &text(path, most)?)
 }
 

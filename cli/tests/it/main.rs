@@ -2,6 +2,7 @@
 //! everything is admitted, authorised, defaulted and audited as in any cluster.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests stop at the first surprise")]
 
+mod blueprint;
 mod explains;
 mod install;
 mod native;

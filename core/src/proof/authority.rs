@@ -1,10 +1,12 @@
 //! Who allowed it: pause, Blueprint, guardrails, and that none of them was loosened in mid-flight.
 
+use serde_json::Value;
+
 use super::Facts;
 use crate::action::Action;
 use crate::ballot::Proposal;
+use crate::blueprint::{Operation, Tier};
 use crate::ids::UnixMillis;
-use crate::incident::Mode;
 use crate::plan::{BlueprintFacts, KEEP_MS, Plan};
 use crate::refusal::{Refusal, Rule};
 use crate::target::is_system_namespace;
@@ -29,7 +31,7 @@ pub(super) fn may_apply(facts: &Facts, proposal: &Proposal) -> Result<(), Refusa
             "a Blueprint in the target's namespace in mode `autonomous` that names the action",
         )
     })?;
-    allows(blueprint, &proposal.action)
+    allows(blueprint, &proposal.action, facts.target.as_ref(), facts.now)
 }
 
 /// The guardrails, asked last: they speak of what is otherwise proven, and a refusal that a proof would have given says more.
@@ -37,26 +39,25 @@ pub(super) fn guardrails(facts: &Facts) -> Result<(), Refusal> {
     facts.guardrail_denial.clone().map_or(Ok(()), Err)
 }
 
-/// Whether `blueprint` allows `action` without asking anybody.
-pub fn allows(blueprint: &BlueprintFacts, action: &Action) -> Result<(), Refusal> {
-    let refuse = |reason: String, would_pass: String| Err(Refusal::new(Rule::Blueprint, reason, would_pass));
-    let name = action.name();
-    if blueprint.mode != Mode::Autonomous {
-        return refuse(format!("Blueprint `{}` is in mode {:?}", blueprint.pin.name, blueprint.mode), "mode `autonomous`, or a person's approval".into());
-    }
-    if !blueprint.actions.iter().any(|allowed| allowed == name) {
-        return refuse(format!("Blueprint `{}` does not allow {name}", blueprint.pin.name), format!("one of: {}", blueprint.actions.join(", ")));
-    }
-    if let Action::ScaleWorkload(scale) = action {
-        let least = blueprint.min_replicas.unwrap_or(1);
-        let Some(most) = blueprint.max_replicas else {
-            return refuse(format!("Blueprint `{}` sets no `limits.maxReplicas`", blueprint.pin.name), "a Blueprint that says how far to scale".into());
-        };
-        if scale.replicas < least || scale.replicas > most {
-            return refuse(format!("{} replicas are outside the Blueprint's limits", scale.replicas), format!("{least} to {most} replicas"));
+/// Whether `blueprint` allows `action` on `workload` without asking anybody at `now`.
+pub fn allows(blueprint: &BlueprintFacts, action: &Action, workload: Option<&Value>, now: UnixMillis) -> Result<(), Refusal> {
+    let said = blueprint.effective.classify(&Operation::of(action, workload), now);
+    let name = &blueprint.pin.name;
+    match said.tier {
+        Tier::Allowed => Ok(()),
+        Tier::Restricted => {
+            let asked: Vec<String> = said.approvals.iter().map(ToString::to_string).collect();
+            Err(Refusal::new(Rule::Blueprint, format!("Blueprint `{name}` restricts {}: {}", said.operation, said.because()), asked.join(", and ")))
+        }
+        Tier::Forbidden => {
+            let instead: Vec<&str> = said.alternatives.iter().map(|alternative| alternative.name).collect();
+            Err(Refusal::new(
+                Rule::Blueprint,
+                format!("Blueprint `{name}` forbids {}: {}", said.operation, said.because()),
+                format!("what the Blueprint allows; could be done instead: {}", instead.join(", ")),
+            ))
         }
     }
-    Ok(())
 }
 
 /// The plan was made under the roster, guardrails and Blueprint in force, and the Blueprint is older than the first vote:

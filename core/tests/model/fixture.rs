@@ -1,13 +1,15 @@
 //! What a state of the model is, as the gate reads it.
 
+use std::sync::LazyLock;
+
 use assent_core::action::{Action, Inverse, Scale};
 use assent_core::ballot::{
     Ballot, CastBallot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Stance, StanceVerdict,
 };
+use assent_core::blueprint::{Effective, effective, read};
 use assent_core::canonical::Digest;
 use assent_core::consensus::{Roster, Seat, TallyConfiguration, shipped_principals};
 use assent_core::ids::{Domain, IncidentUid, Millionths, UnixMillis};
-use assent_core::incident::Mode;
 use assent_core::ledger::{Frontier, Position, of_leaves, prove};
 use assent_core::plan::{BlueprintFacts, BlueprintPin, LedgerPin, Plan};
 use assent_core::proof::{FIELD_MANAGER, Facts, WriteRequest};
@@ -15,6 +17,15 @@ use assent_core::target::Target;
 use serde_json::{Value, json};
 
 use super::{Stand, State, Word};
+
+/// A Blueprint that allows every action.
+static ALLOWED: LazyLock<Effective> = LazyLock::new(|| {
+    let spec = json!({
+        "target": {"kind": "Deployment", "name": "orders"}, "mode": "autonomous",
+        "actions": assent_core::action::NAMES.map(|name| json!({"name": name})), "limits": {"minReplicas": 1, "maxReplicas": 5},
+    });
+    effective(&[], &read(&spec).into_result().unwrap())
+});
 
 /// How an executor's hand is: as it should be, after another object or value, or with something beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,10 +185,7 @@ pub(crate) fn facts(state: &State, sure: bool) -> Facts {
         paused: state.paused.then(|| "people said so".into()),
         blueprint: Some(BlueprintFacts {
             pin: BlueprintPin { name: "orders".into(), uid: "b".into(), generation: 1 },
-            mode: Mode::Autonomous,
-            actions: assent_core::action::NAMES.iter().map(|name| (*name).into()).collect(),
-            min_replicas: Some(1),
-            max_replicas: Some(5),
+            effective: ALLOWED.clone(),
             changed_at: UnixMillis(0),
         }),
         guardrails: Digest::of_bytes(b"guardrails"),

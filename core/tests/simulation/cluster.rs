@@ -2,12 +2,13 @@
 //! gate admits, and a write that was judged is stored only while the object is still the one that was judged.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use assent_core::ballot::CastBallot;
+use assent_core::blueprint::{Effective, effective, read};
 use assent_core::canonical::Digest;
 use assent_core::consensus::{Outcome, Roster};
 use assent_core::ids::{IncidentUid, UnixMillis};
-use assent_core::incident::Mode;
 use assent_core::ledger::Position;
 use assent_core::plan::{BlueprintFacts, BlueprintPin, Plan};
 use assent_core::proof::{Admitted, Facts, WriteRequest};
@@ -20,6 +21,15 @@ use super::votes::{WORKLOADS, roster, service};
 pub(crate) const CLUSTER: &str = "cluster";
 /// Server time at the beginning.
 pub(crate) const START: i64 = 1_000_000_000;
+
+/// A Blueprint that allows every action.
+static ALLOWED: LazyLock<Effective> = LazyLock::new(|| {
+    let spec = json!({
+        "target": {"kind": "Deployment", "name": "orders"}, "mode": "autonomous",
+        "actions": assent_core::action::NAMES.map(|name| json!({"name": name})), "limits": {"minReplicas": 1, "maxReplicas": 4},
+    });
+    effective(&[], &read(&spec).into_result().unwrap())
+});
 
 /// How far a plan has come, as its status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,10 +168,7 @@ impl Cluster {
     fn blueprint(&self, at: &Service) -> BlueprintFacts {
         BlueprintFacts {
             pin: BlueprintPin { name: at.name.clone(), uid: format!("blueprint-{at}"), generation: self.blueprint_generation },
-            mode: Mode::Autonomous,
-            actions: assent_core::action::NAMES.iter().map(|name| (*name).into()).collect(),
-            min_replicas: Some(1),
-            max_replicas: Some(4),
+            effective: ALLOWED.clone(),
             changed_at: second(self.blueprint_changed_at),
         }
     }

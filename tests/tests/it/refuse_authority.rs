@@ -1,6 +1,6 @@
 //! Attacks on authority: pause, Blueprint, guardrails, roster, and the gate's own configuration.
 
-use assent_api::resources::{Blueprint, Guardrail, GuardrailBinding, Pause, PauseSpec, Roster};
+use assent_api::resources::{Blueprint, ClusterBlueprint, Guardrail, GuardrailBinding, Pause, PauseSpec, Roster};
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -67,6 +67,30 @@ async fn a_blueprint_that_makes_no_sense_is_refused_with_the_reason() {
     refused(post(json!({"target": {"kind": "Deployment", "name": "x"}, "actions": [{"name": "DeleteEverything"}]})).await, "blueprint");
     refused(post(json!({"target": {"kind": "StatefulSet", "name": "x"}})).await, "blueprint");
     refused(post(json!({"target": {"kind": "Deployment", "name": "x"}, "limits": {"minReplicas": 5, "maxReplicas": 2}})).await, "blueprint");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_above_a_blueprint_only_tightens_it_and_stays_while_anybody_votes() {
+    let world = World::start("above").await;
+    let above: Api<ClusterBlueprint> = Api::all(world.admin.clone());
+    let most = |replicas: u32| json!({"apiVersion": "assent.dev/v1alpha1", "kind": "ClusterBlueprint", "metadata": {"name": "all"}, "spec": {"limits": {"maxReplicas": replicas}}});
+    apply(&world.admin, &most(3)).await;
+    // What is in the same second as the vote is not before it.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let wide = voted_scale(&world, "web", 4).await;
+    refused(world.submit(&wide.plan).await, "blueprint");
+    let narrow = voted_scale(&world, "cart", 3).await;
+    refused(above.delete("all", &DeleteParams::default()).await, "authority");
+    world.submit(&narrow.plan).await.unwrap();
+    let wider = Patch::Merge(json!({"spec": {"limits": {"maxReplicas": 9}}}));
+    above.patch("all", &PatchParams::default(), &wider).await.unwrap();
+    refused(world.apply_proposal(&narrow.incident, &narrow.proposal, None, false).await, "authority");
+    let nonsense = Patch::Merge(json!({"spec": {"limits": {"minReplicas": 10}}}));
+    refused(above.patch("all", &PatchParams::default(), &nonsense).await, "blueprint");
+    for account in ["assent-director", "assent-executor", "assent-gate"] {
+        let own: Api<ClusterBlueprint> = Api::all(world.account(account).await);
+        refused_natively(own.patch("all", &PatchParams::default(), &wider).await, "forbidden");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

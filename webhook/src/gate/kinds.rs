@@ -32,7 +32,8 @@ pub(super) async fn judge(gate: &Gate, request: &Request) -> Result<Passed, Refu
         ("guardrails" | "guardrailbindings", "status") => only(request, accounts::SCANNER, "guardrail-status"),
         ("rosters", "") => people::roster(live, request).await,
         ("pauses", "") => person(request, "pause"),
-        ("blueprints", "") => people::blueprint(request),
+        ("blueprints", "") => return people::blueprint(live, request).await,
+        ("clusterblueprints", "") => return rules::cluster_blueprint(live, request).await,
         (kind, part) => Err(Refusal::new(Rule::Account, format!("nobody may write `{kind}` `{part}` yet"), "a kind and sub-resource that the gate knows")),
     };
     verdict.map(Passed::from)

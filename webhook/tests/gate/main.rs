@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod api;
+mod blueprints;
 mod bodies;
 mod client;
 mod memory;

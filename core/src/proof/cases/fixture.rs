@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::super::*;
 use crate::action::{Action, Inverse, Restart, Rollback, Scale};
 use crate::ballot::{Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict};
+use crate::blueprint::{effective, read};
 use crate::consensus::{Roster, Seat, TallyConfiguration};
 use crate::ids::{Domain, Millionths};
-use crate::incident::Mode;
 use crate::ledger::{self, Frontier, Position};
 use crate::plan::{BlueprintPin, LedgerPin};
 use crate::target::Target;
@@ -60,12 +60,13 @@ pub(super) fn roster() -> Roster {
 }
 
 pub(super) fn blueprint() -> BlueprintFacts {
+    let spec = json!({
+        "target": {"kind": "Deployment", "name": "orders"}, "mode": "autonomous",
+        "actions": crate::action::NAMES.map(|name| json!({"name": name})), "limits": {"minReplicas": 1, "maxReplicas": 5},
+    });
     BlueprintFacts {
         pin: BlueprintPin { name: "orders".into(), uid: "b".into(), generation: 1 },
-        mode: Mode::Autonomous,
-        actions: crate::action::NAMES.iter().map(|name| (*name).into()).collect(),
-        min_replicas: Some(1),
-        max_replicas: Some(5),
+        effective: effective(&[], &read(&spec).into_result().unwrap()),
         changed_at: VOTED.plus(-60_000),
     }
 }

@@ -121,7 +121,7 @@ fn the_inverse_passes_once_and_survives_what_stops_new_actions() {
             // Long after ballots and the right to apply expired, with a Blueprint that allows nothing any more.
             facts.now = PLANNED.plus(600_000);
             facts.own_clock = facts.now;
-            facts.blueprint.iter_mut().for_each(|blueprint| blueprint.actions.clear());
+            facts.blueprint.iter_mut().for_each(|blueprint| blueprint.effective.service.rules.operations.allowed.clear());
             // What was changed since takes the owed revert from nobody.
             facts.blueprint.iter_mut().for_each(|blueprint| blueprint.changed_at = PLANNED);
             facts.rules_changed_at = Some(PLANNED);

@@ -1,7 +1,8 @@
 //! Authority that only people give: the Roster and Blueprints.
 
-use assent_api::resources::{Blueprint, RosterSpec};
-use assent_core::action;
+use assent_api::facts::listed;
+use assent_api::resources::RosterSpec;
+use assent_core::blueprint::{ClusterBlueprint, Reading, effective, read};
 use assent_core::consensus::Roster;
 use assent_core::ledger::{Checkpoint, Position};
 use assent_core::refusal::{Refusal, Rule};
@@ -9,7 +10,8 @@ use assent_core::target::is_system_namespace;
 use assent_live::Live;
 use serde_json::Value;
 
-use super::{Verdict, parse, person, stranger};
+use super::rules::dated;
+use super::{Passed, Verdict, parse, person, stranger};
 use crate::review::Request;
 
 pub(super) async fn roster(live: &Live, request: &Request) -> Verdict {
@@ -48,28 +50,33 @@ fn followed(checkpoint: &Checkpoint, newest: &Position) -> Result<(), Refusal> {
     ))
 }
 
-pub(super) fn blueprint(request: &Request) -> Verdict {
+/// Everything that is wrong with it is told at once; what is right and may surprise, or is taken back by what stands above
+/// it, is a warning.
+pub(super) async fn blueprint(live: &Live, request: &Request) -> Result<Passed, Refusal> {
     if request.is_by_assent() {
         return Err(stranger(request, "a person or their GitOps controller: Assent never widens its own authority"));
     }
     if request.operation == "DELETE" {
-        return Ok("blueprint");
+        return Ok("blueprint".into());
     }
-    let invalid = |reason: String, would_pass: String| Err(Refusal::new(Rule::Blueprint, reason, would_pass));
-    let blueprint: Blueprint = parse(&request.object)?;
     if is_system_namespace(&request.namespace) {
-        return invalid(format!("namespace `{}` is never a target", request.namespace), "a Blueprint beside its workload".into());
+        let reason = format!("namespace `{}` is never a target", request.namespace);
+        return Err(Refusal::new(Rule::Blueprint, reason, "a Blueprint beside its workload"));
     }
-    if blueprint.spec.target.kind != "Deployment" {
-        return invalid(format!("kind `{}` is not modelled", blueprint.spec.target.kind), "target kind `Deployment`".into());
+    dated(request, Rule::Blueprint)?;
+    let mut reading = read(request.object.get("spec").unwrap_or(&Value::Null));
+    if reading.problems.is_empty() {
+        let above: Vec<ClusterBlueprint> = live.above().await?.into_iter().filter(|rules| rules.concerns(&request.namespace)).collect();
+        reading.notes.extend(effective(&above, &reading.value).overruled());
     }
-    if let Some(unknown) = blueprint.spec.actions.iter().find(|allowed| !action::NAMES.contains(&allowed.name.as_str())) {
-        return invalid(format!("action `{}` does not exist", unknown.name), action::NAMES.join(", "));
+    understood(reading, "blueprint")
+}
+
+/// Passes what was read without a problem, with its notes.
+pub(super) fn understood<T>(reading: Reading<T>, what: &'static str) -> Result<Passed, Refusal> {
+    if !reading.problems.is_empty() {
+        return Err(Refusal::new(Rule::Blueprint, listed(&reading.problems), "the same object with each of these fields as its hint says"));
     }
-    if let (Some(least), Some(most)) = (blueprint.spec.limits.min_replicas, blueprint.spec.limits.max_replicas)
-        && least > most
-    {
-        return invalid(format!("minReplicas {least} is more than maxReplicas {most}"), "limits that leave a number of replicas".into());
-    }
-    Ok("blueprint")
+    let warnings = reading.notes.iter().map(|note| format!("assent[{}]: {note}", Rule::Blueprint.code())).collect();
+    Ok(Passed { warnings, ..Passed::from(what) })
 }

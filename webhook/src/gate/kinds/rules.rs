@@ -1,14 +1,16 @@
-//! Rules that people give: guardrails, what binds them, exemptions, freeze windows.
+//! Rules that people give: guardrails, what binds them, exemptions, freeze windows, and what stands above Blueprints.
 
 use assent_api::facts;
 use assent_api::resources::{Ballot, FreezeWindow, GuardrailExemption};
 use assent_core::ballot::{MAX_LIFE_MS, Statement};
+use assent_core::blueprint::read_cluster;
 use assent_core::ids::UnixMillis;
 use assent_core::refusal::{Refusal, Rule};
 use assent_live::Live;
 use assent_policies::Set;
 use serde_json::Value;
 
+use super::people::understood;
 use super::{Passed, Verdict, parse, stranger};
 use crate::gate::Gate;
 use crate::review::Request;
@@ -21,7 +23,7 @@ pub(super) async fn guardrail(gate: &Gate, request: &Request) -> Result<Passed, 
         nobody_votes(&gate.live).await?;
         return Ok("guardrail".into());
     }
-    dated(request)?;
+    dated(request, Rule::Guardrail)?;
     let spec = request.object.get("spec").cloned().unwrap_or(Value::Null);
     sound(&Set::new(vec![(request.name.clone(), spec.clone())], Vec::new()))?;
     let mut warnings = gate.typing.check(&parse(&spec)?).await?;
@@ -42,7 +44,7 @@ pub(super) async fn guardrail_binding(live: &Live, request: &Request) -> Result<
         let last = rules.bound.iter().filter(|bound| **bound == name).count() <= 1 && rules.names.contains(&name);
         return Ok(Passed { warnings: if last { vec![unbound(&name)] } else { Vec::new() }, ..Passed::from("guardrail-binding") });
     }
-    dated(request)?;
+    dated(request, Rule::Guardrail)?;
     let spec = request.object.get("spec").cloned().unwrap_or(Value::Null);
     // What is missing is not allowed: a param that somebody deletes must not take the rule with it.
     if spec.pointer("/paramRef/parameterNotFoundAction").is_some_and(|action| action != "Deny") {
@@ -60,7 +62,7 @@ pub(super) async fn exemption(live: &Live, request: &Request) -> Verdict {
     if request.operation == "DELETE" || request.object.get("spec") == request.old_object.get("spec") {
         return Ok("guardrail-exemption");
     }
-    dated(request)?;
+    dated(request, Rule::Guardrail)?;
     let exemption: GuardrailExemption = parse(&request.object)?;
     let now = live.now().await?;
     exemption.spec.check(now).map_err(|reason| Refusal::new(Rule::Guardrail, reason, "one guardrail, one object, an owner, a reason, at most 30 days"))?;
@@ -73,10 +75,21 @@ pub(super) async fn freeze(live: &Live, request: &Request) -> Verdict {
         nobody_votes(live).await?;
         return Ok("freeze-window");
     }
-    dated(request)?;
+    dated(request, Rule::Guardrail)?;
     let window: FreezeWindow = parse(&request.object)?;
     window.spec.check().map_err(|reason| Refusal::new(Rule::Guardrail, reason, "a window that begins before it ends, with an owner and a reason"))?;
     Ok("freeze-window")
+}
+
+/// Rules above every Blueprint. One that is taken away leaves no time, so it stays while anybody votes.
+pub(super) async fn cluster_blueprint(live: &Live, request: &Request) -> Result<Passed, Refusal> {
+    by_people(request)?;
+    if request.operation == "DELETE" {
+        nobody_votes(live).await?;
+        return Ok("cluster-blueprint".into());
+    }
+    dated(request, Rule::Blueprint)?;
+    understood(read_cluster(&request.name, request.object.get("spec").unwrap_or(&Value::Null)), "cluster-blueprint")
 }
 
 fn by_people(request: &Request) -> Result<(), Refusal> {
@@ -84,12 +97,12 @@ fn by_people(request: &Request) -> Result<(), Refusal> {
 }
 
 /// Whether a change holds for a vote goes by when it was made, and that stands in `managedFields`. A client can empty them.
-fn dated(request: &Request) -> Result<(), Refusal> {
+pub(super) fn dated(request: &Request, rule: Rule) -> Result<(), Refusal> {
     let entries = request.object.pointer("/metadata/managedFields").and_then(Value::as_array);
     if entries.is_some_and(|entries| entries.iter().any(|entry| entry.get("time").is_some())) {
         return Ok(());
     }
-    Err(Refusal::new(Rule::Guardrail, "the object does not say when it was written", "the same object with the `managedFields` that the API server keeps"))
+    Err(Refusal::new(rule, "the object does not say when it was written", "the same object with the `managedFields` that the API server keeps"))
 }
 
 /// A change leaves its time, a deletion leaves nothing. So while ballots are live whose plan is not stored yet, nothing is
