@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::recording::{Recording, Side};
+use super::recording::{Alert, Recording, Side};
 use super::robust::{Split, Usual, held, quantile, split};
 use super::vocabulary::{Kind, kind};
 
@@ -47,7 +47,30 @@ struct Figure<'a> {
 /// The services that are unlike before, most of all first; with how much they are.
 #[must_use]
 pub fn unlike_before(recording: &Recording) -> Vec<(&str, f64)> {
-    let figures = figures(recording);
+    order(recording, &recording.alert)
+}
+
+/// The service that stands out as unlike before wherever within two steps the alert lies, and whatever earlier trouble is known.
+#[must_use]
+pub fn stands_out(recording: &Recording) -> Option<&str> {
+    let mut first = None;
+    for steps in -2..=2_i64 {
+        let at = recording.alert.at.saturating_add(steps.saturating_mul(recording.alert.step.max(1)));
+        for known in [recording.alert.known.clone(), Vec::new()] {
+            let order = order(recording, &Alert { at, known, ..recording.alert.clone() });
+            let (service, score) = *order.first()?;
+            let next = order.get(1).map_or(0.0, |(_, score)| *score);
+            if score < CLEAR || score < next * AHEAD || first.is_some_and(|first| first != service) {
+                return None;
+            }
+            first = Some(service);
+        }
+    }
+    first
+}
+
+fn order<'a>(recording: &'a Recording, alert: &Alert) -> Vec<(&'a str, f64)> {
+    let figures = figures(recording, alert);
     let typical = typical(&figures);
     let mut scores: BTreeMap<&str, BTreeMap<Kind, f64>> = BTreeMap::new();
     for figure in &figures {
@@ -72,14 +95,7 @@ pub fn unlike_before(recording: &Recording) -> Vec<(&str, f64)> {
     order.into_iter().map(|(score, service)| (service, score)).collect()
 }
 
-/// Whether the first of `order` stands out, so that a step of the alert or an earlier trouble puts no other in its place.
-#[must_use]
-pub fn stands_out(order: &[(&str, f64)]) -> bool {
-    let score = |place: usize| order.get(place).map_or(0.0, |(_, score)| *score);
-    score(0) >= CLEAR && score(0) >= score(1) * AHEAD
-}
-
-fn figures(recording: &Recording) -> Vec<Figure<'_>> {
+fn figures<'a>(recording: &'a Recording, alert: &Alert) -> Vec<Figure<'a>> {
     let series = recording.series.iter().map(|series| {
         let reference = recording.reference.iter().find(|other| other.service == series.service && other.metric == series.metric);
         Figure {
@@ -87,7 +103,7 @@ fn figures(recording: &Recording) -> Vec<Figure<'_>> {
             name: &series.metric,
             kind: kind(&series.metric),
             before: reference.map(|reference| reference.points.iter().map(|(_, value)| *value).collect()),
-            split: split(&recording.alert, &series.points),
+            split: split(alert, &series.points),
         }
     });
     let calls = recording.calls.iter().map(|call| Figure {
@@ -95,7 +111,7 @@ fn figures(recording: &Recording) -> Vec<Figure<'_>> {
         name: if call.side == Side::Client { "calls as clients see them" } else { "calls as servers see them" },
         kind: if call.side == Side::Client { Kind::ClientLatency } else { Kind::Latency },
         before: None,
-        split: split(&recording.alert, &call.points),
+        split: split(alert, &call.points),
     });
     series.chain(calls).collect()
 }
@@ -136,7 +152,7 @@ impl Figure<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::{Alert, Series};
+    use crate::diagnosis::Series;
 
     fn series(service: &str, metric: &str, now: f64) -> Series {
         let points = (0..40).map(|n| (n * 60, if n >= 30 { now } else { 10.0 })).collect();
@@ -172,8 +188,12 @@ mod tests {
 
     #[test]
     fn the_first_stands_out_or_nobody_does() {
-        assert!(stands_out(&[("web", 0.9), ("orders", 0.3)]) && stands_out(&[("web", 0.7)]));
-        assert!(!stands_out(&[("web", 0.9), ("orders", 0.8)]) && !stands_out(&[("web", 0.3)]) && !stands_out(&[]));
+        let told = |series: Vec<Series>| stands_out(&recording(series)).map(str::to_owned);
+        let far = |service: &str| vec![series(service, "cpu", 900.0), series(service, "latency_p90", 900.0)];
+        assert_eq!(told(far("orders")), Some("orders".to_owned()));
+        assert_eq!(told([far("orders"), far("stock")].concat()), None);
+        assert_eq!(told(vec![series("orders", "cpu", 16.0)]), None);
+        assert_eq!(told(vec![]), None);
     }
 
     #[test]

@@ -77,9 +77,8 @@ pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without:
         }
     }
     // Whoever looks on for a cause that nobody knows begins where things are unlike before.
-    let look = unlike::unlike_before(recording);
-    if !ranked.is_empty() || unlike::stands_out(&look) {
-        for (service, _) in look.into_iter().take(MOST_TO_LOOK_AT) {
+    if !ranked.is_empty() || unlike::stands_out(recording).is_some() {
+        for (service, _) in unlike::unlike_before(recording).into_iter().take(MOST_TO_LOOK_AT) {
             if !ranked.iter().any(|known| known == service) {
                 ranked.push(service.to_owned());
             }
