@@ -20,6 +20,8 @@ pub mod seats;
 pub mod consensus;
 
 pub mod action;
+pub mod breaker;
+pub mod demand;
 pub mod plan;
 pub mod proof;
 pub mod refusal;
