@@ -83,7 +83,7 @@ fn rule(code: &str) -> Option<Rule> {
     ALL.into_iter().find(|rule| rule.code() == code)
 }
 
-const ALL: [Rule; 32] = [
+const ALL: [Rule; 39] = [
     Rule::NoRoster,
     Rule::IncidentExtra,
     Rule::Account,
@@ -108,6 +108,13 @@ const ALL: [Rule; 32] = [
     Rule::Resource,
     Rule::ForbiddenTarget,
     Rule::Paused,
+    Rule::Frozen,
+    Rule::Brake,
+    Rule::Breaker,
+    Rule::Strikes,
+    Rule::Autonomy,
+    Rule::Rate,
+    Rule::Cooldown,
     Rule::Blueprint,
     Rule::Guardrail,
     Rule::Authority,
@@ -163,6 +170,25 @@ fn text(rule: Rule) -> (&'static str, &'static str) {
         Rule::Resource => ("An action writes one resource with one verb; this was another.", "Nothing: the catalogue of actions is closed."),
         Rule::ForbiddenTarget => ("System namespaces, and workloads that the action does not model, are never targets.", "A person acts."),
         Rule::Paused => ("A pause is in force.", "`kubectl assent resume` when its reason is over."),
+        Rule::Frozen => ("Nothing is changed during a freeze window, but what must be put back.", "It says until when; its owner decides about exceptions."),
+        Rule::Brake => (
+            "Operations failed on several services within a short time: whatever the cause is, more of the same will not find it.",
+            "Look for what the services share; the brake lets go by itself, or when a person lifts it.",
+        ),
+        Rule::Breaker => (
+            "Operations on this service failed in a row, so nothing is tried for a while, and then one thing.",
+            "Look into what failed; the circuit closes when an operation helps, or when a person lifts it.",
+        ),
+        Rule::Strikes => (
+            "What did not help is tried again after a longer wait each time, and three times at most.",
+            "Approve this very change, or mend the cause and lift the strikes.",
+        ),
+        Rule::Autonomy => (
+            "An action goes alone on a service only as far as people let it, and only while enough of what it did there has helped.",
+            "Approve this very change, or look at the evidence and promote the action again.",
+        ),
+        Rule::Rate => ("A service that needs this many operations within an hour has a fault that they do not reach.", "Wait, and look for that fault."),
+        Rule::Cooldown => ("Figures need a while to show what an operation did.", "Nothing: it passes a minute later."),
         Rule::Blueprint => {
             ("Without a Blueprint that allows the action, Assent only observes.", "Write one beside the workload, in mode `autonomous`, that names the action.")
         }

@@ -21,6 +21,24 @@ impl UnixMillis {
     pub fn plus(self, millis: i64) -> Self {
         Self(self.0.saturating_add(millis))
     }
+
+    /// As people read it: RFC 3339 in UTC, with milliseconds only where there are some.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let (days, of_day) = (self.0.div_euclid(86_400_000), self.0.rem_euclid(86_400_000));
+        // Days since the first of March of year 0, in eras of 400 years: leap days come last in each of its parts.
+        let shifted = days + 719_468;
+        let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let from_march = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * from_march + 2) / 5 + 1;
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+        let year = era * 400 + year_of_era + i64::from(month <= 2);
+        let (seconds, millis) = (of_day / 1_000, of_day % 1_000);
+        let part = if millis == 0 { String::new() } else { format!(".{millis:03}") };
+        format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}{part}Z", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+    }
 }
 
 /// A probability or a share in millionths, at most one million.
@@ -155,6 +173,20 @@ mod tests {
         for bad in ["", "01890a5d-ac96-474b-bcce-b302099a8057", "01890A5D-ac96-774b-bcce-b302099a8057", "../../../../../../../../../../../etc/x"] {
             assert!(IncidentUid::try_from(bad.to_owned()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_moment_is_written_as_people_read_it() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(UnixMillis(millis).rfc3339(), text);
+        }
+        assert!(UnixMillis(i64::MIN).rfc3339().starts_with('-') && UnixMillis(i64::MAX).rfc3339().ends_with(".807Z"));
     }
 
     #[test]

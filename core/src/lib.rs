@@ -4,7 +4,7 @@
 //! Read in this order: an [`incident`] opens and steps through its life; seats judge it ([`seats`]) and cast [`ballot`]s;
 //! [`consensus`] tallies them into one outcome; the outcome's [`action`], within what a [`blueprint`] allows, becomes a
 //! [`plan`]; [`proof`] says whether one concrete write is that plan and nothing else; [`verification`] says whether it
-//! helped; [`ledger`] binds the record of it all.
+//! helped; [`ledger`] binds the record of it all. [`demand`] says what a service needs when nothing is broken, and [`breaker`] how much may be done to it.
 #![deny(missing_docs, clippy::expect_used, clippy::unreachable, clippy::indexing_slicing)]
 
 pub mod canonical;
@@ -21,6 +21,8 @@ pub mod consensus;
 
 pub mod action;
 pub mod blueprint;
+pub mod breaker;
+pub mod demand;
 pub mod plan;
 pub mod proof;
 pub mod refusal;

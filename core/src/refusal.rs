@@ -55,6 +55,20 @@ pub enum Rule {
     ForbiddenTarget,
     /// A pause is in force.
     Paused,
+    /// A freeze window is in force.
+    Frozen,
+    /// Too many operations of all services failed.
+    Brake,
+    /// The service's circuit is open, or one operation is trying whether it may close.
+    Breaker,
+    /// The same did not help, and it is too early or too often to try again.
+    Strikes,
+    /// The action has to ask, by people's word or by how often it was wrong.
+    Autonomy,
+    /// The service had as many operations within the hour as it may have.
+    Rate,
+    /// The last operation on the service has not had time to show what it did.
+    Cooldown,
     /// No Blueprint allows it, or the Blueprint is stricter than the action.
     Blueprint,
     /// A guardrail denied it.
