@@ -141,7 +141,7 @@ impl Work {
         self.taken.insert(name.clone(), None);
         let executor = self.executor.clone();
         self.tasks.spawn(async move {
-            executor.plan_and_carry(&decided, &name).await;
+            Box::pin(executor.plan_and_carry(&decided, &name)).await;
             name
         });
     }
@@ -182,7 +182,7 @@ impl Executor {
     }
 
     async fn plan_and_carry(&self, decided: &Decided, name: &str) {
-        match self.plan(decided, name).await {
+        match Box::pin(self.plan(decided, name)).await {
             Ok(stored) => self.carry(&stored, true).await,
             Err(NoPlan::Left(reason)) => tracing::info!(incident.id = %decided.incident, plan.id = name, reason, "left alone"),
             Err(NoPlan::Refused(refusal) | NoPlan::Later(refusal)) => self.refuse(decided, name, &refusal, Value::Null).await,
