@@ -57,6 +57,8 @@ pub(crate) struct DiagnoseArgs {
 struct Answer<'a> {
     case: &'a str,
     ranked: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    look: &'a [String],
     domain: String,
     confidence: f64,
     abstain: bool,
@@ -127,6 +129,7 @@ fn answer<'a>(case: &'a Case, diagnosis: &'a Diagnosis, changes: bool) -> Answer
     Answer {
         case: &case.case,
         ranked: &diagnosis.ranked,
+        look: &diagnosis.look,
         domain,
         confidence: f64::from(diagnosis.confidence.get()) / 1e6,
         abstain: diagnosis.abstain.is_some(),
@@ -142,7 +145,9 @@ fn row(answer: &Answer<'_>) -> Vec<String> {
     let mut ranked = answer.ranked.iter();
     let first = ranked.next().cloned().unwrap_or_else(|| "unknown".into());
     let then = ranked.take(2).cloned().collect::<Vec<_>>().join(", ");
-    let note = answer.reason.map(|reason| format!("abstains: {reason}")).unwrap_or_default();
+    let look = answer.look.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    let look = if look.is_empty() { look } else { format!("; most unlike before: {look}") };
+    let note = answer.reason.map(|reason| format!("abstains: {reason}{look}")).unwrap_or_default();
     vec![answer.case.to_owned(), first, answer.domain.clone(), format!("{:.0} %", answer.confidence * 100.0), then, note]
 }
 

@@ -1,9 +1,9 @@
-//! Where to look when nobody knows: services by how unlike before they are, whatever it means. It is an order and no cause: nothing is
-//! done by it, and no probability stands beside it.
+//! Where to look on: services by how unlike before they are, whatever it means. It is an order and no cause: nothing is done by it, no
+//! probability stands beside it, and it is never told first, since a step of the alert may put another one in front.
 
 use std::collections::BTreeMap;
 
-use super::recording::{Alert, Recording, Side};
+use super::recording::{Recording, Side};
 use super::robust::{Split, Usual, held, quantile, split};
 use super::vocabulary::{Kind, kind};
 
@@ -15,10 +15,6 @@ const HALF: f64 = 12.0;
 const SMALL: f64 = 0.1;
 /// What remains of a caller's lateness or errors that its callee has as well.
 const EXPLAINED: f64 = 0.25;
-
-/// How unlike before the first must be to be told first, and how much more than the next one.
-const CLEAR: f64 = 0.6;
-const AHEAD: f64 = 1.5;
 
 /// Which way a figure goes when something is wrong, and how much that says.
 fn direction(kind: Kind) -> (bool, bool, f64) {
@@ -44,33 +40,10 @@ struct Figure<'a> {
     split: Split,
 }
 
-/// The services that are unlike before, most of all first; with how much they are.
+/// The services that are unlike before, most of all first.
 #[must_use]
-pub fn unlike_before(recording: &Recording) -> Vec<(&str, f64)> {
-    order(recording, &recording.alert)
-}
-
-/// The service that stands out as unlike before wherever within two steps the alert lies, and whatever earlier trouble is known.
-#[must_use]
-pub fn stands_out(recording: &Recording) -> Option<&str> {
-    let mut first = None;
-    for steps in -2..=2_i64 {
-        let at = recording.alert.at.saturating_add(steps.saturating_mul(recording.alert.step.max(1)));
-        for known in [recording.alert.known.clone(), Vec::new()] {
-            let order = order(recording, &Alert { at, known, ..recording.alert.clone() });
-            let (service, score) = *order.first()?;
-            let next = order.get(1).map_or(0.0, |(_, score)| *score);
-            if score < CLEAR || score < next * AHEAD || first.is_some_and(|first| first != service) {
-                return None;
-            }
-            first = Some(service);
-        }
-    }
-    first
-}
-
-fn order<'a>(recording: &'a Recording, alert: &Alert) -> Vec<(&'a str, f64)> {
-    let figures = figures(recording, alert);
+pub fn unlike_before(recording: &Recording) -> Vec<&str> {
+    let figures = figures(recording);
     let typical = typical(&figures);
     let mut scores: BTreeMap<&str, BTreeMap<Kind, f64>> = BTreeMap::new();
     for figure in &figures {
@@ -92,10 +65,10 @@ fn order<'a>(recording: &'a Recording, alert: &Alert) -> Vec<(&'a str, f64)> {
     let sum = |service: &str, kinds: &BTreeMap<Kind, f64>| kinds.iter().map(|(kind, score)| own(service, *kind, *score)).sum::<f64>();
     let mut order: Vec<(f64, &str)> = scores.iter().map(|(service, kinds)| (sum(service, kinds), *service)).collect();
     order.sort_by(|(one, a), (other, b)| other.total_cmp(one).then_with(|| a.cmp(b)));
-    order.into_iter().map(|(score, service)| (service, score)).collect()
+    order.into_iter().map(|(_, service)| service).collect()
 }
 
-fn figures<'a>(recording: &'a Recording, alert: &Alert) -> Vec<Figure<'a>> {
+fn figures(recording: &Recording) -> Vec<Figure<'_>> {
     let series = recording.series.iter().map(|series| {
         let reference = recording.reference.iter().find(|other| other.service == series.service && other.metric == series.metric);
         Figure {
@@ -103,7 +76,7 @@ fn figures<'a>(recording: &'a Recording, alert: &Alert) -> Vec<Figure<'a>> {
             name: &series.metric,
             kind: kind(&series.metric),
             before: reference.map(|reference| reference.points.iter().map(|(_, value)| *value).collect()),
-            split: split(alert, &series.points),
+            split: split(&recording.alert, &series.points),
         }
     });
     let calls = recording.calls.iter().map(|call| Figure {
@@ -111,7 +84,7 @@ fn figures<'a>(recording: &'a Recording, alert: &Alert) -> Vec<Figure<'a>> {
         name: if call.side == Side::Client { "calls as clients see them" } else { "calls as servers see them" },
         kind: if call.side == Side::Client { Kind::ClientLatency } else { Kind::Latency },
         before: None,
-        split: split(alert, &call.points),
+        split: split(&recording.alert, &call.points),
     });
     series.chain(calls).collect()
 }
@@ -152,7 +125,7 @@ impl Figure<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::Series;
+    use crate::diagnosis::{Alert, Series};
 
     fn series(service: &str, metric: &str, now: f64) -> Series {
         let points = (0..40).map(|n| (n * 60, if n >= 30 { now } else { 10.0 })).collect();
@@ -164,36 +137,22 @@ mod tests {
         Recording { alert: Alert { at: 1_800, step: 60, ..Alert::default() }, graph: [edge("web", "orders")].into(), series, ..Recording::default() }
     }
 
-    fn names(recording: &Recording) -> Vec<&str> {
-        unlike_before(recording).into_iter().map(|(service, _)| service).collect()
-    }
-
     #[test]
     fn who_is_most_unlike_before_comes_first_and_nobody_else_comes() {
         let recording = recording(vec![series("web", "cpu", 30.0), series("orders", "cpu", 90.0), series("stock", "cpu", 11.0)]);
-        assert_eq!(names(&recording), ["orders", "web"]);
+        assert_eq!(unlike_before(&recording), ["orders", "web"]);
     }
 
     #[test]
     fn what_a_callee_has_as_well_weighs_less_in_its_caller() {
         let recording = recording(vec![series("web", "latency_p90", 90.0), series("orders", "latency_p90", 80.0)]);
-        assert_eq!(names(&recording), ["orders", "web"]);
+        assert_eq!(unlike_before(&recording), ["orders", "web"]);
     }
 
     #[test]
     fn availability_falls_and_requests_go_either_way() {
         let recording = recording(vec![series("web", "availability", 90.0), series("orders", "availability", 2.0), series("stock", "requests", 1.0)]);
-        assert_eq!(names(&recording), ["orders", "stock"]);
-    }
-
-    #[test]
-    fn the_first_stands_out_or_nobody_does() {
-        let told = |series: Vec<Series>| stands_out(&recording(series)).map(str::to_owned);
-        let far = |service: &str| vec![series(service, "cpu", 900.0), series(service, "latency_p90", 900.0)];
-        assert_eq!(told(far("orders")), Some("orders".to_owned()));
-        assert_eq!(told([far("orders"), far("stock")].concat()), None);
-        assert_eq!(told(vec![series("orders", "cpu", 16.0)]), None);
-        assert_eq!(told(vec![]), None);
+        assert_eq!(unlike_before(&recording), ["orders", "stock"]);
     }
 
     #[test]

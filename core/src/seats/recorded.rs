@@ -17,8 +17,10 @@ use crate::target::Service;
 pub struct Diagnosis {
     /// Causes, most probable first.
     pub causes: Vec<RankedCause>,
-    /// Services in this order, each once: those of the causes, then what is most unlike before.
+    /// Services in this order, each once: those of the causes, then what is most unlike before. Empty where nobody names a cause.
     pub ranked: Vec<String>,
+    /// Where nobody names a cause: what is most unlike before, as places to look.
+    pub look: Vec<String>,
     /// Probability of the first.
     pub confidence: Millionths,
     /// Why nothing should be done; nothing when the first cause is sure enough to act on.
@@ -76,13 +78,11 @@ pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without:
             ranked.push(cause.service.name.clone());
         }
     }
-    // Whoever looks on for a cause that nobody knows begins where things are unlike before.
-    if !ranked.is_empty() || unlike::stands_out(recording).is_some() {
-        for (service, _) in unlike::unlike_before(recording).into_iter().take(MOST_TO_LOOK_AT) {
-            if !ranked.iter().any(|known| known == service) {
-                ranked.push(service.to_owned());
-            }
-        }
+    let mut look: Vec<String> = unlike::unlike_before(recording).into_iter().map(str::to_owned).collect();
+    look.retain(|service| !ranked.contains(service));
+    look.truncate(MOST_TO_LOOK_AT);
+    if !ranked.is_empty() {
+        ranked.append(&mut look);
     }
     let confidence = outcome.causes.first().map_or(Millionths::new(0), |first| first.probability);
     let abstain = unsure(configuration, &outcome.causes);
@@ -94,6 +94,7 @@ pub fn judge(recording: &Recording, configuration: &TallyConfiguration, without:
         commit,
         remedy,
         ranked,
+        look,
         confidence,
         abstain,
         abstained,
