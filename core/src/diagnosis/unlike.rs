@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::recording::{Recording, Side};
+use super::recording::{Recording, Seconds, Side};
 use super::robust::{Split, Usual, held, quantile, split};
 use super::vocabulary::{Kind, kind};
 
@@ -69,13 +69,15 @@ pub fn unlike_before(recording: &Recording) -> Vec<&str> {
 }
 
 fn figures(recording: &Recording) -> Vec<Figure<'_>> {
+    let references: BTreeMap<(&str, &str), &[(Seconds, f64)]> =
+        recording.reference.iter().map(|series| ((series.service.as_str(), series.metric.as_str()), series.points.as_slice())).collect();
     let series = recording.series.iter().map(|series| {
-        let reference = recording.reference.iter().find(|other| other.service == series.service && other.metric == series.metric);
+        let reference = references.get(&(series.service.as_str(), series.metric.as_str()));
         Figure {
             service: &series.service,
             name: &series.metric,
             kind: kind(&series.metric),
-            before: reference.map(|reference| reference.points.iter().map(|(_, value)| *value).collect()),
+            before: reference.map(|reference| reference.iter().map(|(_, value)| *value).collect()),
             split: split(&recording.alert, &series.points),
         }
     });
