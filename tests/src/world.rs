@@ -285,6 +285,7 @@ impl World {
         let bindings: Api<resources::GuardrailBinding> = Api::all(self.admin.clone());
         let bindings = bindings.list(&ListParams::default()).await.unwrap().items;
         let bindings = bindings.into_iter().map(|b| (b.name_any(), serde_json::to_value(&b.spec).unwrap())).collect();
+        let set = assent_policies::Set::new(guardrails, bindings).digest().clone();
         let ballots: Api<StoredBallot> = Api::namespaced(self.admin.clone(), names::SYSTEM_NAMESPACE);
         let stored = ballots.list(&ListParams::default().labels(&format!("{}={incident}", names::INCIDENT))).await.unwrap().items;
         let mut digests: Vec<Digest> = stored.iter().map(|b| Digest::of_bytes(b.spec.signed.payload.as_bytes())).collect();
@@ -297,13 +298,23 @@ impl World {
             inverse: proposal.action.act().inverse(&target).unwrap(),
             ballots: digests,
             roster: self.roster.digest().unwrap(),
-            guardrails: assent_policies::Set::new(guardrails, bindings).digest().clone(),
+            guardrails: self.with_rules_above(set).await,
             blueprint: facts::pin(&blueprint).unwrap(),
             ledger: self.pin(&self.newest().await.next(self.roster.ledger.as_ref())),
             soak_ms: 1000,
             expires_after_ms: 60_000,
             revert_within_ms: 600_000,
         }
+    }
+
+    /// What a plan pins: the guardrails, and the ClusterBlueprints where there are some.
+    async fn with_rules_above(&self, set: Digest) -> Digest {
+        let list = http::Request::get("/apis/assent.dev/v1alpha1/clusterblueprints").body(Vec::new()).unwrap();
+        let list: serde_json::Value = self.admin.request(list).await.unwrap();
+        let of = |object: &serde_json::Value| (object["metadata"]["name"].to_string(), object["spec"].clone());
+        let mut above: Vec<(String, serde_json::Value)> = list["items"].as_array().unwrap().iter().map(of).collect();
+        above.sort_by(|one, other| one.0.cmp(&other.0));
+        if above.is_empty() { set } else { Digest::of(&(set, above)).unwrap() }
     }
 
     /// Where the ledger stood for the newest admitted plan.
