@@ -226,11 +226,11 @@ mod tests {
         let (old, new) = (Authority::new(), Authority::new());
         let line = |authority: &Authority| compromised_line(&hex::encode(only(authority)));
         let named = |text: String| Roots::parse(text.as_bytes()).unwrap().compromised().to_vec();
-        assert_eq!(named(new.pem()), [Fingerprint::default(); 0]);
+        assert!(named(new.pem()).is_empty());
         assert_eq!(named(format!("{}{}", line(&old), new.pem())), [only(&old)]);
         assert_eq!(named(format!("{}\r\n{}", line(&old).trim_end(), new.pem())), [only(&old)]);
         assert_eq!(named(format!("{}# compromised: 12\n{}", line(&old), new.pem())), [only(&old)], "what is no fingerprint is nobody's");
-        assert_eq!(named(format!("{}{}{}", line(&old), new.pem(), old.pem())), [Fingerprint::default(); 0], "it is trusted again");
+        assert!(named(format!("{}{}{}", line(&old), new.pem(), old.pem())).is_empty(), "it is trusted again");
         assert_eq!(named(format!("{}{}", line(&old).repeat(100), new.pem())).len(), MAX_COMPROMISED);
     }
 }
