@@ -98,6 +98,8 @@ struct PodState {
     /// As of the last sample, so that shares are over the same time as the use.
     throttling_at_last: Throttling,
     newest: Option<Use>,
+    /// When its kubelet last counted from nothing again: a container had ended.
+    began_again: Option<UnixMillis>,
 }
 
 /// Everything that the compute seat holds.
@@ -177,7 +179,9 @@ impl View {
             return;
         }
         // Counters that went back belong to a new container: nothing can be said of the time between.
-        if sample.cpu_ns >= last.cpu_ns {
+        if sample.cpu_ns < last.cpu_ns {
+            state.began_again = Some(sample.at);
+        } else {
             let nanos = i64::try_from(sample.cpu_ns.saturating_sub(last.cpu_ns)).unwrap_or(i64::MAX);
             let periods = state.throttling.periods.saturating_sub(state.throttling_at_last.periods);
             let throttled = state.throttling.throttled.saturating_sub(state.throttling_at_last.throttled);

@@ -133,6 +133,22 @@ fn failing_containers_are_the_applications() {
 }
 
 #[test]
+fn a_container_that_ended_is_seen_by_its_kubelet_too() {
+    let (mut view, now) = compute(&[("orders", 80, 80)]);
+    let facts = Pod { failed_at: Some(at(ONSET + 1)), ..view.pods["orders"].facts.clone() };
+    view.pod("orders", facts);
+    let context = context("orders", at(ONSET));
+    let principals = |view: &View| -> Vec<Principal> {
+        let Opinion::Cause(vote) = view.cause(&Asked { context: &context, epoch: 1, now }) else { panic!() };
+        vote.hypotheses[0].evidence.iter().map(|item| item.principal).collect()
+    };
+    assert_eq!(principals(&view), [Principal::ApiServer]);
+    let last = view.pods["orders"].last.clone().unwrap();
+    view.sample(Sample { at: now.plus(1_000), cpu_ns: 1, ..last }, now.plus(1_000));
+    assert_eq!(principals(&view), [Principal::ApiServer, Principal::Kubelet]);
+}
+
+#[test]
 fn absence_is_an_abstention() {
     let context = context("orders", at(ONSET));
     let said_by = |view: &View, now| said(&view.cause(&Asked { context: &context, epoch: 1, now })).join("");

@@ -53,6 +53,8 @@ pub(super) struct Judged {
     pub(super) pods: Vec<Use>,
     pub(super) restarts: u32,
     pub(super) fault: Option<Fault>,
+    /// Whether kubelets saw containers end lately as well.
+    pub(super) ended: bool,
     /// Whether some pod has run for long enough to be judged by its use.
     pub(super) warm: bool,
     pub(super) from: UnixMillis,
@@ -86,6 +88,7 @@ impl View {
             usual_throttled,
             restarts: self.pods_of(service).map(|(_, state)| state.facts.restarts).fold(0, u32::saturating_add),
             fault,
+            ended: self.pods_of(service).any(|(_, state)| state.began_again.is_some_and(|at| at >= since.plus(-RECENT_FAILURE_MS))),
             warm: pods.iter().any(|(state, used)| state.is_warm(used)),
             from: pods.iter().map(|(_, used)| used.from).min().unwrap_or(since),
             to: pods.iter().map(|(_, used)| used.to).max().unwrap_or(now),

@@ -116,7 +116,7 @@ impl View {
                 _ => Position::no_objection("its processor use does not look like a stalled process"),
             },
             Action::RollbackWorkload(_) => match judged.fault {
-                Some(Fault::CrashLoop) => Position::support("its containers keep failing", vec![states(&judged)]),
+                Some(Fault::CrashLoop) => Position::support("its containers keep failing", failures(&judged)),
                 Some(Fault::Memory) => Position::support("its memory runs out", vec![resource(&judged)]),
                 Some(Fault::LimitCut) => Position::support("it is at a limit that was higher before", vec![resource(&judged)]),
                 _ => Position::no_objection("no harm to processor or memory"),
@@ -128,15 +128,15 @@ impl View {
 fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished: usize) -> Option<Hypothesis> {
     let deployment = (workload.target.api_version.as_str(), workload.target.kind.as_str()) == ("apps/v1", "Deployment");
     let (domain, fault, probability, grounds) = match judged.fault? {
-        Fault::CrashLoop => (Domain::Application, "crash-loop", 750_000, states(judged)),
-        Fault::Memory => (Domain::Compute, "memory-pressure", 750_000, resource(judged)),
-        Fault::Saturated => (Domain::Compute, "cpu-saturation", 850_000, resource(judged)),
+        Fault::CrashLoop => (Domain::Application, "crash-loop", 750_000, failures(judged)),
+        Fault::Memory => (Domain::Compute, "memory-pressure", 750_000, vec![resource(judged)]),
+        Fault::Saturated => (Domain::Compute, "cpu-saturation", 850_000, vec![resource(judged)]),
         // What cut the limit is likelier than that there is too little of everything.
-        Fault::AtLimit | Fault::LimitCut => (Domain::Compute, "cpu-saturation", 550_000, resource(judged)),
+        Fault::AtLimit | Fault::LimitCut => (Domain::Compute, "cpu-saturation", 550_000, vec![resource(judged)]),
         // Where several fall silent together, most of them only wait for the one.
         // What keeps data waits for locks and disks as well.
-        Fault::Vanished if vanished > 1 || !deployment => (Domain::Application, "stalled", 650_000, resource(judged)),
-        Fault::Vanished => (Domain::Application, "stalled", 800_000, resource(judged)),
+        Fault::Vanished if vanished > 1 || !deployment => (Domain::Application, "stalled", 650_000, vec![resource(judged)]),
+        Fault::Vanished => (Domain::Application, "stalled", 800_000, vec![resource(judged)]),
     };
     let action = match judged.fault? {
         Fault::Saturated | Fault::AtLimit | Fault::LimitCut => {
@@ -152,7 +152,7 @@ fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished:
         domain,
         fault: fault.into(),
         probability: Millionths::new(probability),
-        evidence: vec![grounds],
+        evidence: grounds,
         path: vec![workload.target.service()],
         remedies: remedies.into_iter().collect(),
     })
@@ -179,6 +179,11 @@ fn release(workload: &Workload, judged: &Judged) -> Option<Hypothesis> {
 
 fn resource(judged: &Judged) -> Evidence {
     evidence(RESOURCE, judged, (judged.from, judged.to), &judged.summary())
+}
+
+/// What the API server says of containers that fail, and what kubelets saw of it themselves.
+fn failures(judged: &Judged) -> Vec<Evidence> {
+    std::iter::once(states(judged)).chain(judged.ended.then(|| resource(judged))).collect()
 }
 
 fn states(judged: &Judged) -> Evidence {
