@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use assent_api::resources::Blueprint;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -51,7 +51,8 @@ pub(super) async fn run(args: &InitArgs, connect: &ConnectArgs) -> anyhow::Resul
             let found = objects.find(|object| object.get("kind").and_then(Value::as_str) == Some("Deployment"));
             (found.with_context(|| format!("there is no Deployment in {}", file.display()))?, Vec::new())
         }
-        (None, name) => from_cluster(name.as_deref().unwrap_or_default(), &args.namespace, connect).await?,
+        (None, Some(name)) => from_cluster(name, &args.namespace, connect).await?,
+        (None, None) => bail!("name a Deployment, or a file with -f"),
     };
     let wishes = Wishes { mode: args.mode.as_str(), approvers: &args.approvers, namespace: &args.namespace };
     let (object, said) = draft(&deployment, &autoscalers, &wishes)?;

@@ -12,53 +12,23 @@ mod random;
 mod report;
 mod rules;
 mod run;
+#[path = "../seeded/mod.rs"]
+mod seeded;
 mod service;
 mod trace;
-
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use report::Report;
 use rules::Rules;
 use run::{Violation, play};
+use seeded::number;
 
 const TRACES: u64 = 10_000;
 /// A broken rule must be noticed within so many.
 const TO_NOTICE: u64 = 2_000;
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
-}
-
 /// The first seed below `count` in whose trace something does not hold, or all reports together.
 fn explore(count: u64, rules: Rules) -> Result<Report, (u64, Violation)> {
-    let next = AtomicU64::new(0);
-    let result: Mutex<Result<Report, (u64, Violation)>> = Mutex::new(Ok(Report::default()));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= count {
-                        return;
-                    }
-                    let played = play(seed, rules, None);
-                    let mut all = result.lock().unwrap();
-                    match (played, &mut *all) {
-                        (Ok(report), Ok(sum)) => sum.add(&report),
-                        (Err(violation), Ok(_)) => {
-                            *all = Err((seed, violation));
-                            next.store(count, Ordering::Relaxed);
-                        }
-                        (Err(violation), Err(first)) if seed < first.0 => *first = (seed, violation),
-                        _ => {}
-                    }
-                }
-            });
-        }
-    });
-    result.into_inner().unwrap()
+    seeded::explore(count, |seed| play(seed, rules, None), Report::add)
 }
 
 /// One trace with every decision.

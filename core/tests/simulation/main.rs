@@ -13,54 +13,24 @@ mod hostile;
 mod invariants;
 mod random;
 mod rules;
+#[path = "../seeded/mod.rs"]
+mod seeded;
 mod simulation;
 mod store;
 mod votes;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use invariants::Violation;
 use rules::Rules;
+use seeded::number;
 use simulation::{Report, Simulation};
 
 const SCHEDULES: u64 = 10_000;
 /// A broken rule must be noticed within so many.
 const TO_NOTICE: u64 = 20_000;
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
-}
-
 /// The first seed below `count` whose schedule breaks an invariant, or all reports together.
 fn explore(count: u64, rules: Rules) -> Result<Report, (u64, Violation)> {
-    let next = AtomicU64::new(0);
-    let result: Mutex<Result<Report, (u64, Violation)>> = Mutex::new(Ok(Report::default()));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= count {
-                        return;
-                    }
-                    let ran = Simulation::new(seed, rules, false).run();
-                    let mut all = result.lock().unwrap();
-                    match (ran, &mut *all) {
-                        (Ok(report), Ok(sum)) => sum.add(&report),
-                        (Err(violation), Ok(_)) => {
-                            *all = Err((seed, violation));
-                            next.store(count, Ordering::Relaxed);
-                        }
-                        (Err(violation), Err(first)) if seed < first.0 => *first = (seed, violation),
-                        _ => {}
-                    }
-                }
-            });
-        }
-    });
-    result.into_inner().unwrap()
+    seeded::explore(count, |seed| Simulation::new(seed, rules, false).run(), Report::add)
 }
 
 /// One schedule with all that happens in it.

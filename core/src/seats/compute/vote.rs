@@ -37,7 +37,7 @@ impl View {
         let crowded = self.crowded(asked, &judged);
         if !crowded.is_empty() {
             // Who gets no processor uses none: that is no stall.
-            judged.retain(|(_, figures)| figures.fault.is_some_and(|fault| fault != Fault::Vanished));
+            judged.retain(|(_, figures)| figures.fault != Some(Fault::Vanished));
         }
         let vanished = judged.iter().filter(|(_, figures)| figures.fault == Some(Fault::Vanished)).count();
         let mut hypotheses = Vec::new();
@@ -71,18 +71,10 @@ impl View {
         if neighbours.is_empty() {
             return Vec::new();
         }
-        let hypothesis = |service: Service, fault: &str, probability: u32, judged: &Judged| Hypothesis {
-            path: vec![service.clone()],
-            service,
-            domain: Domain::Compute,
-            fault: fault.into(),
-            probability: Millionths::new(probability),
-            evidence: vec![resource(judged)],
-            remedies: Vec::new(),
-        };
         let well = judged.iter().filter(|(_, judged)| judged.fault.is_none_or(|fault| fault == Fault::Vanished));
-        let well = well.map(|(workload, judged)| hypothesis(workload.target.service(), "crowded-out", 100_000, judged));
-        neighbours.into_iter().map(|(service, judged)| hypothesis(service, "noisy-neighbour", 800_000, &judged)).chain(well).collect()
+        let well = well.map(|(workload, judged)| at(workload.target.service(), Domain::Compute, "crowded-out", 100_000, vec![resource(judged)]));
+        let loud = neighbours.into_iter().map(|(service, judged)| at(service, Domain::Compute, "noisy-neighbour", 800_000, vec![resource(&judged)]));
+        loud.chain(well).collect()
     }
 
     pub(super) fn position(&self, asked: &Asked<'_>, put: &Put<'_>) -> Position {
@@ -127,16 +119,16 @@ impl View {
 
 fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished: usize) -> Option<Hypothesis> {
     let deployment = (workload.target.api_version.as_str(), workload.target.kind.as_str()) == ("apps/v1", "Deployment");
-    let (domain, fault, probability, grounds) = match judged.fault? {
-        Fault::CrashLoop => (Domain::Application, "crash-loop", 750_000, failures(judged)),
-        Fault::Memory => (Domain::Compute, "memory-pressure", 750_000, vec![resource(judged)]),
-        Fault::Saturated => (Domain::Compute, "cpu-saturation", 850_000, vec![resource(judged)]),
+    let (domain, fault, probability) = match judged.fault? {
+        Fault::CrashLoop => (Domain::Application, "crash-loop", 750_000),
+        Fault::Memory => (Domain::Compute, "memory-pressure", 750_000),
+        Fault::Saturated => (Domain::Compute, "cpu-saturation", 850_000),
         // What cut the limit is likelier than that there is too little of everything.
-        Fault::AtLimit | Fault::LimitCut => (Domain::Compute, "cpu-saturation", 550_000, vec![resource(judged)]),
+        Fault::AtLimit | Fault::LimitCut => (Domain::Compute, "cpu-saturation", 550_000),
         // Where several fall silent together, most of them only wait for the one.
         // What keeps data waits for locks and disks as well.
-        Fault::Vanished if vanished > 1 || !deployment => (Domain::Application, "stalled", 650_000, vec![resource(judged)]),
-        Fault::Vanished => (Domain::Application, "stalled", 800_000, vec![resource(judged)]),
+        Fault::Vanished if vanished > 1 || !deployment => (Domain::Application, "stalled", 650_000),
+        Fault::Vanished => (Domain::Application, "stalled", 800_000),
     };
     let action = match judged.fault? {
         Fault::Saturated | Fault::AtLimit | Fault::LimitCut => {
@@ -147,15 +139,13 @@ fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished:
         Fault::CrashLoop | Fault::Memory => None,
     };
     let remedies = action.filter(|_| deployment).map(|action| Proposal { action, target: workload.target.clone() });
-    Some(Hypothesis {
-        service: workload.target.service(),
-        domain,
-        fault: fault.into(),
-        probability: Millionths::new(probability),
-        evidence: grounds,
-        path: vec![workload.target.service()],
-        remedies: remedies.into_iter().collect(),
-    })
+    let grounds = if judged.fault == Some(Fault::CrashLoop) { failures(judged) } else { vec![resource(judged)] };
+    Some(Hypothesis { remedies: remedies.into_iter().collect(), ..at(workload.target.service(), domain, fault, probability, grounds) })
+}
+
+/// A hypothesis that knows of no remedy.
+fn at(service: Service, domain: Domain, fault: &str, probability: u32, evidence: Vec<Evidence>) -> Hypothesis {
+    Hypothesis { path: vec![service.clone()], service, domain, fault: fault.into(), probability: Millionths::new(probability), evidence, remedies: Vec::new() }
 }
 
 /// Memory that runs out is often a release that leaks, and a limit is cut by one. This seat knows of no release, but where another
@@ -166,15 +156,7 @@ fn release(workload: &Workload, judged: &Judged) -> Option<Hypothesis> {
         Fault::LimitCut => ("limit-cut", 800_000),
         _ => return None,
     };
-    Some(Hypothesis {
-        service: workload.target.service(),
-        domain: Domain::Application,
-        fault: fault.into(),
-        probability: Millionths::new(probability),
-        evidence: vec![resource(judged)],
-        path: vec![workload.target.service()],
-        remedies: Vec::new(),
-    })
+    Some(at(workload.target.service(), Domain::Application, fault, probability, vec![resource(judged)]))
 }
 
 fn resource(judged: &Judged) -> Evidence {

@@ -78,14 +78,15 @@ impl View {
         let mut by_server: BTreeMap<&Service, Vec<Call>> = BTreeMap::new();
         for (edge, ends) in &self.calls {
             // The client's end sees what the server never took; the server's end serves for clients without a sidecar.
-            let server = self.judge(&edge.caller, &ends.server, since, now);
-            let client = self.judge(&edge.caller, &ends.client, since, now);
-            let answers = server.as_ref().is_some_and(|call| call.trouble.is_none() && call.usual.is_some() && call.now.exchanges > 0);
-            if let Some(mut call) = client.or(server) {
-                if answers && call.trouble.is_some_and(Trouble::is_of_answers) {
-                    call.trouble = None;
-                    call.between = true;
-                }
+            let server = || self.judge(&edge.caller, &ends.server, since, now);
+            let mut call = self.judge(&edge.caller, &ends.client, since, now);
+            if let Some(call) = call.as_mut().filter(|call| call.trouble.is_some_and(Trouble::is_of_answers))
+                && server().is_some_and(|server| server.trouble.is_none() && server.usual.is_some() && server.now.exchanges > 0)
+            {
+                call.trouble = None;
+                call.between = true;
+            }
+            if let Some(call) = call.or_else(server) {
                 by_server.entry(&edge.callee).or_default().push(call);
             }
         }
