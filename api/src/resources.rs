@@ -1,7 +1,10 @@
 //! The custom resources of `assent.dev`, one file per kind. The definitions in `manifests/` are generated from these types.
 
+mod approval;
+mod approval_request;
 mod ballot;
 mod blueprint;
+mod circuit_breaker;
 mod cluster_blueprint;
 mod condition;
 mod decision;
@@ -18,11 +21,17 @@ mod roster;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
+pub use approval::{Approval, ApprovalSpec, Verdict};
+pub use approval_request::{ApprovalPhase, ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, ApprovalRule};
 pub use ballot::{Ballot, BallotSpec};
 pub use blueprint::{
     ActionLimits, Blueprint, BlueprintSpec, BlueprintStatus, BoundsSpec, BreakerSpec, CheckSpec, ContainerBoundsSpec, FreezeSpec, GitOpsSpec, HysteresisSpec,
     LatencySpec, Limits, ObjectivesSpec, OperationsSpec, RestrictionSpec, RollbackSpec, SafetySpec, SaturationSpec, ScalingSpec, ShareSpec, TargetReference,
     TuningSpec, VerificationSpec, WeightsSpec, WindowSpec,
+};
+pub use circuit_breaker::{
+    BrakeSpec, CLUSTER as CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, CircuitBreakerStatus, Lifted, Promoted, PromotedTo, entered_with,
+    name as breaker_name,
 };
 pub use cluster_blueprint::{ClusterBlueprint, ClusterBlueprintSpec};
 pub use condition::Condition;
@@ -47,6 +56,9 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         Ballot::crd(),
         Decision::crd(),
         Remediation::crd(),
+        ApprovalRequest::crd(),
+        Approval::crd(),
+        CircuitBreaker::crd(),
         Roster::crd(),
         Pause::crd(),
         guardrail::definition(),

@@ -70,6 +70,15 @@ pub fn permits(settings: &Settings, history: &History, now: UnixMillis, request:
     held(settings, history, now, request).map_or(Ok(()), |held| Err(held.refusal))
 }
 
+/// Whether the request may begin now, as far as other operations on its service go. `entered` are the plans that entered the
+/// service's CircuitBreaker, oldest first; without them every plan that is not over is in the way.
+///
+/// # Errors
+/// The operation that is in the way.
+pub fn undisturbed(settings: &Settings, history: &History, now: UnixMillis, request: &Request, entered: Option<&[String]>) -> Result<(), Refusal> {
+    limits::busy(&history.known(settings, now, &request.plan), request, entered).map_or(Ok(()), |held| Err(held.refusal))
+}
+
 fn held(settings: &Settings, history: &History, now: UnixMillis, request: &Request) -> Option<Held> {
     if request.kind == Kind::Revert {
         return None;

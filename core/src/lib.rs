@@ -20,6 +20,7 @@ pub mod seats;
 pub mod consensus;
 
 pub mod action;
+pub mod approval;
 pub mod blueprint;
 pub mod breaker;
 pub mod demand;

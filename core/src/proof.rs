@@ -10,7 +10,9 @@ mod write;
 
 use serde_json::Value;
 
+use crate::approval::{Answer, Asked};
 use crate::ballot::CastBallot;
+use crate::breaker::{History, Settings};
 use crate::canonical::Digest;
 use crate::consensus::Roster;
 use crate::ids::{IncidentUid, UnixMillis};
@@ -18,7 +20,7 @@ use crate::ledger::Position;
 use crate::plan::{BlueprintFacts, LedgerPin, MAX_EXPIRY_MS, MAX_REVERT_MS, Plan};
 use crate::refusal::{Refusal, Rule};
 
-pub use authority::{allows, permits_deletion};
+pub use authority::{asks, may_enter, permits_deletion, why_asked};
 pub use difference::{describe_difference, permitted, without_server_fields};
 pub use quorum::prove;
 pub use write::{Admitted, as_left, concerned, judge_write};
@@ -60,6 +62,14 @@ pub struct Facts {
     pub target: Option<Value>,
     /// ConfigMaps that the target's template refers to after the write: name and digest.
     pub configurations: Vec<(String, Digest)>,
+    /// What people were asked in this incident, with their answers.
+    pub approvals: Vec<(Asked, Vec<Answer>)>,
+    /// What was done to all services, as the stored plans say, and what people lifted.
+    pub history: History,
+    /// Settings of the breaker that the Blueprint does not name.
+    pub breaker: Settings,
+    /// Plans that entered the CircuitBreaker of the target's service, oldest first.
+    pub entered: Vec<String>,
 }
 
 /// One write, as the API server shows it to admission.
@@ -115,6 +125,12 @@ impl Facts {
 
 /// Judges a new plan at its creation: everything that a write will be judged by, plus its own bounds and the ledger.
 pub fn judge_plan(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
+    judge_but_approval(facts, plan)?;
+    authority::may_apply(facts, plan)
+}
+
+/// As [`judge_plan`], but for people's agreement: what they are asked about would be admitted if they agreed.
+pub fn judge_but_approval(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
     facts.check_clock()?;
     if plan.cluster != facts.cluster {
         return Err(Refusal::new(Rule::Cluster, format!("the plan is for cluster `{}`", plan.cluster), format!("cluster `{}`", facts.cluster)));
@@ -124,7 +140,8 @@ pub fn judge_plan(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
             return Err(Refusal::new(Rule::Expired, format!("its {what} is {value} ms"), format!("1 to {most} ms")));
         }
     }
-    authority::may_apply(facts, &plan.proposal)?;
+    authority::asks(facts, &plan.incident, plan.epoch, &plan.proposal)?;
+    authority::undisturbed(facts, plan, None)?;
     authority::unchanged_since_planning(facts, plan)?;
     let counted = prove(facts, &plan.incident, plan.epoch, &plan.proposal, facts.now)?;
     if counted != plan.ballots {

@@ -69,8 +69,12 @@ pub enum Rule {
     Rate,
     /// The last operation on the service has not had time to show what it did.
     Cooldown,
+    /// Another operation on the same service is not over.
+    Conflict,
     /// No Blueprint allows it, or the Blueprint is stricter than the action.
     Blueprint,
+    /// People have to agree, and did not, not yet, or to something else.
+    Approval,
     /// A guardrail denied it.
     Guardrail,
     /// The roster, guardrails or blueprint differ from those the plan was made under.

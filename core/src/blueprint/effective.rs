@@ -1,9 +1,11 @@
 //! A service's Blueprint below the rules of the whole cluster. Nothing is merged away: the layers stay, each judges for itself,
 //! and of figures the strictest counts. So what is effective is never looser than any layer.
 
+use std::collections::BTreeSet;
+
 use super::classify::{Operation, SERVICE, Why};
 use super::problem::Problem;
-use super::rules::{Bounds, Check, Rules, Tier};
+use super::rules::{Approval, Bounds, Check, Rules, Tier};
 use super::service::{Blueprint, ClusterBlueprint};
 use crate::ids::UnixMillis;
 use crate::incident::Mode;
@@ -137,6 +139,14 @@ impl Effective {
             automatic: on(|verification| verification.rollback.automatic),
             on_critical_failure: on(|verification| verification.rollback.on_critical_failure),
         }
+    }
+
+    /// Whom to ask where no rule of the Blueprint does, of every layer that names somebody.
+    #[must_use]
+    pub fn approvals(&self) -> BTreeSet<Approval> {
+        let named = |approval: &&Approval| !approval.approvers.is_empty();
+        let asked: BTreeSet<Approval> = self.layers().map(|rules| &rules.operations.approval).filter(named).cloned().collect();
+        if asked.is_empty() { [self.service.rules.operations.approval.clone()].into() } else { asked }
     }
 
     /// What must hold after an operation, of every layer.

@@ -1,6 +1,6 @@
 //! What holds everything up: pause, freeze and brake; and how often one service is touched.
 
-use super::history::Known;
+use super::history::{End, Known};
 use super::{Held, History, Request, Scope, Settings};
 use crate::ids::UnixMillis;
 use crate::refusal::Rule;
@@ -48,11 +48,21 @@ pub(super) fn spent(settings: &Settings, operations: &[Known<'_>], now: UnixMill
 
 /// Figures need a while to show what the last operation did.
 pub(super) fn cooling(settings: &Settings, operations: &[Known<'_>], now: UnixMillis, request: &Request) -> Option<Held> {
-    let touched = |known: &Known<'_>| known.end.map_or(known.operation.at, |(at, _)| at);
-    let last = own(operations, request).max_by_key(|known| touched(known))?;
-    let until = touched(last).plus(settings.cooldown_ms);
+    // Where nothing was written there is nothing to show; what is still under way is in the way for another reason.
+    let wrote = |known: &Known<'_>| known.end.filter(|(_, end)| *end != End::Refused).map(|(at, _)| at);
+    let (last, ended) = own(operations, request).filter_map(|known| Some((known, wrote(known)?))).max_by_key(|(_, ended)| *ended)?;
+    let until = ended.plus(settings.cooldown_ms);
     let reason = format!("{} was last acted on by {}, which needs {} s to show what it did", request.service, last.operation.plan, settings.cooldown_ms / 1000);
     (now < until).then(|| Held::until(Rule::Cooldown, until, reason, ""))
+}
+
+/// One at a time: what two change at once tells of neither whether it helped. Of `entered`, where that is known, only the last
+/// is under way; the others wait as this one does.
+pub(super) fn busy(operations: &[Known<'_>], request: &Request, entered: Option<&[String]>) -> Option<Held> {
+    let under_way = |known: &&Known<'_>| entered.is_none_or(|entered| entered.last() == Some(&known.operation.plan));
+    let open = own(operations, request).filter(|known| known.end.is_none()).find(under_way)?;
+    let reason = format!("{} on {} by {} is not over", open.operation.action, request.service, open.operation.plan);
+    Some(Held::for_good(Rule::Conflict, reason, "the same once that plan has ended"))
 }
 
 fn own<'a>(operations: &'a [Known<'a>], request: &Request) -> impl Iterator<Item = &'a Known<'a>> {

@@ -107,11 +107,13 @@ proptest! {
             now += wait * SECOND;
             let ask = Request { plan: format!("rem-{now}"), ..request(Kind::Apply) };
             let state = circuit(&settings, &history, UnixMillis(now), &service(0));
-            if permits(&settings, &history, UnixMillis(now), &ask).is_err() {
+            let may = permits(&settings, &history, UnixMillis(now), &ask).and_then(|()| undisturbed(&settings, &history, UnixMillis(now), &ask, None));
+            if may.is_err() {
                 continue;
             }
             let begun: Vec<i64> = history.operations.iter().map(|operation| operation.at.0).collect();
-            prop_assert!(begun.iter().all(|at| now - at >= settings.cooldown_ms), "cooldown");
+            let mut wrote = history.operations.iter().filter_map(|operation| operation.end).filter(|(_, end)| *end != End::Refused);
+            prop_assert!(wrote.all(|(at, _)| now - at.0 >= settings.cooldown_ms), "cooldown");
             prop_assert!(begun.iter().filter(|at| now - **at < 3_600 * SECOND).count() < 10, "ten an hour");
             prop_assert!(!matches!(state, Circuit::Open { .. } | Circuit::HalfOpen { probe: Some(_), .. }), "{state:?}");
             let mut ended: Vec<(UnixMillis, End)> = history.operations.iter().filter_map(|operation| operation.end).filter(|(at, _)| at.0 <= now).collect();

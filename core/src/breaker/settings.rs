@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::blueprint::Safeguards;
 use crate::ids::Millionths;
 
 const MINUTE_MS: i64 = 60_000;
@@ -82,6 +83,22 @@ impl Default for Autonomy {
 // === impl Settings ===
 
 impl Settings {
+    /// These for a service with such safeguards.
+    #[must_use]
+    pub fn within(self, safeguards: &Safeguards) -> Self {
+        let time = |ms: u64| i64::try_from(ms).unwrap_or(LONGEST_MS).min(LONGEST_MS);
+        let open_ms = time(safeguards.breaker.wait_ms);
+        Self {
+            failures_to_open: safeguards.breaker.failures,
+            open_ms,
+            longest_open_ms: self.longest_open_ms.max(open_ms),
+            cooldown_ms: time(safeguards.cooldown_ms),
+            operations_per_hour: safeguards.operations_per_hour,
+            strikes: safeguards.strikes,
+            ..self
+        }
+    }
+
     /// What contradicts itself in them.
     #[must_use]
     pub fn problem(&self) -> Option<&'static str> {

@@ -1,18 +1,62 @@
 //! Who allowed it: pause, Blueprint, guardrails, and that none of them was loosened in mid-flight.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
 
 use super::Facts;
-use crate::action::Action;
+use crate::approval::{self, Standing};
 use crate::ballot::Proposal;
-use crate::blueprint::{Operation, Tier};
-use crate::ids::UnixMillis;
-use crate::plan::{BlueprintFacts, KEEP_MS, Plan};
+use crate::blueprint::{Approval, Operation, Tier};
+use crate::breaker::{self, Kind, Settings};
+use crate::canonical;
+use crate::ids::{IncidentUid, UnixMillis};
+use crate::plan::{KEEP_MS, Plan};
 use crate::refusal::{Refusal, Rule};
-use crate::target::is_system_namespace;
+use crate::target::{Target, is_system_namespace};
 
-/// Whether the target may be acted on, nobody paused, and its Blueprint allows it.
-pub(super) fn may_apply(facts: &Facts, proposal: &Proposal) -> Result<(), Refusal> {
+/// Whether the target may be acted on, nobody paused, its Blueprint allows it, nothing holds it up, and everybody whom it asks
+/// agreed.
+pub(super) fn may_apply(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
+    let asked = asks(facts, &plan.incident, plan.epoch, &plan.proposal)?;
+    if asked.is_empty() { Ok(()) } else { agreed(facts, plan, &asked) }
+}
+
+/// Whether `plan` may enter the CircuitBreaker of its service now: it may be applied, and what entered before it is over.
+pub fn may_enter(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
+    facts.check_clock()?;
+    may_apply(facts, plan)?;
+    undisturbed(facts, plan, Some(&facts.entered))
+}
+
+/// Whether another operation on the service is in the way.
+pub(super) fn undisturbed(facts: &Facts, plan: &Plan, entered: Option<&[String]>) -> Result<(), Refusal> {
+    let request = request(facts, &plan.incident, plan.epoch, &plan.proposal, false)?;
+    breaker::undisturbed(&settings(facts)?, &facts.history, facts.now, &request, entered)
+}
+
+/// Whether `plan` is the last that entered: two that were stored at the same time cannot both be.
+pub(super) fn has_entered(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
+    let name = plan.name().map_err(|error| Refusal::new(Rule::Payload, error.to_string(), "a plan with a canonical form"))?;
+    if facts.entered.last() == Some(&name) {
+        return Ok(());
+    }
+    let service = plan.proposal.target.service();
+    let reason = match facts.entered.last() {
+        Some(other) => format!("{other} entered the CircuitBreaker of {service} last"),
+        None => format!("nothing entered the CircuitBreaker of {service}"),
+    };
+    Err(Refusal::new(Rule::Breaker, reason, "a write of the plan that entered last"))
+}
+
+/// The guardrails, asked last: they speak of what is otherwise proven, and a refusal that a proof would have given says more.
+pub(super) fn guardrails(facts: &Facts) -> Result<(), Refusal> {
+    facts.guardrail_denial.clone().map_or(Ok(()), Err)
+}
+
+/// Who must agree before this is done: nobody where the Blueprint allows it and nothing speaks against doing it once more.
+///
+/// # Errors
+/// What forbids it, or holds it up whoever agreed.
+pub fn asks(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Proposal) -> Result<BTreeSet<Approval>, Refusal> {
     let target = &proposal.target;
     if is_system_namespace(&target.namespace) {
         return Err(Refusal::new(
@@ -24,40 +68,87 @@ pub(super) fn may_apply(facts: &Facts, proposal: &Proposal) -> Result<(), Refusa
     if let Some(reason) = &facts.paused {
         return Err(Refusal::new(Rule::Paused, format!("a pause is in force: {reason}"), "the same request after a person has deleted the Pause"));
     }
-    let blueprint = facts.blueprint.as_ref().ok_or_else(|| {
-        Refusal::new(
+    let blueprint = facts.blueprint.as_ref().ok_or_else(|| no_blueprint(target))?;
+    let said = blueprint.effective.classify(&Operation::of(&proposal.action, facts.target.as_ref()), facts.now);
+    if said.tier == Tier::Forbidden {
+        let instead: Vec<&str> = said.alternatives.iter().map(|alternative| alternative.name).collect();
+        return Err(Refusal::new(
             Rule::Blueprint,
-            format!("no Blueprint speaks of {target}"),
-            "a Blueprint in the target's namespace in mode `autonomous` that names the action",
-        )
-    })?;
-    allows(blueprint, &proposal.action, facts.target.as_ref(), facts.now)
+            format!("Blueprint `{}` forbids {}: {}", blueprint.pin.name, said.operation, said.because()),
+            format!("what the Blueprint allows; could be done instead: {}", instead.join(", ")),
+        ));
+    }
+    let settings = settings(facts)?;
+    let permits = |approved| breaker::permits(&settings, &facts.history, facts.now, &request(facts, incident, epoch, proposal, approved)?);
+    let mut asked = if said.tier == Tier::Restricted { said.approvals } else { BTreeSet::new() };
+    match permits(false) {
+        Ok(()) => {}
+        Err(held) if matches!(held.rule, Rule::Strikes | Rule::Autonomy) => asked.extend(blueprint.effective.approvals()),
+        Err(held) => return Err(held),
+    }
+    permits(true).map(|()| asked)
 }
 
-/// The guardrails, asked last: they speak of what is otherwise proven, and a refusal that a proof would have given says more.
-pub(super) fn guardrails(facts: &Facts) -> Result<(), Refusal> {
-    facts.guardrail_denial.clone().map_or(Ok(()), Err)
+/// Why it is asked, in a line for the people who are.
+#[must_use]
+pub fn why_asked(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Proposal) -> String {
+    let Some(blueprint) = &facts.blueprint else { return String::new() };
+    let said = blueprint.effective.classify(&Operation::of(&proposal.action, facts.target.as_ref()), facts.now);
+    let held = settings(facts).and_then(|settings| breaker::permits(&settings, &facts.history, facts.now, &request(facts, incident, epoch, proposal, false)?));
+    let held = held.err().map(|held| held.reason);
+    let because = Some(said.because()).filter(|because| !because.is_empty());
+    because.into_iter().chain(held).collect::<Vec<_>>().join("; ")
 }
 
-/// Whether `blueprint` allows `action` on `workload` without asking anybody at `now`.
-pub fn allows(blueprint: &BlueprintFacts, action: &Action, workload: Option<&Value>, now: UnixMillis) -> Result<(), Refusal> {
-    let said = blueprint.effective.classify(&Operation::of(action, workload), now);
-    let name = &blueprint.pin.name;
-    match said.tier {
-        Tier::Allowed => Ok(()),
-        Tier::Restricted => {
-            let asked: Vec<String> = said.approvals.iter().map(ToString::to_string).collect();
-            Err(Refusal::new(Rule::Blueprint, format!("Blueprint `{name}` restricts {}: {}", said.operation, said.because()), asked.join(", and ")))
-        }
-        Tier::Forbidden => {
-            let instead: Vec<&str> = said.alternatives.iter().map(|alternative| alternative.name).collect();
-            Err(Refusal::new(
-                Rule::Blueprint,
-                format!("Blueprint `{name}` forbids {}: {}", said.operation, said.because()),
-                format!("what the Blueprint allows; could be done instead: {}", instead.join(", ")),
-            ))
+/// Whether everybody agreed to this change in this incident, and nothing was done on that word before.
+fn agreed(facts: &Facts, plan: &Plan, rules: &BTreeSet<Approval>) -> Result<(), Refusal> {
+    let refuse = |reason: String| {
+        let asked: Vec<String> = rules.iter().map(ToString::to_string).collect();
+        Err(Refusal::new(Rule::Approval, reason, asked.join(", and ")))
+    };
+    let unreadable = |error: canonical::Error| Refusal::new(Rule::Payload, error.to_string(), "a change with a canonical form");
+    let change = approval::change(&plan.proposal).map_err(unreadable)?;
+    let what = format!("{} on {}", plan.proposal.action.act().describe(), plan.proposal.target);
+    for (other, _) in &facts.plans {
+        let same = approval::change(&other.proposal).map_err(unreadable)? == change;
+        if same && (other.epoch, &other.incident) != (plan.epoch, &plan.incident) {
+            return refuse(format!("people's word on this change was used by the plan of epoch {}", other.epoch));
         }
     }
+    let name = approval::request_name(&facts.cluster, &plan.incident, &change).map_err(unreadable)?;
+    let Some((asked, answers)) = facts.approvals.iter().find(|(asked, _)| asked.name == name && asked.change == change) else {
+        return refuse(format!("{what} asks people, and nobody was asked"));
+    };
+    match approval::standing(asked, answers, rules, undoable(plan), facts.now) {
+        Standing::Granted(_) => Ok(()),
+        Standing::Pending(missing) => refuse(format!("{what} waits for {}", missing.join(", and "))),
+        Standing::Denied(who) => refuse(format!("{what} was denied by {who}")),
+        Standing::Expired => refuse(format!("nobody agreed to {what} in time")),
+    }
+}
+
+/// What cannot be put back is not agreed to in passing.
+fn undoable(plan: &Plan) -> bool {
+    crate::blueprint::known(plan.proposal.action.name()).is_some_and(|known| known.reversible)
+}
+
+fn no_blueprint(target: &Target) -> Refusal {
+    Refusal::new(
+        Rule::Blueprint,
+        format!("no Blueprint speaks of {target}"),
+        "a Blueprint in the target's namespace in mode `autonomous` that names the action",
+    )
+}
+
+fn settings(facts: &Facts) -> Result<Settings, Refusal> {
+    let blueprint = facts.blueprint.as_ref().ok_or_else(|| Refusal::new(Rule::Blueprint, "no Blueprint speaks of it", "a Blueprint of the target"))?;
+    Ok(facts.breaker.within(&blueprint.effective.safeguards()))
+}
+
+fn request(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Proposal, approved: bool) -> Result<breaker::Request, Refusal> {
+    let plan = crate::plan::name(&facts.cluster, incident, epoch, proposal);
+    let plan = plan.map_err(|error| Refusal::new(Rule::Payload, error.to_string(), "a plan with a canonical form"))?;
+    Ok(breaker::Request { plan, service: proposal.target.service(), action: proposal.action.name().to_owned(), kind: Kind::Apply, approved })
 }
 
 /// The plan was made under the roster, guardrails and Blueprint in force, and the Blueprint is older than the first vote:

@@ -3,6 +3,7 @@
 
 mod difference;
 mod fixture;
+mod people;
 mod plans;
 mod writes;
 

@@ -83,7 +83,8 @@ fn apply(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMil
             format!("a write within {} s of the plan", plan.expires_after_ms / 1000),
         ));
     }
-    authority::may_apply(facts, &plan.proposal)?;
+    authority::may_apply(facts, plan)?;
+    authority::has_entered(facts, plan)?;
     authority::unchanged_since_planning(facts, plan)?;
     quorum::prove(facts, &plan.incident, plan.epoch, &plan.proposal, created_at)?;
     fresh(plan, target)?;
@@ -167,7 +168,8 @@ fn judge_dry_run(facts: &Facts, request: &WriteRequest, incident: &IncidentUid) 
     if (&proposal.target.namespace, &proposal.target.name) != (&request.namespace, &request.name) {
         return Err(Refusal::new(Rule::NoPlan, format!("the ballots do not decide for {}/{}", request.namespace, request.name), proposal.target.to_string()));
     }
-    authority::may_apply(facts, &proposal)?;
+    // Whether people agreed is asked once they could: they are shown what would be admitted.
+    authority::asks(facts, incident, epoch, &proposal)?;
     let target = facts.target.as_ref().ok_or_else(|| stale("the target does not exist"))?;
     same_target(&proposal.target, target)?;
     voted_change(facts, request, &proposal)?;

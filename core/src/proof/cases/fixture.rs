@@ -6,6 +6,7 @@ use super::super::*;
 use crate::action::{Action, Inverse, Restart, Rollback, Scale};
 use crate::ballot::{Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict};
 use crate::blueprint::{effective, read};
+use crate::breaker::Operation;
 use crate::consensus::{Roster, Seat, TallyConfiguration};
 use crate::ids::{Domain, Millionths};
 use crate::ledger::{self, Frontier, Position};
@@ -227,6 +228,10 @@ impl Fixture {
             guardrail_denial: None,
             target: Some(self.target.clone()),
             configurations: vec![("settings".into(), Digest::of_bytes(b"settings"))],
+            approvals: vec![],
+            history: History::default(),
+            breaker: Settings::default(),
+            entered: vec![],
         }
     }
 
@@ -251,9 +256,12 @@ impl Fixture {
         }
     }
 
-    /// The facts with the plan admitted.
+    /// The facts with the plan admitted, and entered.
     pub(super) fn planned(&self) -> Facts {
-        Facts { plans: vec![(self.plan(), PLANNED)], ..self.facts() }
+        let plan = self.plan();
+        let name = plan.name().unwrap();
+        let history = History { operations: vec![Operation::of(name.clone(), &plan, PLANNED, None)], ..History::default() };
+        Facts { plans: vec![(plan, PLANNED)], history, entered: vec![name], ..self.facts() }
     }
 
     /// What the action's write replaces, from the target `workload`.

@@ -65,7 +65,7 @@ fn authority_is_read_live() {
     refused(judge(|facts, _| facts.blueprint = None), Rule::Blueprint);
     refused(judge(|facts, _| facts.guardrail_denial = Some(Refusal::new(Rule::Guardrail, "no", "yes"))), Rule::Guardrail);
     let limit = |change: fn(&mut BlueprintFacts)| move |facts: &mut Facts, _: &mut Plan| facts.blueprint.iter_mut().for_each(change);
-    refused(judge(limit(|b| b.effective.service.rules.mode = Mode::Approve)), Rule::Blueprint);
+    refused(judge(limit(|b| b.effective.service.rules.mode = Mode::Approve)), Rule::Approval);
     refused(judge(limit(|b| b.effective.service.rules.mode = Mode::Observe)), Rule::Blueprint);
     refused(judge(limit(|b| b.effective.service.rules.operations.allowed.retain(|name| name != "ScaleWorkload"))), Rule::Blueprint);
     refused(judge(limit(|b| b.effective.service.rules.limits.max_replicas = Some(2))), Rule::Blueprint);
