@@ -2,16 +2,21 @@
 //! that what is seen before a write and at the write is the same.
 
 use assent_core::blueprint::{ClusterBlueprint, Problem, effective, read, read_cluster};
+use assent_core::breaker::{Circuit, End, History, Lift, Operation, Promotion, Scope, Settings, circuit};
 use assent_core::canonical::{self, Digest};
 use assent_core::ids::UnixMillis;
+use assent_core::incident::Mode;
 use assent_core::ledger::Position;
 use assent_core::plan::{BlueprintFacts, BlueprintPin};
+use assent_core::target::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::cast::parse_plan;
-use crate::resources::{Blueprint, Remediation};
+use crate::resources::{Blueprint, CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, CircuitBreakerStatus, Promoted, PromotedTo, Remediation, RemediationPhase};
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
 
 /// Server-set creation time.
 pub fn created_at(object: &impl ResourceExt) -> Option<UnixMillis> {
@@ -76,6 +81,82 @@ pub fn changed_at(metadata: &ObjectMeta) -> Option<UnixMillis> {
 pub fn newest_position(plans: &[Remediation]) -> Position {
     let positions = plans.iter().filter_map(|stored| parse_plan(stored).ok()).map(|plan| plan.ledger.position());
     positions.max_by_key(Position::order).unwrap_or_else(Position::start)
+}
+
+/// A stored plan as one operation of its service; `None` for one that cannot be read.
+#[must_use]
+pub fn operation(stored: &Remediation) -> Option<Operation> {
+    let plan = parse_plan(stored).ok()?;
+    let at = created_at(stored)?;
+    let status = stored.status.clone().unwrap_or_default();
+    let end = match status.phase {
+        Some(RemediationPhase::Verified) => Some(End::Improved),
+        Some(RemediationPhase::Reverted) => Some(End::Worse),
+        Some(RemediationPhase::Refused) => Some(End::Refused),
+        Some(RemediationPhase::Failed) => Some(End::Failed),
+        None | Some(RemediationPhase::Planned | RemediationPhase::Applied | RemediationPhase::Reverting) => None,
+    };
+    // The last transition is the end.
+    let times = status.conditions.iter().filter_map(|condition| moment(&condition.last_transition_time));
+    let end = end.map(|end| (times.max().unwrap_or(at), end));
+    Some(Operation::of(stored.name_any(), &plan, at, end))
+}
+
+/// What people said in the CircuitBreakers: lifts, promotions, and when everything stands still.
+#[must_use]
+pub fn people(breakers: &[CircuitBreaker]) -> (Vec<Lift>, Vec<Promotion>, Settings) {
+    let (mut lifts, mut promotions, mut settings) = (Vec::new(), Vec::new(), Settings::default());
+    for breaker in breakers {
+        let CircuitBreakerSpec { lifted, promotions: said, brake, .. } = &breaker.spec;
+        let service = breaker.spec.of();
+        if let Some((lifted, at)) = lifted.as_ref().and_then(|lifted| Some((lifted, moment(&lifted.at)?))) {
+            let scope = service.clone().map_or(Scope::Everything, Scope::Service);
+            lifts.push(Lift { scope, at, by: lifted.by.clone() });
+        }
+        if let Some(service) = service {
+            promotions.extend(said.iter().filter_map(|promoted| {
+                let to = match promoted.to {
+                    PromotedTo::Approve => Mode::Approve,
+                    PromotedTo::Autonomous => Mode::Autonomous,
+                };
+                let Promoted { action, by, at, .. } = promoted;
+                Some(Promotion { service: service.clone(), action: action.clone(), to, at: moment(at)?, by: by.clone() })
+            }));
+        } else if let Some(brake) = brake.as_ref().filter(|_| breaker.name_any() == CLUSTER_BREAKER) {
+            settings.failures_to_brake = brake.failures;
+            settings.brake_window_ms = i64::from(brake.window_seconds) * 1000;
+            settings.brake_ms = i64::from(brake.stand_seconds) * 1000;
+        }
+    }
+    (lifts, promotions, settings)
+}
+
+/// How a service's breaker stands at `now`, in the words of its status; who entered stays.
+#[must_use]
+pub fn breaker_status(service: &Service, settings: &Settings, history: &History, now: UnixMillis, status: CircuitBreakerStatus) -> CircuitBreakerStatus {
+    let (state, until, failures, message) = match circuit(settings, history, now, service) {
+        Circuit::Closed { failures } => ("Closed", None, failures, String::new()),
+        Circuit::Open { until, plan, .. } => ("Open", Some(until), settings.failures_to_open, format!("{plan} failed, and others before it")),
+        Circuit::HalfOpen { probe: None, .. } => ("HalfOpen", None, settings.failures_to_open, "one operation may try".to_owned()),
+        Circuit::HalfOpen { probe: Some(plan), .. } => ("HalfOpen", None, settings.failures_to_open, format!("{plan} tries")),
+    };
+    let recent = |operation: &&Operation| operation.service == *service && now.since(operation.at) < HOUR_MS;
+    CircuitBreakerStatus {
+        service: Some(service.to_string()),
+        state: Some(state.to_owned()),
+        until: until.map(UnixMillis::rfc3339),
+        failures: Some(failures),
+        hour: Some(format!("{}/{}", history.operations.iter().filter(recent).count(), settings.operations_per_hour)),
+        plan: status.entered.last().cloned(),
+        message: Some(message).filter(|message| !message.is_empty()),
+        entered: status.entered,
+    }
+}
+
+/// RFC 3339.
+#[must_use]
+pub fn moment(text: &str) -> Option<UnixMillis> {
+    Some(UnixMillis(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()))
 }
 
 /// Digest of what a ConfigMap says: its `data` and `binaryData`.

@@ -2,8 +2,10 @@
 //! signatures and tallies are checked with the same pure functions that the processes use. It holds no rights of its own; it
 //! acts as whoever runs it.
 
+mod approve;
 pub mod audit;
 mod blueprint;
+mod breaker;
 pub mod bundle;
 pub mod calibrate;
 pub mod check;
@@ -26,6 +28,7 @@ pub mod verify;
 
 use std::process::ExitCode;
 
+use assent_api::resources::Verdict;
 use clap::{Parser, Subcommand};
 
 /// Assent: an SRE that may touch a cluster only with proof
@@ -42,6 +45,7 @@ A first hour:
   kubectl assent diagnose UID                 the cause, how sure, who disagrees, what is missing
   kubectl assent explain UID                  why its attempts were refused or let through, value by value
   kubectl assent verify UID                   prove its decision again, believing nobody
+  kubectl assent approvals                    what waits for people
   kubectl assent pause --reason WHY           stop every apply, now")]
 pub struct Args {
     /// Cluster.
@@ -80,6 +84,15 @@ enum Command {
     Pause(pause::PauseArgs),
     /// Lift the pause
     Resume,
+    /// List what waits for people's approval
+    Approvals(approve::ApprovalsArgs),
+    /// Agree to what Assent asks, with your own credentials
+    Approve(approve::AnswerArgs),
+    /// Refuse what Assent asks; one refusal suffices
+    Deny(approve::AnswerArgs),
+    /// Lift a circuit breaker, or say how far an action may go alone
+    #[command(subcommand)]
+    Breaker(breaker::BreakerCommand),
     /// Test, lint, expand and export guardrails at a desk
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -116,6 +129,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Trust(command) => trust::run(command, connect).await,
         Command::Pause(args) => pause::pause(args, connect).await.map(done),
         Command::Resume => pause::resume(connect).await.map(done),
+        Command::Approvals(args) => approve::list(args, connect).await.map(done),
+        Command::Approve(args) => approve::answer(args, Verdict::Approve, connect).await.map(done),
+        Command::Deny(args) => approve::answer(args, Verdict::Deny, connect).await.map(done),
+        Command::Breaker(command) => breaker::run(command, connect).await.map(done),
         Command::Policy(command) => policy::run(command, connect).await,
         Command::Blueprint(command) => blueprint::run(command, connect).await,
         Command::Import(args) => import::run(args),

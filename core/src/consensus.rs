@@ -23,8 +23,10 @@ use crate::target::Service;
 pub use disagreement::Question;
 pub use tally::tally;
 
-/// Most epochs of one incident.
-pub const MAX_EPOCHS: u32 = 3;
+/// Epochs in which the seats are asked what they find.
+pub const ASKING_EPOCHS: u32 = 3;
+/// Most epochs of one incident: one more is the fresh vote on what people agreed to after the ballots had expired.
+pub const MAX_EPOCHS: u32 = ASKING_EPOCHS + 1;
 
 /// Who may vote, and how votes are counted. Only people change it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

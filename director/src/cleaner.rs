@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use assent_api::parse_plan;
-use assent_api::resources::{Ballot, Decision, Incident, Remediation};
+use assent_api::resources::{Approval, ApprovalRequest, Ballot, Decision, Incident, Remediation};
 use assent_api::{facts, names};
+use assent_core::approval::MAX_EXPIRY_MS;
 use assent_core::ids::UnixMillis;
 use assent_core::plan::{KEEP_MS, MAX_REVERT_MS};
 use assent_core::proof;
@@ -44,6 +45,8 @@ pub(crate) async fn clean(director: &Director, now: UnixMillis) -> Result<(), Er
     let old = now.plus(-(KEEP_MS + i64::from(MAX_REVERT_MS)));
     records::<Ballot>(director, old).await?;
     records::<Decision>(director, old).await?;
+    records::<ApprovalRequest>(director, old).await?;
+    words(director, old.plus(-i64::from(MAX_EXPIRY_MS))).await?;
     for uid in director.store.ended_before(now.plus(-SHOWN_MS), FORGOTTEN).await? {
         delete(&director.ours::<Incident>(), uid.as_str(), None).await?;
         director.store.forget(&uid).await?;
@@ -73,6 +76,16 @@ where
     let api = director.ours::<K>();
     let list = ListParams::default().labels(names::INCIDENT).limit(LISTED);
     let stored = api.list_metadata(&list).await.map_err(kubernetes("list old records"))?;
+    for object in stored.items.iter().filter(|object| created_at(*object) < before) {
+        delete(&api, &object.name_any(), object.uid()).await?;
+    }
+    Ok(())
+}
+
+/// People's answers, which their authors write: without a label to find them by.
+async fn words(director: &Director, before: UnixMillis) -> Result<(), Error> {
+    let api = director.ours::<Approval>();
+    let stored = api.list_metadata(&ListParams::default().limit(LISTED)).await.map_err(kubernetes("list old approvals"))?;
     for object in stored.items.iter().filter(|object| created_at(*object) < before) {
         delete(&api, &object.name_any(), object.uid()).await?;
     }

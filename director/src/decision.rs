@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use assent_api::resources::{Ballot, Decision, DecisionSpec, decision_name};
 use assent_api::{cast, names};
 use assent_core::ballot::{CastBallot, Edge, Opinion};
+use assent_core::breaker::{History, Settings};
 use assent_core::canonical::{self, Digest};
 use assent_core::consensus::{Outcome, Roster, Verdict, tally};
 use assent_core::ids::{IncidentUid, UnixMillis};
@@ -74,6 +75,10 @@ fn judge(cluster: &str, roster: &Roster, stored: &[Ballot], incident: &IncidentU
             guardrail_denial: None,
             target: None,
             configurations: Vec::new(),
+            approvals: Vec::new(),
+            history: History::default(),
+            breaker: Settings::default(),
+            entered: Vec::new(),
         };
         proof::prove(&facts, incident, epoch, proposal, now)?;
     }

@@ -16,6 +16,7 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::backoff;
+use crate::entering;
 use crate::gate;
 use crate::planning::{Times, inverse};
 use crate::record::{Entry, Ledger};
@@ -142,6 +143,7 @@ impl Journey<'_> {
             gate::check(live, &roster, &self.plan.proposal.target, target).await?;
             self.gate_seen = true;
         }
+        entering::enter(live, &self.plan, &self.name).await?;
         let change = change(live, &self.plan.proposal, target).await?;
         let write = self.plan.proposal.action.act().write();
         let writer = Writer { client: live.client(), incident: &self.plan.incident };
@@ -217,6 +219,7 @@ impl Journey<'_> {
             backoff.wait().await;
         }
         self.status.set(phase, message).await;
+        entering::show(&self.carrier.live, &self.plan).await;
     }
 
     async fn record(&self, phase: RemediationPhase, message: &str) -> Result<(), Refusal> {

@@ -3,9 +3,12 @@
 //! the user `assent:executor`, for one incident, and judged again by the gate.
 //!
 //! Read in this order: [`watching`] finds work, [`planning`] makes a plan, [`gate`] looks whether the gate stands,
-//! [`carrying`] carries the plan out by asking [`step`] what comes next, [`signals`] says how the target is.
+//! [`asking`] asks people where they must agree, [`carrying`] carries the plan out by asking [`step`] what comes next, after
+//! [`entering`] the service's CircuitBreaker; [`signals`] says how the target is.
 
+mod asking;
 mod carrying;
+mod entering;
 mod explaining;
 mod gate;
 mod guardrails;
@@ -81,6 +84,9 @@ pub struct Args {
     /// Life of a plan before its revert.
     #[arg(long, env = "ASSENT_REVERT_WITHIN_SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(60..=1800))]
     pub revert_within_seconds: u32,
+    /// How long people have to agree to what asks them.
+    #[arg(long, env = "ASSENT_APPROVE_WITHIN_SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(10..=86400))]
+    pub approve_within_seconds: u32,
 }
 
 // === impl Args ===
@@ -95,6 +101,7 @@ impl Args {
             apply_within_ms: self.apply_within_seconds * 1000,
             verify_within_ms: self.verify_within_seconds * 1000,
             revert_within_ms: self.revert_within_seconds * 1000,
+            approve_within_seconds: self.approve_within_seconds,
         };
         ensure!(times.apply_within_ms <= MAX_EXPIRY_MS && times.revert_within_ms <= MAX_REVERT_MS, "the gate admits no plan that lives longer");
         Ok(times)

@@ -5,6 +5,7 @@
 use assent_api::names;
 use assent_api::parse_plan;
 use assent_api::resources::{Incident, Remediation};
+use assent_core::approval::{self, Standing};
 use assent_core::ballot::Proposal;
 use assent_core::ids::IncidentUid;
 use assent_core::incident::Mode;
@@ -18,6 +19,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
+use crate::asking;
 use crate::gate;
 use crate::guardrails;
 use crate::record::{Entry, Ledger};
@@ -38,6 +40,8 @@ pub(crate) struct Times {
     pub(crate) apply_within_ms: u32,
     pub(crate) verify_within_ms: u32,
     pub(crate) revert_within_ms: u32,
+    /// How long people have to agree.
+    pub(crate) approve_within_seconds: u32,
 }
 
 /// Why there is no plan.
@@ -51,16 +55,26 @@ pub(crate) enum NoPlan {
     Judged(Refusal, Value),
     /// Nobody judged it: to be tried again.
     Later(Refusal),
+    /// People have to agree first; the name of the request.
+    Asked(String),
 }
 
 impl From<Refusal> for NoPlan {
     fn from(refusal: Refusal) -> Self {
-        // The ledger's head moves while we plan, and the director may be restarting.
-        if matches!(refusal.rule, Rule::Unavailable | Rule::Ledger) { Self::Later(refusal) } else { Self::Refused(refusal) }
+        // The ledger's head moves while we plan, and the director may be restarting; another operation ends, figures settle.
+        if matches!(refusal.rule, Rule::Unavailable | Rule::Ledger | Rule::Conflict | Rule::Cooldown) { Self::Later(refusal) } else { Self::Refused(refusal) }
     }
 }
 
 impl NoPlan {
+    /// In words.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Left(reason) | Self::Asked(reason) => reason.clone(),
+            Self::Refused(refusal) | Self::Judged(refusal, _) | Self::Later(refusal) => refusal.reason.clone(),
+        }
+    }
+
     fn judged(refusal: Refusal, record: &Value) -> Self {
         match Self::from(refusal) {
             Self::Refused(refusal) => Self::Judged(refusal, record.clone()),
@@ -112,7 +126,10 @@ impl Planner {
         authority.facts.guardrail_denial = said.refusal;
         let Authority { facts, .. } = authority;
         // Once before the intent is recorded, so that the record holds no intent that could never be admitted …
-        proof::judge_plan(&facts, &plan).map_err(|refusal| NoPlan::judged(refusal, &said.record))?;
+        proof::judge_but_approval(&facts, &plan).map_err(|refusal| NoPlan::judged(refusal, &said.record))?;
+        if let Err(refusal) = proof::judge_plan(&facts, &plan) {
+            return Err(self.ask(decided, &facts, &plan, &change, refusal).await);
+        }
         let body = json!({
             "plan": name, "action": proposal.action.act().describe(), "target": target.to_string(), "epoch": epoch,
             "targetUid": target.uid, "targetGeneration": target.generation, "guardrails": said.record,
@@ -124,6 +141,28 @@ impl Planner {
         proof::judge_plan(&facts, &plan)?;
         self.dry_run(&plan, &change).await?;
         self.store(&plan).await
+    }
+
+    /// People are asked once everything else is proven; unless they were, and their answer is the refusal.
+    async fn ask(&self, decided: &Decided, facts: &Facts, plan: &Plan, change: &Change, refusal: Refusal) -> NoPlan {
+        let Decided { incident, epoch, proposal } = decided;
+        let asking = async {
+            let rules = proof::asks(facts, incident, *epoch, proposal)?;
+            let name = asking::name(&facts.cluster, incident, proposal)?;
+            let standing = facts.approvals.iter().find(|(asked, _)| asked.name == name).map(|(asked, answers)| {
+                let undoable = assent_core::blueprint::known(proposal.action.name()).is_some_and(|known| known.reversible);
+                approval::standing(asked, answers, &rules, undoable, facts.now)
+            });
+            match standing {
+                Some(Standing::Pending(_)) => Ok(name),
+                Some(_) => Err(refusal),
+                None => {
+                    self.dry_run(plan, change).await?;
+                    asking::ask(&self.live, decided, facts, &rules, self.times.approve_within_seconds).await
+                }
+            }
+        };
+        asking.await.map_or_else(NoPlan::from, NoPlan::Asked)
     }
 
     /// The stored plan of this name, if it is one.
@@ -144,8 +183,8 @@ impl Planner {
             return Err(NoPlan::Left(format!("the incident is {phase}")));
         }
         match self.live.blueprint(target).await? {
-            Some(blueprint) if blueprint.effective.mode() != Mode::Autonomous => {
-                Err(NoPlan::Left(format!("Blueprint `{}` is in mode {:?}", blueprint.pin.name, blueprint.effective.mode())))
+            Some(blueprint) if blueprint.effective.mode() == Mode::Observe => {
+                Err(NoPlan::Left(format!("Blueprint `{}` is in mode {:?}", blueprint.pin.name, Mode::Observe)))
             }
             // Without one Assent only observes.
             None => Err(NoPlan::Left(format!("no Blueprint speaks of {target}"))),

@@ -7,21 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assent_api::names;
-use assent_api::resources::{Decision, Remediation, RemediationPhase};
+use assent_api::resources::{Approval, ApprovalPhase, ApprovalRequest, Decision, Remediation, RemediationPhase};
 use assent_core::ballot;
 use assent_core::consensus::{Outcome, Verdict};
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::plan;
-use assent_core::refusal::Refusal;
+use assent_core::refusal::{Refusal, Rule};
 use assent_live::own_clock;
 use futures::StreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
+use tokio::sync::watch::Sender;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 
+use crate::asking::{self, Word};
 use crate::backoff;
 use crate::carrying::Carrier;
 use crate::metrics::Metrics;
@@ -45,22 +47,29 @@ pub(crate) struct Executor {
     /// Plans extend one ledger, one after the other.
     pub(crate) planning: Mutex<()>,
     pub(crate) permits: Semaphore,
+    /// Changes whenever somebody answers an approval request.
+    pub(crate) heard: Sender<()>,
 }
 
 impl Executor {
     pub(crate) fn new(planner: Planner, carrier: Carrier, metrics: Metrics) -> Self {
-        Self { planner, carrier, metrics, planning: Mutex::new(()), permits: Semaphore::new(CONCURRENCY) }
+        Self { planner, carrier, metrics, planning: Mutex::new(()), permits: Semaphore::new(CONCURRENCY), heard: Sender::new(()) }
     }
 }
 
-/// Watches until it is dropped or a task of it ends abnormally; `listed` is called once both first lists are complete.
+/// Watches until it is dropped or a task of it ends abnormally; `listed` is called once the first lists of plans and decisions
+/// are complete.
 pub(crate) async fn run(executor: Arc<Executor>, listed: impl FnOnce()) {
     let client = executor.planner.live.client().clone();
     let decisions: Api<Decision> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
-    let remediations: Api<Remediation> = Api::namespaced(client, names::SYSTEM_NAMESPACE);
+    let remediations: Api<Remediation> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    let requests: Api<ApprovalRequest> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
+    let approvals: Api<Approval> = Api::namespaced(client, names::SYSTEM_NAMESPACE);
     let config = || watcher::Config::default().page_size(PAGE);
     let mut decisions = pin!(watch(decisions, config()).default_backoff());
     let mut remediations = pin!(watch(remediations, config()).default_backoff());
+    let mut requests = pin!(watch(requests, config()).default_backoff().applied_objects());
+    let mut approvals = pin!(watch(approvals, config()).default_backoff().applied_objects());
     let mut work = Work { executor, tasks: JoinSet::new(), taken: HashMap::new() };
     let mut starting = Some((listed, false, false));
     loop {
@@ -76,6 +85,14 @@ pub(crate) async fn run(executor: Arc<Executor>, listed: impl FnOnce()) {
                 Ok(Event::InitDone) => { if let Some(state) = &mut starting { state.2 = true; } }
                 Ok(Event::Init | Event::Delete(_)) => {}
                 Err(error) => tracing::warn!(error = %error, "the watch of decisions was interrupted"),
+            },
+            Some(event) = requests.next() => match event {
+                Ok(stored) => work.ask(&stored).await,
+                Err(error) => tracing::warn!(error = %error, "the watch of approval requests was interrupted"),
+            },
+            Some(event) = approvals.next() => match event {
+                Ok(_) => { work.executor.heard.send_replace(()); }
+                Err(error) => tracing::warn!(error = %error, "the watch of approvals was interrupted"),
             },
             Some(ended) = work.tasks.join_next() => match ended {
                 Ok(name) => work.ended(name),
@@ -126,6 +143,26 @@ impl Work {
             Ok(decided) => decided,
             Err(reason) => return tracing::error!(decision = stored.name_any(), reason, "the decision is not readable"),
         };
+        self.take_up(decided).await;
+    }
+
+    /// What people were asked before this process began is waited for again. What they agreed to goes on with a fresh vote.
+    async fn ask(&mut self, stored: &ApprovalRequest) {
+        let phase = stored.status.as_ref().and_then(|status| status.phase).unwrap_or(ApprovalPhase::Pending);
+        if phase != ApprovalPhase::Pending {
+            return;
+        }
+        let decided = IncidentUid::try_from(stored.spec.incident.clone()).and_then(|incident| {
+            let proposal = serde_json::from_str(&stored.spec.payload).map_err(|error| error.to_string())?;
+            Ok(Decided { incident, epoch: stored.spec.epoch, proposal })
+        });
+        match decided {
+            Ok(decided) => self.take_up(decided).await,
+            Err(reason) => tracing::error!(request = stored.name_any(), reason, "the approval request is not readable"),
+        }
+    }
+
+    async fn take_up(&mut self, decided: Decided) {
         let mut backoff = backoff();
         let cluster = loop {
             match self.executor.planner.live.cluster().await {
@@ -141,7 +178,7 @@ impl Work {
         self.taken.insert(name.clone(), None);
         let executor = self.executor.clone();
         self.tasks.spawn(async move {
-            Box::pin(executor.plan_and_carry(&decided, &name)).await;
+            Box::pin(executor.plan_and_carry(&decided, &name, &cluster)).await;
             name
         });
     }
@@ -181,12 +218,62 @@ impl Executor {
         }
     }
 
-    async fn plan_and_carry(&self, decided: &Decided, name: &str) {
-        match Box::pin(self.plan(decided, name)).await {
-            Ok(stored) => self.carry(&stored, true).await,
-            Err(NoPlan::Left(reason)) => tracing::info!(incident.id = %decided.incident, plan.id = name, reason, "left alone"),
-            Err(NoPlan::Refused(refusal) | NoPlan::Later(refusal)) => self.refuse(decided, name, &refusal, Value::Null).await,
-            Err(NoPlan::Judged(refusal, guardrails)) => self.refuse(decided, name, &refusal, guardrails).await,
+    async fn plan_and_carry(&self, decided: &Decided, name: &str, cluster: &str) {
+        let request = match asking::name(cluster, &decided.incident, &decided.proposal) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(decided, name, &refusal, Value::Null).await,
+        };
+        loop {
+            let planned = Box::pin(self.plan(decided, name)).await;
+            let stale = match planned {
+                Ok(stored) => {
+                    self.settle(&request, ApprovalPhase::Used, &format!("plan {name}")).await;
+                    return self.carry(&stored, true).await;
+                }
+                Err(NoPlan::Asked(_)) => false,
+                // The votes are too old by now. That is no end where people are still asked: they outlive the ballots.
+                Err(NoPlan::Refused(refusal) | NoPlan::Judged(refusal, _)) if refusal.rule == Rule::Expired && self.is_asked(&request).await => true,
+                Err(no) => {
+                    self.settle(&request, ApprovalPhase::Dropped, &no.reason()).await;
+                    return self.leave(decided, name, no).await;
+                }
+            };
+            match asking::wait(&self.planner.live, decided, &request, self.heard.subscribe()).await {
+                Word::Agreed if stale => {
+                    return self.settle(&request, ApprovalPhase::Approved, "people agreed; the votes are too old, so the seats vote again").await;
+                }
+                Word::Agreed => {}
+                Word::Over(refusal) => return self.refuse(decided, name, &refusal, Value::Null).await,
+            }
+        }
+    }
+
+    async fn leave(&self, decided: &Decided, name: &str, no: NoPlan) {
+        match no {
+            NoPlan::Left(reason) => tracing::info!(incident.id = %decided.incident, plan.id = name, reason, "left alone"),
+            NoPlan::Refused(refusal) | NoPlan::Later(refusal) => self.refuse(decided, name, &refusal, Value::Null).await,
+            NoPlan::Judged(refusal, guardrails) => self.refuse(decided, name, &refusal, guardrails).await,
+            NoPlan::Asked(_) => {}
+        }
+    }
+
+    /// Whether people are asked and have not all answered, as far as can be read.
+    async fn is_asked(&self, request: &str) -> bool {
+        let mut backoff = backoff();
+        loop {
+            match self.planner.live.approval_request(request).await {
+                Ok(stored) => return stored.is_some_and(|stored| !stored.status.and_then(|status| status.phase).is_some_and(ApprovalPhase::is_final)),
+                Err(refusal) => tracing::warn!(request, reason = refusal.reason, "cannot read the approval request"),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    async fn settle(&self, request: &str, phase: ApprovalPhase, message: &str) {
+        let mut backoff = backoff();
+        while let Err(refusal) = asking::settle(&self.planner.live, request, phase, message).await {
+            tracing::warn!(request, reason = refusal.reason, "the approval request does not show yet how it ended");
+            backoff.wait().await;
         }
     }
 

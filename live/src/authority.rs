@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use assent_api::names;
-use assent_api::resources::{Ballot, Blueprint, Pause, Remediation, RemediationPhase, Roster as StoredRoster};
+use assent_api::resources::{Ballot, Blueprint, CircuitBreaker, Pause, Remediation, RemediationPhase, Roster as StoredRoster, breaker_name};
 use assent_api::{cast, facts, parse_plan};
 use assent_core::action::Action;
 use assent_core::ballot::{CastBallot, Opinion, Proposal};
 use assent_core::blueprint::ClusterBlueprint;
+use assent_core::breaker::{History, Settings};
 use assent_core::canonical::Digest;
 use assent_core::consensus::Roster;
 use assent_core::ids::{IncidentUid, UnixMillis};
@@ -16,11 +17,10 @@ use assent_core::ledger::Position;
 use assent_core::plan::{BlueprintFacts, Plan};
 use assent_core::proof::Facts;
 use assent_core::refusal::{Refusal, Rule};
-use assent_core::target::Target;
+use assent_core::target::{Service, Target};
 use assent_policies::Set;
 use assent_policies::facts::StoredPlan;
-use kube::Resource as _;
-use kube::ResourceExt as _;
+use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::Value;
 
 use crate::reader::{Dated, Live, own_clock, unavailable};
@@ -62,6 +62,13 @@ fn stored_plan(stored: &Remediation) -> Option<StoredPlan> {
     let (plan, created_at) = dated_plan(stored).ok()?;
     let phase = stored.status.as_ref().and_then(|status| status.phase);
     Some(StoredPlan { name: stored.name_any(), created_at, plan, over: matches!(phase, Some(P::Verified | P::Reverted | P::Refused)) })
+}
+
+/// Plans that entered the CircuitBreaker of `service`, oldest first.
+fn entered(breakers: &[CircuitBreaker], service: &Service) -> Vec<String> {
+    let name = breaker_name(service);
+    let own = breakers.iter().find(|breaker| breaker.name_any() == name);
+    own.and_then(|breaker| breaker.status.clone()).map(|status| status.entered).unwrap_or_default()
 }
 
 // === impl Authority ===
@@ -118,6 +125,30 @@ impl Live {
         self.list::<Remediation>(names::SYSTEM_NAMESPACE, Some(incident)).await?.iter().map(dated_plan).collect()
     }
 
+    /// A stored plan by its name.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is none.
+    pub async fn plan(&self, name: &str) -> Result<Option<Plan>, Refusal> {
+        let api: Api<Remediation> = Api::namespaced(self.client().clone(), names::SYSTEM_NAMESPACE);
+        let stored = api.get_opt(name).await.map_err(|error| unavailable(format!("cannot read remediation `{name}`: {error}")))?;
+        stored.as_ref().map(parse_plan).transpose()
+    }
+
+    /// What was done to all services and what people lifted, with the settings that no Blueprint names.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn history(&self) -> Result<(History, Settings), Refusal> {
+        let (remediations, breakers) = tokio::try_join!(
+            self.list::<Remediation>(names::SYSTEM_NAMESPACE, None),
+            self.list::<CircuitBreaker>(names::SYSTEM_NAMESPACE, None),
+        )?;
+        let (lifts, promotions, settings) = facts::people(&breakers);
+        let operations = remediations.iter().filter_map(facts::operation).collect();
+        Ok((History { operations, lifts, promotions, ..History::default() }, settings))
+    }
+
     /// Incidents that have a plan; one that is none counts as none.
     ///
     /// # Errors
@@ -149,12 +180,14 @@ impl Live {
                 None => Ok(None),
             }
         };
-        let (cluster, pauses, remediations, rules, stored) = tokio::try_join!(
+        let (cluster, pauses, remediations, rules, stored, breakers, approvals) = tokio::try_join!(
             self.cluster(),
             self.list::<Pause>(names::SYSTEM_NAMESPACE, None),
             self.list::<Remediation>(names::SYSTEM_NAMESPACE, None),
             self.rules(),
             blueprint,
+            self.list::<CircuitBreaker>(names::SYSTEM_NAMESPACE, None),
+            self.approvals(incident),
         )?;
         let blueprint = stored.map(|stored| understood(&stored, &rules.above)).transpose()?;
         let ballots = match &roster {
@@ -163,6 +196,7 @@ impl Live {
         };
         let of_incident = remediations.iter().filter(|stored| stored.spec.incident == incident.as_str());
         let plans = of_incident.map(dated_plan).collect::<Result<Vec<_>, Refusal>>()?;
+        let (lifts, promotions, breaker) = facts::people(&breakers);
         let all: Vec<StoredPlan> = remediations.iter().filter_map(stored_plan).collect();
         let facts = Facts {
             cluster,
@@ -179,6 +213,10 @@ impl Live {
             guardrail_denial: None,
             target,
             configurations: Vec::new(),
+            approvals,
+            breaker,
+            history: History { operations: remediations.iter().filter_map(facts::operation).collect(), lifts, promotions, ..History::default() },
+            entered: wanted.map(|target| entered(&breakers, &target.service())).unwrap_or_default(),
         };
         Ok(Authority { facts, guardrails: rules.set, freezes: rules.freezes, unreadable: remediations.len() - all.len(), plans: all })
     }

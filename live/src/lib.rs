@@ -6,6 +6,7 @@
 //! identity, which never changes, and compiled guardrails, which are kept by the digest of their source. Every failure to
 //! read is a refusal, or where a guardrail asked for it, that guardrail's failure.
 
+mod approvals;
 mod authority;
 mod authorizer;
 mod change;
@@ -15,6 +16,7 @@ mod judging;
 mod params;
 mod reader;
 
+pub use approvals::asked;
 pub use authority::Authority;
 pub use change::{Change, change, object_of, scale_of};
 pub use guardrails::Rules;

@@ -4,10 +4,12 @@
 
 pub mod alike;
 pub mod bench;
+pub mod entry;
 pub mod images;
 pub mod install;
 pub mod kubelet;
 pub mod mutator;
+pub mod people;
 pub mod place;
 pub mod pods;
 pub mod postgres;

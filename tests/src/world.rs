@@ -352,8 +352,15 @@ impl World {
         Head::at(leaves.len() as u64, |subtree| ledger::of_leaves(&leaves, subtree)).unwrap()
     }
 
-    /// Submits `plan` as the executor.
+    /// Submits `plan` as the executor, and enters it: what follows may be its write.
     pub async fn submit(&self, plan: &Plan) -> Result<Remediation, kube::Error> {
+        let stored = self.submit_only(plan).await?;
+        self.enter(plan).await?;
+        Ok(stored)
+    }
+
+    /// Submits `plan` as the executor.
+    pub async fn submit_only(&self, plan: &Plan) -> Result<Remediation, kube::Error> {
         self.remediations(&self.executor).create(&PostParams::default(), &Remediation::of(plan).unwrap()).await
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Incident, Mode, Phase};
-use crate::consensus::{MAX_EPOCHS, Outcome, Verdict};
+use crate::consensus::{ASKING_EPOCHS, MAX_EPOCHS, Outcome, Verdict};
 use crate::ids::{IncidentUid, UnixMillis};
 use crate::refusal::Rule;
 use crate::target::Service;
@@ -44,6 +44,13 @@ pub enum Event {
         /// How far.
         mode: Mode,
     },
+    /// People are asked about the change that was decided.
+    Asked {
+        /// Until when they may answer.
+        until: UnixMillis,
+    },
+    /// They agreed, and the votes had expired by then.
+    Agreed,
     /// The executor's plan was admitted and its write is about to happen.
     Applying,
     /// The write is done.
@@ -148,6 +155,13 @@ impl Incident {
                 self.enter(Phase::Verifying, now.plus(2 * REMEDIATION_MS), "covered", &detail)
             }
             (Phase::Decided, Event::Authorised { epoch, mode }) if epoch == self.epoch => self.authorise(now, mode),
+            (Phase::Decided | Phase::AwaitingApproval | Phase::Remediating, Event::Asked { until }) => {
+                let until = until.plus(REMEDIATION_MS);
+                let effects = self.enter(Phase::AwaitingApproval, until, "approval-awaited", "");
+                self.deadline = until;
+                effects
+            }
+            (Phase::Decided | Phase::AwaitingApproval | Phase::Remediating, Event::Agreed) => self.vote_again(now),
             // The executor works from the Decision, so its word may come before ours.
             (Phase::Decided | Phase::AwaitingApproval, Event::Applying) => self.enter(Phase::Remediating, now.plus(REMEDIATION_MS), "apply-started", ""),
             (Phase::Remediating, Event::Applying) => vec![self.record("apply-started", String::new())],
@@ -173,7 +187,7 @@ impl Incident {
     pub fn hears_evidence(&self) -> bool {
         match self.phase {
             Phase::Investigating => !self.news,
-            Phase::Escalated => self.undecided && self.epoch < MAX_EPOCHS,
+            Phase::Escalated => self.undecided && self.epoch < ASKING_EPOCHS,
             _ => false,
         }
     }
@@ -215,7 +229,7 @@ impl Incident {
                 effects.extend(self.enter(Phase::Decided, now.plus(REMEDIATION_MS), "decided", &detail));
             }
             // A veto is an answer, not missing evidence: asking again would be shopping for another one.
-            Verdict::Hold { rule, reason } if *rule != Rule::Veto && (self.news || !self.asked_again) && self.epoch < MAX_EPOCHS => {
+            Verdict::Hold { rule, reason } if *rule != Rule::Veto && (self.news || !self.asked_again) && self.epoch < ASKING_EPOCHS => {
                 let record = self.record(&format!("inconclusive-{epoch}"), reason.clone());
                 effects.push(record);
                 if self.news {
@@ -241,6 +255,15 @@ impl Incident {
         self.phase = Phase::Open;
         self.deadline = now.plus(DELIBERATION_MS);
         vec![Effect::Gather]
+    }
+
+    /// People's word outlives the ballots, and nothing is done on old ballots.
+    fn vote_again(&mut self, now: UnixMillis) -> Vec<Effect> {
+        if self.epoch >= MAX_EPOCHS {
+            return self.escalate(now, "people agreed after the last vote had expired".into());
+        }
+        let record = self.record("approved", "the votes had expired, so the seats vote again".into());
+        [vec![record], self.look_again(now)].concat()
     }
 
     fn reopen(&mut self, now: UnixMillis, what: String) -> Vec<Effect> {

@@ -6,12 +6,13 @@ use std::sync::LazyLock;
 
 use assent_core::ballot::CastBallot;
 use assent_core::blueprint::{Effective, effective, read};
+use assent_core::breaker::{End, History, Operation, Settings};
 use assent_core::canonical::Digest;
 use assent_core::consensus::{Outcome, Roster};
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::ledger::Position;
 use assent_core::plan::{BlueprintFacts, BlueprintPin, Plan};
-use assent_core::proof::{Admitted, Facts, WriteRequest};
+use assent_core::proof::{Admitted, Facts, WriteRequest, may_enter};
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Service;
 use serde_json::{Value, json};
@@ -27,6 +28,8 @@ static ALLOWED: LazyLock<Effective> = LazyLock::new(|| {
     let spec = json!({
         "target": {"kind": "Deployment", "name": "orders"}, "mode": "autonomous",
         "actions": assent_core::action::NAMES.map(|name| json!({"name": name})), "limits": {"minReplicas": 1, "maxReplicas": 4},
+        // How often is the breaker's own affair, with properties of its own.
+        "safety": {"cooldown": "1s", "operationsPerHour": 1000, "breaker": {"failures": 20, "wait": "1s"}, "strikes": 20},
     });
     effective(&[], &read(&spec).into_result().unwrap())
 });
@@ -56,8 +59,24 @@ pub(crate) struct StoredPlan {
     pub(crate) plan: Plan,
     pub(crate) created_at: UnixMillis,
     pub(crate) phase: PlanPhase,
+    pub(crate) ended_at: Option<UnixMillis>,
     pub(crate) applied_at: Option<UnixMillis>,
     pub(crate) message: String,
+}
+
+// === impl StoredPlan ===
+
+impl StoredPlan {
+    fn operation(&self, name: &str) -> Operation {
+        let end = match self.phase {
+            PlanPhase::Planned | PlanPhase::Applied | PlanPhase::Reverting => None,
+            PlanPhase::Verified => Some(End::Improved),
+            PlanPhase::Reverted => Some(End::Worse),
+            PlanPhase::Refused => Some(End::Refused),
+            PlanPhase::Failed => Some(End::Failed),
+        };
+        Operation::of(name.to_owned(), &self.plan, self.created_at, end.map(|end| (self.ended_at.unwrap_or(self.created_at), end)))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +116,8 @@ pub(crate) struct Cluster {
     pub(crate) ballots: BTreeMap<String, StoredBallot>,
     pub(crate) decisions: BTreeMap<String, StoredDecision>,
     pub(crate) plans: BTreeMap<String, StoredPlan>,
+    /// Plans that entered each service's CircuitBreaker, oldest first.
+    pub(crate) entered: BTreeMap<Service, Vec<String>>,
     pub(crate) paused: Option<String>,
     pub(crate) blueprint_changed_at: i64,
     pub(crate) blueprint_generation: i64,
@@ -148,6 +169,7 @@ impl Cluster {
             ballots: BTreeMap::new(),
             decisions: BTreeMap::new(),
             plans: BTreeMap::new(),
+            entered: BTreeMap::new(),
             paused: None,
             blueprint_changed_at: START - 60_000,
             blueprint_generation: 1,
@@ -191,7 +213,24 @@ impl Cluster {
             guardrail_denial: None,
             target: self.workloads.get(target).cloned(),
             configurations: Vec::new(),
+            approvals: Vec::new(),
+            history: History { operations: self.plans.iter().map(|(name, stored)| stored.operation(name)).collect(), ..History::default() },
+            breaker: Settings { failures_to_brake: 1000, ..Settings::default() },
+            entered: self.entered.get(target).cloned().unwrap_or_default(),
         }
+    }
+
+    /// Enters a stored plan, as the gate lets one; asked again it is the last that did.
+    pub(crate) fn enter(&mut self, name: &str, own_clock: i64) -> Result<(), Refusal> {
+        let plan = self.plans[name].plan.clone();
+        let service = plan.proposal.target.service();
+        if self.entered.get(&service).and_then(|entered| entered.last()).is_some_and(|last| last == name) {
+            return Ok(());
+        }
+        may_enter(&self.facts(&plan.incident, &service, own_clock), &plan)?;
+        self.entered.entry(service).or_default().push(name.to_owned());
+        self.changes += 1;
+        Ok(())
     }
 
     pub(crate) fn ballots_of(&self, incident: &IncidentUid) -> Vec<CastBallot> {
@@ -229,7 +268,7 @@ impl Cluster {
             return false;
         }
         let created_at = second(self.now);
-        self.plans.insert(name, StoredPlan { plan, created_at, phase: PlanPhase::Planned, applied_at: None, message: String::new() });
+        self.plans.insert(name, StoredPlan { plan, created_at, phase: PlanPhase::Planned, ended_at: None, applied_at: None, message: String::new() });
         self.changes += 1;
         true
     }

@@ -183,6 +183,8 @@ impl Simulation {
                     draft.stage = Stage::Record;
                 }
                 Err(Rule::Ledger | Rule::Unavailable) => {}
+                // Another operation is under way: its end is an event, and this one is judged again.
+                Err(Rule::Conflict) => draft.waiting = Some(now.plus(PATIENCE_MS)),
                 Err(rule) => return self.give_up(n, &draft, &rule.code(), now),
             },
             Stage::Record => {
@@ -348,6 +350,7 @@ impl Simulation {
         };
         let incident = stored.plan.incident.clone();
         match next {
+            Next::Apply if self.waits_to_enter(name, now) => journey.waiting = Some(now.plus(PATIENCE_MS)),
             Next::Apply => match self.put(&incident, &stored.plan.proposal, false) {
                 Some(mut put) => {
                     journey.sent = true;
@@ -396,6 +399,14 @@ impl Simulation {
         self.executors[n].journeys.insert(name.into(), journey);
     }
 
+    /// Whether another plan of the service is in the way; what else keeps it out, the write is refused for.
+    fn waits_to_enter(&mut self, name: &str, now: UnixMillis) -> bool {
+        match self.cluster.enter(name, now.0) {
+            Err(refusal) => refusal.rule == Rule::Conflict,
+            Ok(()) => false,
+        }
+    }
+
     /// The outcome goes to the ledger first: a plan that counts as finished is never looked at again.
     fn finish(&mut self, n: usize, stored: &StoredPlan, name: &str, journey: &mut Journey, (phase, message): (PlanPhase, String), now: UnixMillis) {
         let incident = &stored.plan.incident;
@@ -411,6 +422,7 @@ impl Simulation {
             self.cluster.set_status(name, |stored| {
                 if !stored.phase.is_final() {
                     stored.phase = phase;
+                    stored.ended_at = Some(now);
                     stored.message = message;
                 }
             });

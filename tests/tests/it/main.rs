@@ -10,6 +10,7 @@ mod agree_types;
 mod demo_guest;
 mod house;
 mod refuse_authority;
+mod refuse_people;
 mod refuse_plans;
 mod refuse_types;
 mod refuse_votes;

@@ -2,6 +2,8 @@
 //!
 //! The rules rest on `request.userInfo` alone. That a plan exists admits nothing later: workload writes are proven again.
 
+mod asking;
+mod breakers;
 mod people;
 mod record;
 mod rules;
@@ -16,7 +18,7 @@ use crate::review::Request;
 
 type Verdict = Result<&'static str, Refusal>;
 
-/// Judges one write to a kind of ours. To add a kind: one arm here, its function in `record`, `people` or `rules`, its cases in the
+/// Judges one write to a kind of ours. To add a kind: one arm here, its function in one of the modules, its cases in the
 /// tests.
 pub(super) async fn judge(gate: &Gate, request: &Request) -> Result<Passed, Refusal> {
     let live = &gate.live;
@@ -28,6 +30,11 @@ pub(super) async fn judge(gate: &Gate, request: &Request) -> Result<Passed, Refu
         ("freezewindows", "") => rules::freeze(live, request).await,
         ("ballots", "") => record::ballot(live, request).await,
         ("decisions", "") => record::decision(live, request).await,
+        ("approvalrequests", "") => asking::request(live, request).await,
+        ("approvals", "") => asking::approval(live, request).await,
+        ("circuitbreakers", "") => breakers::specification(live, request).await,
+        ("circuitbreakers", "status") => breakers::status(live, request).await,
+        ("approvalrequests", "status") => only(request, accounts::EXECUTOR, "approval-request-status"),
         ("remediations", "status") => only(request, accounts::EXECUTOR, "remediation-status"),
         ("guardrails" | "guardrailbindings", "status") => only(request, accounts::SCANNER, "guardrail-status"),
         ("rosters", "") => people::roster(live, request).await,

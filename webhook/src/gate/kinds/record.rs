@@ -18,12 +18,12 @@ use super::{Passed, Verdict, only, parse, stranger};
 use crate::gate::Gate;
 use crate::review::Request;
 
-fn immutable(request: &Request) -> Verdict {
+pub(super) fn immutable(request: &Request) -> Verdict {
     Err(Refusal::new(Rule::Immutable, format!("{} `{}` never changes", request.resource.resource, request.name), "a new object for a new epoch"))
 }
 
 /// Objects of the record carry nothing by which another controller could delete or hold them.
-fn plain_metadata(object: &Value) -> Result<(), Refusal> {
+pub(super) fn plain_metadata(object: &Value) -> Result<(), Refusal> {
     for field in ["ownerReferences", "finalizers"] {
         if object.pointer(&format!("/metadata/{field}")).and_then(Value::as_array).is_some_and(|items| !items.is_empty()) {
             return Err(Refusal::new(Rule::Immutable, format!("objects of the record have no `{field}`"), format!("the object without `{field}`")));
@@ -139,7 +139,7 @@ pub(super) async fn remediation(gate: &Gate, request: &Request) -> Result<Passed
 }
 
 /// Objects of the record are kept as long as anything may rest on them.
-async fn deletion(live: &Live, request: &Request) -> Verdict {
+pub(super) async fn deletion(live: &Live, request: &Request) -> Verdict {
     if request.is_by_machine() && !request.is_by(accounts::DIRECTOR) {
         return Err(stranger(request, "the director, or a person"));
     }

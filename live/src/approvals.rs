@@ -1,0 +1,133 @@
+//! What people were asked and what they said, and whether each of them may still say it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use assent_api::facts;
+use assent_api::names;
+use assent_api::resources::{Approval, ApprovalRequest};
+use assent_core::approval::{Answer, Asked};
+use assent_core::canonical::Digest;
+use assent_core::ids::IncidentUid;
+use assent_core::refusal::Refusal;
+use assent_policies::User;
+use assent_policies::authorizer::{Check, Resource, Subject, Target};
+use kube::{Api, ResourceExt as _};
+
+use crate::reader::{Live, unavailable};
+
+/// The virtual verb on `approvalrequests`, in the namespace of the target.
+const VERB: &str = "approve";
+/// Most answers to one request that are read.
+const MAX_ANSWERS: usize = 64;
+
+/// A request as it is judged by.
+///
+/// # Errors
+/// If it is none.
+pub fn asked(stored: &ApprovalRequest) -> Result<Asked, Refusal> {
+    let name = stored.name_any();
+    let unreadable = |what: &str| unavailable(format!("approval request `{name}` has no {what}"));
+    Ok(Asked {
+        change: Digest::try_from(stored.spec.change.clone()).map_err(|_| unreadable("readable change"))?,
+        at: facts::created_at(stored).ok_or_else(|| unreadable("creation time"))?,
+        expires_after_ms: stored.spec.expires_after_seconds.saturating_mul(1000),
+        // Only the executor asks, for the seats.
+        requester: None,
+        name,
+    })
+}
+
+fn said(stored: &Approval, may: bool) -> Result<Answer, Refusal> {
+    let unreadable = |what: &str| unavailable(format!("approval `{}` has no {what}", stored.name_any()));
+    Ok(Answer {
+        user: stored.spec.user.clone(),
+        groups: stored.spec.groups.iter().cloned().collect(),
+        change: Digest::try_from(stored.spec.change.clone()).map_err(|_| unreadable("readable change"))?,
+        word: stored.spec.verdict.into(),
+        at: facts::created_at(stored).ok_or_else(|| unreadable("creation time"))?,
+        chat: false,
+        may,
+        comment: stored.spec.comment.clone(),
+    })
+}
+
+// === impl Live ===
+
+impl Live {
+    /// Everything that people were asked in an incident, with all answers.
+    ///
+    /// # Errors
+    /// If something cannot be read, or an answer is none.
+    pub async fn approvals(&self, incident: &IncidentUid) -> Result<Vec<(Asked, Vec<Answer>)>, Refusal> {
+        let requests = self.list::<ApprovalRequest>(names::SYSTEM_NAMESPACE, Some(incident)).await?;
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answers = self.list::<Approval>(names::SYSTEM_NAMESPACE, None).await?;
+        let mut all = Vec::new();
+        for request in &requests {
+            all.push((asked(request)?, self.answers(request, &answers).await?));
+        }
+        Ok(all)
+    }
+
+    async fn answers(&self, request: &ApprovalRequest, answers: &[Approval]) -> Result<Vec<Answer>, Refusal> {
+        let name = request.name_any();
+        let own: Vec<&Approval> = answers.iter().filter(|answer| answer.spec.request == name).collect();
+        if own.len() > MAX_ANSWERS {
+            return Err(unavailable(format!("approval request `{name}` has more than {MAX_ANSWERS} answers")));
+        }
+        let mut may: BTreeMap<(&str, &[String]), bool> = BTreeMap::new();
+        let mut said = Vec::new();
+        for answer in own {
+            let key = (answer.spec.user.as_str(), answer.spec.groups.as_slice());
+            let allowed = match may.get(&key) {
+                Some(allowed) => *allowed,
+                None => self.may_approve(key.0, key.1, &request.spec.namespace).await?,
+            };
+            may.insert(key, allowed);
+            said.push(self::said(answer, allowed)?);
+        }
+        Ok(said)
+    }
+
+    /// A request by its name.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn approval_request(&self, name: &str) -> Result<Option<ApprovalRequest>, Refusal> {
+        let api: Api<ApprovalRequest> = Api::namespaced(self.client().clone(), names::SYSTEM_NAMESPACE);
+        api.get_opt(name).await.map_err(|error| unavailable(format!("cannot read approval request `{name}`: {error}")))
+    }
+
+    /// Whether the API server's authorizer lets this user, acting for these groups, approve in `namespace`.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn may_approve(&self, user: &str, groups: &[String], namespace: &str) -> Result<bool, Refusal> {
+        let mut groups: BTreeSet<String> = groups.iter().cloned().collect();
+        // Every user is in it, and nobody writes it down.
+        groups.insert("system:authenticated".into());
+        let groups: Vec<String> = groups.into_iter().collect();
+        let extra = BTreeMap::new();
+        let user = User { username: user, uid: "", groups: &groups, extra: &extra };
+        let check = Check {
+            subject: Subject::Requester,
+            verb: VERB.into(),
+            target: Target::Resource(Resource {
+                group: names::GROUP.into(),
+                resource: "approvalrequests".into(),
+                subresource: "".into(),
+                namespace: namespace.into(),
+                name: "".into(),
+                field_selector: "".into(),
+                label_selector: "".into(),
+            }),
+        };
+        let decision = self.review(&user, &check).await;
+        match decision.error {
+            Some(error) => Err(unavailable(error)),
+            None => Ok(decision.allowed),
+        }
+    }
+}
