@@ -115,6 +115,8 @@ const ALL: [Rule; 39] = [
     Rule::Autonomy,
     Rule::Rate,
     Rule::Cooldown,
+    Rule::Conflict,
+    Rule::Approval,
     Rule::Blueprint,
     Rule::Guardrail,
     Rule::Authority,
@@ -188,6 +190,14 @@ fn text(rule: Rule) -> (&'static str, &'static str) {
             "Approve this very change, or look at the evidence and promote the action again.",
         ),
         Rule::Rate => ("A service that needs this many operations within an hour has a fault that they do not reach.", "Wait, and look for that fault."),
+        Rule::Conflict => (
+            "Another operation on the same service is not over: what two change at once tells of neither whether it helped.",
+            "Nothing: it passes once that plan has ended. `kubectl get cb -n assent-system` shows which one.",
+        ),
+        Rule::Approval => (
+            "The Blueprint asks people, and they did not agree: not yet, not in time, to something else, or one of them refused.",
+            "`kubectl assent approvals`, then `approve` or `deny`; docs/approvals.md says who may.",
+        ),
         Rule::Cooldown => ("Figures need a while to show what an operation did.", "Nothing: it passes a minute later."),
         Rule::Blueprint => {
             ("Without a Blueprint that allows the action, Assent only observes.", "Write one beside the workload, in mode `autonomous`, that names the action.")

@@ -5,6 +5,7 @@ pub mod faults;
 pub mod injection;
 pub mod journal;
 pub mod judging;
+pub mod lifting;
 pub mod report;
 
 use std::collections::BTreeSet;
@@ -108,6 +109,7 @@ impl Ground {
         install::assent(&place, say).await?;
         install::shop(&place, say).await?;
         let shop = Shop::remember(&place).await?;
+        lifting::hurry(&place.client().await?).await?;
         // The baseline is a matter of time, not of an event: so many windows must have passed.
         tokio::time::sleep(LEARNING).await;
         Ok(Self { place, shop })
@@ -137,6 +139,7 @@ impl Ground {
         record.story.push(format!("customers before it was undone: {customers}"));
         self.shop.restore(&self.place, injected).await.context("undo it")?;
         self.healthy().await?;
+        lifting::lift(&client).await?;
 
         let incidents = self.incidents(&known).await?;
         record.incidents = incidents.iter().map(kube::ResourceExt::name_any).collect();
