@@ -83,7 +83,7 @@ fn rule(code: &str) -> Option<Rule> {
     ALL.into_iter().find(|rule| rule.code() == code)
 }
 
-const ALL: [Rule; 39] = [
+const ALL: [Rule; 41] = [
     Rule::NoRoster,
     Rule::IncidentExtra,
     Rule::Account,

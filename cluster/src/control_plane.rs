@@ -168,6 +168,8 @@ pub(crate) fn start(binary: &Path, plan: &Plan, at: &Surroundings) -> Result<Vec
         "--profiling=false".to_owned(),
         format!("--audit-policy-file={}", at.dir.join("audit-policy.json").display()),
         format!("--audit-log-path={}", at.dir.join("audit.log").display()),
+        // One file for as long as a cluster lives, in megabytes: who reads what happened reads it whole.
+        "--audit-log-maxsize=4096".to_owned(),
         // Written before the client has its answer, so that a test can read at once what it caused.
         "--audit-log-mode=blocking".to_owned(),
     ];

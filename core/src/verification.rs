@@ -1,9 +1,14 @@
-//! Whether an action helped: two independent signals say "well" without a break for the soak time, or the time is up.
+//! Whether an action helped: two independent signals say "well" without a break for the soak time, or the time is up; and what
+//! it did to the service, compared with how it was before.
+
+mod compare;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ballot::Principal;
 use crate::ids::UnixMillis;
+
+pub use compare::{Effect, Shift, Window, effect, shift};
 
 /// One look at the service through one signal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

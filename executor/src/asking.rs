@@ -52,7 +52,7 @@ pub(crate) async fn ask(live: &Live, decided: &Decided, facts: &Facts, rules: im
     spec.approvals = rules.into_iter().map(ApprovalRule::from).collect();
     if spec.approvals.iter().all(|rule| rule.approvers.is_empty()) {
         let reason = format!("{} on {} asks people, and the Blueprint names none", spec.action, spec.target);
-        return Err(Refusal::new(Rule::Approval, reason, "`operations.approval.approvers` in the Blueprint"));
+        return Err(Refusal::new(Rule::Approval, reason, "`operations.approvers` in the Blueprint"));
     }
     spec.reasons = vec![capped(&proof::why_asked(facts, incident, *epoch, proposal))];
     let object = ApprovalRequest::named(&facts.cluster, spec).map_err(|reason| verbatim(Rule::Payload, &reason))?;

@@ -9,7 +9,7 @@ use kube::api::{Api, PostParams};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use crate::world::{SHOP, World, apply, send};
+use crate::world::{SHOP, World, apply, send, shipped};
 
 /// Somebody, and the groups that the API server knows them in.
 #[derive(Clone, Copy, Debug)]
@@ -27,13 +27,16 @@ impl World {
     pub async fn asking_blueprint(&self, name: &str, approvers: &[&str], count: u32) {
         let spec = json!({
             "target": {"kind": "Deployment", "name": name}, "mode": "approve", "limits": {"maxReplicas": 5},
-            "operations": {"allowed": ["RollbackWorkload", "RestartWorkload", "ScaleWorkload"], "approval": {"approvers": approvers, "count": count}},
+            "operations": {"allowed": ["RollbackWorkload", "RestartWorkload", "ScaleWorkload"], "approvers": approvers, "count": count},
         });
         apply(&self.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP}, "spec": spec})).await;
     }
 
     /// Lets a group approve in the shop, and answer where requests live.
     pub async fn let_approve(&self, group: &str) {
+        for role in shipped(&["namespace/people.yaml"]).iter().filter(|object| object["metadata"]["name"] == "assent-approver") {
+            apply(&self.admin, role).await;
+        }
         let subjects = json!([{"kind": "Group", "name": group, "apiGroup": "rbac.authorization.k8s.io"}]);
         for (namespace, kind) in [(SHOP, "ClusterRole"), (SYSTEM_NAMESPACE, "Role")] {
             let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "assent-approver"});

@@ -10,7 +10,7 @@ use crate::names;
 /// Name of the one that stands for all services together.
 pub const CLUSTER: &str = "cluster";
 /// Most plans that are kept in the status.
-pub const MAX_ENTRIES: usize = 16;
+const MAX_ENTRIES: usize = 16;
 
 /// One service's circuit breaker. The specification is people's word; everything else is computed from the stored plans.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

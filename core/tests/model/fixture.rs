@@ -7,6 +7,7 @@ use assent_core::ballot::{
     Ballot, CastBallot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Stance, StanceVerdict,
 };
 use assent_core::blueprint::{Effective, effective, read};
+use assent_core::breaker::{History, Operation, Settings};
 use assent_core::canonical::Digest;
 use assent_core::consensus::{Roster, Seat, TallyConfiguration, shipped_principals};
 use assent_core::ids::{Domain, IncidentUid, Millionths, UnixMillis};
@@ -173,6 +174,9 @@ pub(crate) fn facts(state: &State, sure: bool) -> Facts {
     // A plan carries the ballots of its time, whatever was cast since.
     let then = state.planned.map(|(remedies, stance)| State { remedies, stance, later: false, planned: None, ..state.clone() });
     let plans: Vec<(Plan, UnixMillis)> = then.map(|then| (plan(&then, sure, Hand::Steady), PLANNED)).into_iter().collect();
+    // A plan enters as soon as it is stored: that nothing is written before is a rule of its own, with its own cases.
+    let entered: Vec<String> = plans.iter().map(|(plan, _)| plan.name().unwrap()).collect();
+    let operations = plans.iter().zip(&entered).map(|((plan, at), name)| Operation::of(name.clone(), plan, *at, None)).collect();
     let now = if state.expired { PLANNED.plus(100_000) } else { PLANNED };
     Facts {
         cluster: "cluster".into(),
@@ -193,6 +197,10 @@ pub(crate) fn facts(state: &State, sure: bool) -> Facts {
         guardrail_denial: None,
         target: Some(target(state)),
         configurations: vec![],
+        approvals: vec![],
+        history: History { operations, ..History::default() },
+        breaker: Settings::default(),
+        entered,
     }
 }
 

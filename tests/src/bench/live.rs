@@ -9,6 +9,7 @@ pub mod lifting;
 pub mod report;
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ use journal::{Journal, QUIET, Record};
 
 /// Windows that the seats learn from.
 const LEARNING: Duration = Duration::from_secs(45);
+/// After people were told, new trouble is an incident of its own.
+const ANEW: Duration = Duration::from_secs(60);
 /// Longest until an incident; a fault without one by then was missed.
 const UNTIL_INCIDENT: Duration = Duration::from_secs(150);
 /// Longest until its end.
@@ -128,7 +131,7 @@ impl Ground {
         }
         let client = self.place.client().await?;
         let known = story::known(&client).await?;
-        let logged = self.log(0)?.len();
+        let logged = self.logged()?;
         let started = Instant::now();
         let injected = Injected::of(&self.place, fault.cause).await.context("cause it")?;
         let mut record = self.watch(&known, started, say).await?;
@@ -149,7 +152,9 @@ impl Ground {
         let planned = judging::planned(&client, &incidents).await?;
         record.actions = planned.iter().map(|planned| format!("{} {}", planned.action, planned.object)).collect();
         record.right_remedy = record.to_incident.is_some() && fault.truth.is_met_by(&planned);
-        record.wrong_writes = fault.truth.wrong(&judging::written(&self.log(logged)?), &planned);
+        let wrong = fault.truth.wrong(&self.written(logged)?, &planned);
+        record.story.extend(wrong.iter().map(|write| format!("wrong write: {} for incident {}", write.object, write.incident)));
+        record.wrong_writes = wrong.len();
         Ok(record)
     }
 
@@ -159,7 +164,7 @@ impl Ground {
     /// If the load generator does not answer.
     pub async fn quiet(&self, time: Duration, say: Progress<'_>) -> anyhow::Result<Record> {
         let known = story::known(&self.place.client().await?).await?;
-        let (started, logged) = (Instant::now(), self.log(0)?.len());
+        let (started, logged) = (Instant::now(), self.logged()?);
         for rate in RATES.iter().cycle() {
             if started.elapsed() >= time {
                 break;
@@ -173,7 +178,7 @@ impl Ground {
             fault: QUIET.to_owned(),
             run: 1,
             phase: format!("{} minutes", time.as_secs() / 60),
-            wrong_writes: judging::written(&self.log(logged)?).len(),
+            wrong_writes: self.written(logged)?.len(),
             story: incidents.iter().map(|incident| format!("{}: {} ({})", incident.spec.service, incident.spec.symptom, incident.spec.summary)).collect(),
             incidents: incidents.iter().map(kube::ResourceExt::name_any).collect(),
             ..Record::default()
@@ -221,6 +226,12 @@ impl Ground {
             ensure!(started.elapsed() < UNTIL_END, "an incident does not end");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        // Trouble that begins sooner after people were told belongs to the incident before.
+        let told = self.incidents(&BTreeSet::new()).await?.iter().filter_map(told_at).max();
+        if let Some(told) = told {
+            let until = told + ANEW;
+            tokio::time::sleep(until.duration_since(jiff::Timestamp::now()).try_into().unwrap_or_default()).await;
+        }
         Ok(())
     }
 
@@ -234,17 +245,35 @@ impl Ground {
         Ok(incidents)
     }
 
-    /// The audit log from this byte on.
-    fn log(&self, from: usize) -> anyhow::Result<String> {
+    /// How long the audit log is.
+    fn logged(&self) -> anyhow::Result<u64> {
         let path = self.place.audit_log().context("the audit log cannot be read from here")?;
-        let text = std::fs::read(&path).with_context(|| format!("read `{}`", path.display()))?;
-        Ok(String::from_utf8_lossy(text.get(from..).unwrap_or_default()).into_owned())
+        Ok(std::fs::metadata(&path).with_context(|| format!("look at `{}`", path.display()))?.len())
+    }
+
+    /// What was written as the executor's user since the audit log was so long.
+    fn written(&self, since: u64) -> anyhow::Result<Vec<judging::Written>> {
+        let path = self.place.audit_log().context("the audit log cannot be read from here")?;
+        let mut file = std::fs::File::open(&path).with_context(|| format!("open `{}`", path.display()))?;
+        // One that is shorter now was begun anew, and what stood between is not known.
+        ensure!(file.metadata()?.len() >= since, "`{}` was begun anew", path.display());
+        file.seek(SeekFrom::Start(since))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text)?;
+        Ok(judging::written(&String::from_utf8_lossy(&text)))
     }
 }
 
 fn is_closed(incident: &Incident) -> bool {
     let conditions = incident.status.iter().flat_map(|status| &status.conditions);
     conditions.into_iter().any(|condition| condition.kind == "Closed" && condition.status == "True")
+}
+
+/// When people were told of an incident that ended so.
+fn told_at(incident: &Incident) -> Option<jiff::Timestamp> {
+    let status = incident.status.as_ref().filter(|status| status.phase.as_deref() == Some("Escalated"))?;
+    let closed = status.conditions.iter().find(|condition| condition.kind == "Closed")?;
+    closed.last_transition_time.parse().ok()
 }
 
 /// Returns when there was nobody to follow for too long.

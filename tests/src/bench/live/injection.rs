@@ -43,6 +43,8 @@ pub struct Injected {
     filtered: Vec<Pid>,
     undo: Option<&'static str>,
     neighbour: bool,
+    /// Pods that answer nothing until they are gone.
+    wedged: Vec<String>,
 }
 
 // === impl Shop ===
@@ -97,7 +99,12 @@ impl Injected {
                     place.kubectl(&[&["-n", SHOP], *call].concat()).await?;
                 }
             }
-            Cause::Shop(fault) => shop::cause(place, fault).await?,
+            Cause::Shop(fault) => {
+                if fault == shop::Fault::Wedge {
+                    injected.wedged = pods::names(place, SHOP, "app=orders").await?;
+                }
+                shop::cause(place, fault).await?;
+            }
             Cause::Hog => {
                 for process in containers(place, "orders").await? {
                     injected.hogs.push(hog(process)?);
@@ -155,6 +162,10 @@ impl Injected {
         }
         if let Some(undo) = self.undo {
             sql(place, undo).await?;
+        }
+        for pod in self.wedged {
+            // Where the repair took it away there is nothing to do.
+            place.kubectl(&["-n", SHOP, "delete", "pod", &pod, "--ignore-not-found", "--wait=false"]).await?;
         }
         if self.neighbour {
             place.kubectl(&["delete", "namespace", NEIGHBOUR, "--timeout=90s"]).await?;

@@ -48,12 +48,12 @@ impl Truth {
 
     /// The writes that no right plan of their incident explains.
     #[must_use]
-    pub fn wrong(&self, written: &[Written], planned: &[Planned]) -> usize {
-        let right = |write: &&Written| {
+    pub fn wrong(&self, written: &[Written], planned: &[Planned]) -> Vec<Written> {
+        let right = |write: &Written| {
             let mut own = planned.iter().filter(|plan| plan.incident == write.incident && plan.object == write.object).peekable();
             own.peek().is_some() && own.all(|plan| self.permits(plan))
         };
-        written.len() - written.iter().filter(right).count()
+        written.iter().filter(|write| !right(write)).cloned().collect()
     }
 }
 
@@ -145,9 +145,9 @@ mod tests {
     #[test]
     fn a_write_is_right_by_a_right_plan_of_its_own_incident() {
         let plans = [plan("a", "RestartWorkload", "shop/orders"), plan("b", "RollbackWorkload", "shop/orders")];
-        assert_eq!(TRUTH.wrong(&[write("a", "shop/orders")], &plans), 0);
+        assert_eq!(TRUTH.wrong(&[write("a", "shop/orders")], &plans), []);
         for wrong in [write("b", "shop/orders"), write("a", "shop/storefront"), write("c", "shop/orders"), write("", "shop/orders")] {
-            assert_eq!(TRUTH.wrong(&[wrong.clone(), write("a", "shop/orders")], &plans), 1, "{wrong:?}");
+            assert_eq!(TRUTH.wrong(&[wrong.clone(), write("a", "shop/orders")], &plans), [wrong.clone()]);
         }
     }
 

@@ -3,9 +3,9 @@
 
 use anyhow::Context as _;
 use assent_api::names::SYSTEM_NAMESPACE;
-use assent_api::resources::{Blueprint, BrakeSpec, CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, Lifted};
+use assent_api::resources::{Blueprint, BrakeSpec, CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, GuardrailBinding, Lifted};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
@@ -18,6 +18,10 @@ pub async fn hurry(client: &Client) -> anyhow::Result<()> {
     let safety = Patch::Merge(json!({"spec": {"safety": {"cooldown": "1s", "operationsPerHour": 1000, "breaker": {"failures": 20}}}}));
     for blueprint in blueprints.list(&ListParams::default()).await.context("list Blueprints")?.items {
         blueprints.patch(&blueprint.name_any(), &PatchParams::default(), &safety).await.context("set a Blueprint's safety")?;
+    }
+    for guardrail in ["rate-limit", "restart-storm"] {
+        let bindings: Api<GuardrailBinding> = Api::all(client.clone());
+        bindings.delete(guardrail, &DeleteParams::default()).await.with_context(|| format!("take guardrail `{guardrail}` away"))?;
     }
     let brake = BrakeSpec { failures: 1000, window_seconds: 3600, stand_seconds: 3600 };
     let mut cluster = CircuitBreaker::new(CLUSTER_BREAKER, CircuitBreakerSpec { brake: Some(brake), ..CircuitBreakerSpec::default() });
