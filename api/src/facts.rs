@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::cast::parse_plan;
-use crate::resources::{Blueprint, CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, CircuitBreakerStatus, Promoted, PromotedTo, Remediation, RemediationPhase};
+use crate::resources::{Blueprint, CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, CircuitBreakerStatus, Promoted, PromotedTo, Remediation, RemediationPhase, RemediationResult};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
@@ -89,12 +89,15 @@ pub fn operation(stored: &Remediation) -> Option<Operation> {
     let plan = parse_plan(stored).ok()?;
     let at = created_at(stored)?;
     let status = stored.status.clone().unwrap_or_default();
-    let end = match status.phase {
-        Some(RemediationPhase::Verified) => Some(End::Improved),
-        Some(RemediationPhase::Reverted) => Some(End::Worse),
-        Some(RemediationPhase::Refused) => Some(End::Refused),
-        Some(RemediationPhase::Failed) => Some(End::Failed),
-        None | Some(RemediationPhase::Planned | RemediationPhase::Applied | RemediationPhase::Reverting) => None,
+    let end = match (status.phase, status.result) {
+        (Some(RemediationPhase::Verified), _) => Some(End::Improved),
+        (Some(RemediationPhase::Refused), _) => Some(End::Refused),
+        // What changed nothing is no harm, and no reason to try it again.
+        (Some(RemediationPhase::Reverted | RemediationPhase::Failed), Some(RemediationResult::NoEffect)) => Some(End::NoEffect),
+        (Some(RemediationPhase::Reverted), Some(RemediationResult::Unknown)) => Some(End::Unknown),
+        (Some(RemediationPhase::Reverted), _) => Some(End::Worse),
+        (Some(RemediationPhase::Failed), _) => Some(End::Failed),
+        (None, _) | (Some(RemediationPhase::Planned | RemediationPhase::Applied | RemediationPhase::Reverting), _) => None,
     };
     // The last transition is the end.
     let times = status.conditions.iter().filter_map(|condition| moment(&condition.last_transition_time));

@@ -43,7 +43,7 @@ pub use guardrail_binding::{GuardrailBinding, GuardrailBindingSpec};
 pub use guardrail_status::{ExpressionWarning, GuardrailBindingStatus, GuardrailStatus, TypeChecking};
 pub use incident::{Incident, IncidentSpec, IncidentStatus};
 pub use pause::{Pause, PauseSpec};
-pub use remediation::{Remediation, RemediationPhase, RemediationSpec, RemediationStatus};
+pub use remediation::{Remediation, RemediationPhase, RemediationResult, RemediationSpec, RemediationStatus};
 pub use roster::{CheckpointSpec, HeadSpec, Roster, RosterSpec, SeatSpec, TallySpec, WeightSpec};
 
 /// Every definition, in the order of the table in the documentation.

@@ -24,6 +24,7 @@ use crate::canonical::Digest;
 use crate::ids::{Domain, UnixMillis};
 use crate::incident::{Context, Symptom};
 use crate::target::Service;
+use crate::verification::Window;
 
 pub use opinion::Position;
 
@@ -101,6 +102,8 @@ pub struct Indicator {
     pub p95_us: u64,
     /// Requests unanswered for more than a second, in the newest window.
     pub stalled: u64,
+    /// The newest windows since then, oldest first.
+    pub windows: Vec<Window>,
 }
 
 /// A remedy that was proposed, with everybody's reasons for it.

@@ -9,7 +9,7 @@ use assent_api::resources::{Remediation, RemediationPhase};
 use assent_core::ids::UnixMillis;
 use assent_core::plan::Plan;
 use assent_core::refusal::Refusal;
-use assent_core::verification::{Progress, Reading, judge};
+use assent_core::verification::{Progress, Reading, effect, judge};
 use assent_live::{Live, change, own_clock, unavailable};
 use assent_runtime::backoff::Backoff;
 use kube::ResourceExt as _;
@@ -27,6 +27,8 @@ use crate::writes::{Answer, Step, Writer};
 
 /// Between two readings.
 const READING: Duration = Duration::from_secs(1);
+/// How long before a write counts as before.
+const BEFORE_MS: i64 = 60_000;
 /// Readings are kept for this long beyond the soak.
 const KEEP_READINGS_MS: i64 = 30_000;
 
@@ -107,8 +109,9 @@ impl Journey<'_> {
             Next::NoteApplied => self.note_applied().await,
             Next::Watch => self.watch(target.as_ref().unwrap_or(&Value::Null)).await,
             Next::NoteReverting(why) => {
-                tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = why, "did not help");
-                self.status.set(RemediationPhase::Reverting, &why).await;
+                let did = self.compare().await;
+                tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = why, did, "did not help");
+                self.status.set(RemediationPhase::Reverting, &format!("{why}{did}")).await;
             }
             Next::Revert => self.revert(target.as_ref().unwrap_or(&Value::Null)).await,
             Next::Finish(phase, message) => self.finish(phase, &message).await,
@@ -121,6 +124,18 @@ impl Journey<'_> {
         let deadline = deadline(&self.plan, self.created_at, applied_at, since, self.carrier.times.verify_within_ms);
         let readings: Vec<Reading> = self.readings.iter().cloned().collect();
         judge(&readings, self.plan.soak_ms, deadline, own_clock())
+    }
+
+    /// Says what the write did, compared with before, if that was not said yet; in words that follow a reason.
+    async fn compare(&mut self) -> String {
+        let Some(applied_at) = self.status.applied_at().filter(|_| self.status.result().is_none()) else { return String::new() };
+        let target = &self.plan.proposal.target;
+        let windows = self.carrier.signals.windows(&target.namespace, &target.name, applied_at.plus(-BEFORE_MS)).await;
+        // The last of it: how a change looks on its way is no effect of it.
+        let settled = own_clock().plus(-i64::from(self.plan.soak_ms)).max(applied_at);
+        let (effect, line) = effect(&self.progress(), &windows, applied_at, settled);
+        self.status.set_result(effect);
+        format!("; {effect:?}: {line}")
     }
 
     async fn apply(&mut self, target: &Value) {
@@ -212,6 +227,8 @@ impl Journey<'_> {
         if self.status.refresh().await {
             return;
         }
+        let did = self.compare().await;
+        let message = &format!("{message}{did}");
         tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, phase = ?phase, reason = message, "finished");
         let mut backoff = backoff();
         while let Err(refusal) = self.record(phase, message).await {

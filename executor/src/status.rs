@@ -2,8 +2,9 @@
 //! executor's own account until it is stored, and never over what another executor wrote in between.
 
 use assent_api::names;
-use assent_api::resources::{Condition, Remediation, RemediationPhase, RemediationStatus};
+use assent_api::resources::{Condition, Remediation, RemediationPhase, RemediationResult, RemediationStatus};
 use assent_core::ids::UnixMillis;
+use assent_core::verification::Effect;
 use assent_live::own_clock;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
@@ -66,6 +67,16 @@ impl Status {
         let applied = self.current.conditions.iter().find(|condition| condition.kind == "Applied" && condition.status == "True")?;
         let time: jiff::Timestamp = applied.last_transition_time.parse().ok()?;
         Some(UnixMillis(time.as_millisecond()))
+    }
+
+    /// What the write did, as it was noted.
+    pub(crate) fn result(&self) -> Option<RemediationResult> {
+        self.current.result
+    }
+
+    /// What the write did, to be noted with what is noted next.
+    pub(crate) fn set_result(&mut self, effect: Effect) {
+        self.current.result = Some(effect.into());
     }
 
     /// Notes that the write is done.

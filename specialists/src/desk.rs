@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use assent_api::names::{self, accounts};
 use assent_api::proto::seat_server::Seat as SeatService;
-use assent_api::proto::{CastReply, CauseRequest, IndicatorReply, IndicatorRequest, RemedyRequest};
+use assent_api::proto::{CastReply, CauseRequest, IndicatorReply, IndicatorRequest, IndicatorWindow, RemedyRequest};
 use assent_core::ballot::{Opinion, Round};
 use assent_core::canonical::{self, Digest};
 use assent_core::consensus::MAX_EPOCHS;
@@ -16,6 +16,7 @@ use assent_core::ids::UnixMillis;
 use assent_core::incident::Context;
 use assent_core::seats::{Asked, Seat, merge};
 use assent_core::target::Service;
+use assent_core::verification::Window;
 use assent_runtime::mtls::PeerIdentity;
 use assent_runtime::telemetry::chain;
 use assent_runtime::workload::Name;
@@ -101,8 +102,13 @@ impl<V: Seat + 'static> SeatService for Desk<V> {
             errors: word.errors,
             p95_us: word.p95_us,
             stalled: word.stalled,
+            windows: word.windows.iter().map(told).collect(),
         }))
     }
+}
+
+fn told(window: &Window) -> IndicatorWindow {
+    IndicatorWindow { at_ms: window.at.0, requests: window.requests, errors: window.errors, mean_us: window.mean_us }
 }
 
 // === impl Desk ===

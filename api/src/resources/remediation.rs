@@ -1,6 +1,7 @@
 //! `Remediation`: one concrete plan of the executor, with what became of it in its status.
 
 use assent_core::plan::Plan;
+use assent_core::verification::Effect;
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -25,6 +26,7 @@ use crate::names;
     printcolumn = r#"{"name":"Action","type":"string","jsonPath":".spec.action"}"#,
     printcolumn = r#"{"name":"Target","type":"string","jsonPath":".spec.target"}"#,
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Result","type":"string","jsonPath":".status.result"}"#,
     printcolumn = r#"{"name":"Message","type":"string","jsonPath":".status.message"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
@@ -54,11 +56,27 @@ pub struct RemediationStatus {
     pub phase: Option<RemediationPhase>,
     /// In words.
     pub message: Option<String>,
+    /// What the write did, compared with before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<RemediationResult>,
     /// The generation that the conditions speak of.
     pub observed_generation: Option<i64>,
     /// `Applied`, `Verified`, `Reverted`.
     #[serde(default)]
     pub conditions: Vec<Condition>,
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RemediationResult {
+    /// The symptom is gone and stayed gone.
+    Improved,
+    /// It is as it was before.
+    NoEffect,
+    /// It is worse than before.
+    Worse,
+    /// Nobody can say.
+    Unknown,
 }
 
 /// Where a plan stands.
@@ -78,6 +96,19 @@ pub enum RemediationPhase {
     Refused,
     /// A person must act.
     Failed,
+}
+
+// === impl RemediationResult ===
+
+impl From<Effect> for RemediationResult {
+    fn from(effect: Effect) -> Self {
+        match effect {
+            Effect::Improved => Self::Improved,
+            Effect::NoEffect => Self::NoEffect,
+            Effect::Worse => Self::Worse,
+            Effect::Unknown => Self::Unknown,
+        }
+    }
 }
 
 // === impl RemediationSpec ===

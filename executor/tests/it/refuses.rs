@@ -92,18 +92,27 @@ async fn what_authority_does_not_allow_is_refused_before_the_intent() {
         assert!(told.contains(line), "`{line}` is missing in:\n{told}");
     }
 
-    // Another mode is the director's matter: nothing is refused, nothing is done.
-    let asks = scene.scale("asks", 4).await;
+    // Where it only looks, nothing is refused and nothing is done.
+    let looks = scene.scale("looks", 4).await;
     let blueprints: Api<Blueprint> = Api::namespaced(scene.world.admin.clone(), SHOP);
-    let mode = json!({"spec": {"mode": "approve"}});
-    blueprints.patch("asks", &PatchParams::default(), &Patch::Merge(&mode)).await.unwrap();
-    scene.decide(&asks).await;
+    let mode = |mode: &str| Patch::Merge(json!({"spec": {"mode": mode}}));
+    blueprints.patch("looks", &PatchParams::default(), &mode("observe")).await.unwrap();
+    scene.decide(&looks).await;
     // A later decision that is refused shows that the one before it was looked at.
     let marker = scene.scale("marker", 6).await;
     scene.decide(&marker).await;
     refused(&scene, &marker, "assent[blueprint]").await;
-    assert_eq!(scene.record.kinds(&asks.incident), Vec::<String>::new());
-    untouched(&scene, &asks).await;
+    assert_eq!(scene.record.kinds(&looks.incident), Vec::<String>::new());
+    untouched(&scene, &looks).await;
+
+    // What asks people needs somebody who is asked.
+    let asks = scene.scale("asks", 4).await;
+    blueprints.patch("asks", &PatchParams::default(), &mode("approve")).await.unwrap();
+    let asks = Case { incident: assent_tests::seats::incident(), ..asks };
+    scene.world.quorum(&asks.incident, &asks.proposal).await;
+    let asks = scene.renamed(asks);
+    scene.decide(&asks).await;
+    refused(&scene, &asks, "names none").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,8 +98,25 @@ impl Scene {
         self.vote(name, act).await
     }
 
+    /// As [`Scene::scale`], where the Blueprint asks so many people on call before everything.
+    pub(crate) async fn asking(&self, name: &str, replicas: u32, count: u32) -> Case {
+        self.world.deployment(name, "registry.invalid/x:1").await;
+        self.world.asking_blueprint(name, &["group:oncall"], count).await;
+        self.voted(name, |workload| seats::scale(workload, replicas)).await
+    }
+
+    /// The case with the plan that it must come to, once its incident is another one.
+    pub(crate) fn renamed(&self, case: Case) -> Case {
+        let plan = plan::name(&self.world.cluster_uid, &case.incident, 1, &case.proposal).unwrap();
+        Case { plan, ..case }
+    }
+
     async fn vote(&self, name: &str, propose: impl Fn(&Value) -> Proposal) -> Case {
         self.world.blueprint(name).await;
+        self.voted(name, propose).await
+    }
+
+    async fn voted(&self, name: &str, propose: impl Fn(&Value) -> Proposal) -> Case {
         let before = self.world.until_deployment(name, complete).await;
         let incident = seats::incident();
         let proposal = propose(&before);

@@ -11,9 +11,12 @@ use crate::seats::paths::callees;
 use crate::seats::window::{Ring, newest_closed, number, start};
 use crate::seats::{Finding, Indicator};
 use crate::target::Service;
+use crate::verification;
 
 /// Newest windows that say how things are now.
 const RECENT: i64 = 4;
+/// Most windows that are told to whoever verifies.
+const TOLD_WINDOWS: i64 = 240;
 /// Of those, so many in a row must be bad.
 pub(super) const BAD: usize = 2;
 /// Windows that are walked back to the onset.
@@ -185,6 +188,14 @@ impl View {
             sum.merge(window);
             sum.stalled = window.stalled;
         }
+        let oldest = first.max(newest.saturating_sub(TOLD_WINDOWS));
+        let told = |(number, counts): (i64, &Counts)| verification::Window {
+            at: UnixMillis(number.saturating_mul(settings.grid_ms)),
+            requests: counts.requests,
+            errors: counts.server_error.saturating_add(counts.no_response),
+            mean_us: counts.latency.mean_us().and_then(|mean| u64::try_from(mean).ok()).unwrap_or(0),
+        };
+        let recorded = ring.between(oldest, newest).map(told).collect();
         let fresh = newest.saturating_sub(RECENT).saturating_add(1).max(first);
         let mut latest = Counts::default();
         let mut windows = 0;
@@ -206,6 +217,7 @@ impl View {
             errors: sum.server_error.saturating_add(sum.no_response),
             p95_us: sum.latency.p95_us(),
             stalled: sum.stalled,
+            windows: recorded,
         }
     }
 }
