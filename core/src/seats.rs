@@ -102,6 +102,8 @@ pub struct Indicator {
     pub p95_us: u64,
     /// Requests unanswered for more than a second, in the newest window.
     pub stalled: u64,
+    /// Latency, counted by powers of two of microseconds.
+    pub latency: Vec<u64>,
     /// The newest windows since then, oldest first.
     pub windows: Vec<Window>,
 }

@@ -1,6 +1,7 @@
 //! Whether an action helped: two independent signals say "well" without a break for the soak time, or the time is up; and what
 //! it did to the service, compared with how it was before.
 
+mod checks;
 mod compare;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ballot::Principal;
 use crate::ids::UnixMillis;
 
+pub use checks::{Measured, Missed, missed};
 pub use compare::{Effect, Shift, Window, effect, shift};
 
 /// One look at the service through one signal.
@@ -61,6 +63,25 @@ pub fn judge(readings: &[Reading], soak_ms: u32, deadline: UnixMillis, now: Unix
     Progress::Watching
 }
 
+/// What the readings mean beside a Blueprint's checks. `stabilised` is whether the service has had the time that it needs after a
+/// change; before that a check that fails is no failure.
+#[must_use]
+pub fn with_checks(progress: Progress, missed: &[Missed], stabilised: bool, deadline: UnixMillis, now: UnixMillis) -> Progress {
+    let told = |missed: &Missed| Progress::Failed(format!("check {}", missed.text));
+    if matches!(progress, Progress::Failed(_)) {
+        return progress;
+    }
+    // One that undoes it does so at once; one that was not measured may be by the deadline.
+    if let Some(missed) = missed.iter().find(|missed| stabilised && missed.undoes && missed.measured) {
+        return told(missed);
+    }
+    match (progress, missed.iter().find(|missed| missed.critical)) {
+        (Progress::Verified, Some(missed)) if now > deadline => told(missed),
+        (Progress::Verified, Some(_)) => Progress::Watching,
+        (progress, _) => progress,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +111,20 @@ mod tests {
     fn one_bad_reading_starts_the_soak_again() {
         let broken = [Some(true), Some(true), Some(false), Some(true), Some(true)];
         assert_eq!(check(&broken, &[Some(true); 5], 5000), Progress::Watching);
+    }
+
+    #[test]
+    fn a_check_holds_verification_up_and_after_a_while_undoes() {
+        let missed = |critical, undoes, measured| [Missed { name: "c".into(), critical, undoes, measured, text: "c is 2, wanted < 1".into() }];
+        let judge = |missed: &[Missed], stabilised, now| with_checks(Progress::Verified, missed, stabilised, UnixMillis(100), UnixMillis(now));
+        assert_eq!(judge(&[], true, 0), Progress::Verified);
+        assert_eq!(judge(&missed(false, false, true), true, 0), Progress::Verified);
+        assert_eq!(judge(&missed(true, true, true), false, 0), Progress::Watching);
+        assert!(matches!(judge(&missed(true, true, true), true, 0), Progress::Failed(why) if why.contains("c is 2")));
+        assert_eq!(judge(&missed(true, true, false), true, 0), Progress::Watching);
+        assert!(matches!(judge(&missed(true, true, false), true, 101), Progress::Failed(_)));
+        let failed = Progress::Failed("x".into());
+        assert_eq!(with_checks(failed.clone(), &missed(true, true, true), true, UnixMillis(100), UnixMillis(0)), failed);
     }
 
     #[test]

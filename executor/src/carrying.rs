@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use assent_api::parse_plan;
 use assent_api::resources::{Remediation, RemediationPhase};
+use assent_core::blueprint::Effective;
 use assent_core::ids::UnixMillis;
 use assent_core::plan::Plan;
 use assent_core::refusal::Refusal;
-use assent_core::verification::{Progress, Reading, effect, judge};
+use assent_core::verification::{Missed, Progress, Reading, effect, judge, missed, with_checks};
 use assent_live::{Live, change, own_clock, unavailable};
 use assent_runtime::backoff::Backoff;
 use kube::ResourceExt as _;
@@ -49,6 +50,10 @@ struct Journey<'a> {
     status: Status,
     readings: VecDeque<Reading>,
     watching_since: Option<UnixMillis>,
+    /// What the Blueprint says of verifying and undoing, once it was read.
+    blueprint: Option<Effective>,
+    /// Its checks that do not hold.
+    missed: Vec<Missed>,
     /// Whether the gate was looked at since the last answer that was no verdict.
     gate_seen: bool,
     backoff: Backoff,
@@ -70,6 +75,8 @@ impl Carrier {
             status: Status::of(self.live.client(), stored),
             readings: VecDeque::new(),
             watching_since: None,
+            blueprint: None,
+            missed: Vec::new(),
             gate_seen,
             backoff: backoff(),
         };
@@ -110,6 +117,10 @@ impl Journey<'_> {
             Next::Watch => self.watch(target.as_ref().unwrap_or(&Value::Null)).await,
             Next::NoteReverting(why) => {
                 let did = self.compare().await;
+                if self.blueprint.as_ref().is_some_and(|effective| !effective.undoing().enabled || !effective.undoing().automatic) {
+                    self.finish(RemediationPhase::Failed, &format!("{why}{did}; the Blueprint leaves undoing it to people")).await;
+                    return false;
+                }
                 tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = why, did, "did not help");
                 self.status.set(RemediationPhase::Reverting, &format!("{why}{did}")).await;
             }
@@ -123,14 +134,17 @@ impl Journey<'_> {
         let (Some(applied_at), Some(since)) = (self.status.applied_at(), self.watching_since) else { return Progress::Watching };
         let deadline = deadline(&self.plan, self.created_at, applied_at, since, self.carrier.times.verify_within_ms);
         let readings: Vec<Reading> = self.readings.iter().cloned().collect();
-        judge(&readings, self.plan.soak_ms, deadline, own_clock())
+        let now = own_clock();
+        let judged = judge(&readings, self.plan.soak_ms, deadline, now);
+        let wait = self.blueprint.as_ref().map_or(0, |effective| i64::try_from(effective.undoing().stabilization_ms).unwrap_or(i64::MAX));
+        with_checks(judged, &self.missed, now.since(applied_at) >= wait, deadline, now)
     }
 
     /// Says what the write did, compared with before, if that was not said yet; in words that follow a reason.
     async fn compare(&mut self) -> String {
         let Some(applied_at) = self.status.applied_at().filter(|_| self.status.result().is_none()) else { return String::new() };
         let target = &self.plan.proposal.target;
-        let windows = self.carrier.signals.windows(&target.namespace, &target.name, applied_at.plus(-BEFORE_MS)).await;
+        let (windows, _) = self.carrier.signals.counted(&target.namespace, &target.name, applied_at.plus(-BEFORE_MS)).await;
         // The last of it: how a change looks on its way is no effect of it.
         let settled = own_clock().plus(-i64::from(self.plan.soak_ms)).max(applied_at);
         let (effect, line) = effect(&self.progress(), &windows, applied_at, settled);
@@ -192,12 +206,30 @@ impl Journey<'_> {
             tracing::debug!(plan.id = self.name, principal = ?reading.principal, healthy = ?reading.healthy, summary = reading.summary, "reading");
             self.readings.push_back(reading);
         }
+        self.check(target, applied_at, now).await;
         let oldest = now.plus(-i64::from(self.plan.soak_ms) - KEEP_READINGS_MS);
         while self.readings.front().is_some_and(|reading| reading.at < oldest) {
             self.readings.pop_front();
         }
         // Figures are sampled: there is no event to wait for.
         tokio::time::sleep_until(next).await;
+    }
+
+    /// Measures what the Blueprint's checks compare, over the last half of the soak.
+    async fn check(&mut self, target: &Value, applied_at: UnixMillis, now: UnixMillis) {
+        let wanted = &self.plan.proposal.target;
+        if self.blueprint.is_none() {
+            match self.carrier.live.blueprint(wanted).await {
+                Ok(found) => self.blueprint = found.map(|facts| facts.effective),
+                Err(refusal) => return tracing::warn!(plan.id = self.name, reason = refusal.reason, "the Blueprint's checks are not known yet"),
+            }
+        }
+        let Some(effective) = self.blueprint.as_ref().filter(|effective| !effective.checks().is_empty()) else { return };
+        let since = now.plus(-i64::from(self.plan.soak_ms / 2)).max(applied_at);
+        let (_, mut measured) = self.carrier.signals.counted(&wanted.namespace, &wanted.name, since).await;
+        let ready = target.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0);
+        measured.ready_replicas = u32::try_from(ready).ok();
+        self.missed = missed(effective.checks(), &measured);
     }
 
     async fn revert(&mut self, target: &Value) {

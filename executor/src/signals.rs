@@ -7,11 +7,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use assent_api::names::{self, accounts};
-use assent_api::proto::IndicatorRequest;
+use assent_api::proto::{IndicatorRequest, IndicatorWindow};
 use assent_api::proto::seat_client::SeatClient;
 use assent_core::ballot::Principal;
 use assent_core::ids::UnixMillis;
-use assent_core::verification::{Reading, Window};
+use assent_core::verification::{Measured, Reading, Window};
 use assent_live::{Live, own_clock};
 use assent_runtime::mtls;
 use assent_runtime::workload::Workload;
@@ -53,13 +53,15 @@ impl Signals {
         vec![of(Principal::Sidecar, network), of(Principal::Kubelet, compute), of(Principal::ApiServer, rollout)]
     }
 
-    /// What sidecars counted of a workload since then, window by window; nothing where the seat does not answer.
-    pub(crate) async fn windows(&self, namespace: &str, name: &str, since: UnixMillis) -> Vec<Window> {
+    /// What sidecars counted of a workload since then, window by window and together; nothing where the seat does not answer.
+    pub(crate) async fn counted(&self, namespace: &str, name: &str, since: UnixMillis) -> (Vec<Window>, Measured) {
         let request = IndicatorRequest { namespace: namespace.into(), name: name.into(), since_ms: since.0 };
         let mut client = SeatClient::new(self.network.clone());
-        let Ok(Ok(reply)) = tokio::time::timeout(PATIENCE, client.indicator(request)).await else { return Vec::new() };
-        let told = reply.into_inner().windows;
-        told.iter().map(|told| Window { at: UnixMillis(told.at_ms), requests: told.requests, errors: told.errors, mean_us: told.mean_us }).collect()
+        let Ok(Ok(reply)) = tokio::time::timeout(PATIENCE, client.indicator(request)).await else { return Default::default() };
+        let reply = reply.into_inner();
+        let window = |told: &IndicatorWindow| Window { at: UnixMillis(told.at_ms), requests: told.requests, errors: told.errors, mean_us: told.mean_us };
+        let measured = Measured { requests: reply.requests, errors: reply.errors, latency: reply.latency, ..Measured::default() };
+        (reply.windows.iter().map(window).collect(), measured)
     }
 
     /// Forgets what was remembered of a target that is not watched any more.

@@ -102,6 +102,7 @@ impl<V: Seat + 'static> SeatService for Desk<V> {
             errors: word.errors,
             p95_us: word.p95_us,
             stalled: word.stalled,
+            latency: word.latency,
             windows: word.windows.iter().map(told).collect(),
         }))
     }

@@ -33,6 +33,10 @@ fn authorised(mode: Mode) -> Event {
     Event::Authorised { epoch: 1, mode }
 }
 
+fn asked() -> Event {
+    Event::Asked { until: START.plus(3_600_000) }
+}
+
 fn news() -> Event {
     Event::Evidence("shop/stock: errors".into())
 }
@@ -111,6 +115,8 @@ fn every_phase_by_every_event() {
         (authorised(Mode::Autonomous), vec![(Decided, Remediating)]),
         (authorised(Mode::Approve), vec![(Decided, AwaitingApproval)]),
         (authorised(Mode::Observe), vec![(Decided, Watching)]),
+        (asked(), vec![(Decided, AwaitingApproval), (AwaitingApproval, AwaitingApproval), (Remediating, AwaitingApproval)]),
+        (Event::Agreed, vec![(Decided, Open), (AwaitingApproval, Open), (Remediating, Open)]),
         (Event::Applying, vec![(Decided, Remediating), (AwaitingApproval, Remediating)]),
         (Event::Applied, vec![(Decided, Verifying), (AwaitingApproval, Verifying), (Remediating, Verifying)]),
         (finished(RemediationResult::Verified), vec![(Decided, Resolved), (AwaitingApproval, Resolved), (Remediating, Resolved), (Verifying, Resolved)]),
@@ -138,12 +144,36 @@ fn every_phase_by_every_event() {
             assert_eq!(incident.phase, expected, "{phase:?} by {event:?}");
             let told = matches!(expected, Escalated | RolledBack) && expected != phase;
             assert_eq!(effects.iter().any(|effect| matches!(effect, Effect::Escalate(_))), told, "{phase:?} by {event:?}: a person is told exactly then");
-            let stays = !moves.iter().any(|(from, _)| *from == phase);
+            let stays = !moves.iter().any(|(from, to)| *from == phase && from != to || matches!(event, Event::Tallied { .. }) && *from == phase);
             let said_again = phase == Remediating && event == Event::Applying;
             assert_eq!(effects.is_empty(), stays && !said_again, "{phase:?} by {event:?}: {effects:?}");
             assert!(incident.outcome.is_some() || !incident.phase.is_final(), "{phase:?} by {event:?} ends without saying why");
         }
     }
+}
+
+#[test]
+fn people_may_take_as_long_as_they_are_given() {
+    let mut incident = at(Phase::Decided);
+    incident.step(START, asked());
+    incident.step(START.plus(3_000_000), Event::Tick);
+    assert_eq!(incident.phase, Phase::AwaitingApproval);
+    assert!(incident.step(START.plus(3_000_000), asked()).is_empty(), "said again it is the same");
+    incident.step(START.plus(3_600_000 + 16 * 60_000), Event::Tick);
+    assert_eq!(incident.phase, Phase::Escalated);
+}
+
+#[test]
+fn what_people_agreed_to_too_late_for_the_ballots_is_voted_on_once_more() {
+    let mut incident = at(Phase::AwaitingApproval);
+    for epoch in 2..=crate::consensus::MAX_EPOCHS {
+        let effects = incident.step(START, Event::Agreed);
+        assert_eq!((incident.phase, incident.epoch), (Phase::Open, epoch));
+        assert!(effects.contains(&Effect::Gather), "{effects:?}");
+        incident.phase = Phase::AwaitingApproval;
+    }
+    incident.step(START, Event::Agreed);
+    assert_eq!(incident.phase, Phase::Escalated, "an incident has so many epochs and no more");
 }
 
 #[test]

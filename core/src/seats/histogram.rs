@@ -33,6 +33,12 @@ impl Histogram {
         self.sum_us = self.sum_us.saturating_add(other.sum_us);
     }
 
+    /// Counts by power of two.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<u64> {
+        self.buckets.iter().map(|count| u64::from(*count)).collect()
+    }
+
     /// How many values.
     #[must_use]
     pub fn count(&self) -> u64 {

@@ -217,6 +217,7 @@ impl View {
             errors: sum.server_error.saturating_add(sum.no_response),
             p95_us: sum.latency.p95_us(),
             stalled: sum.stalled,
+            latency: sum.latency.buckets(),
             windows: recorded,
         }
     }
