@@ -20,6 +20,7 @@ use crate::backoff;
 use crate::entering;
 use crate::gate;
 use crate::planning::{Times, inverse};
+use crate::queries::Queries;
 use crate::record::{Entry, Ledger};
 use crate::signals::Signals;
 use crate::status::Status;
@@ -38,6 +39,7 @@ pub(crate) struct Carrier {
     pub(crate) live: Live,
     pub(crate) ledger: Ledger,
     pub(crate) signals: Signals,
+    pub(crate) queries: Queries,
     pub(crate) times: Times,
 }
 
@@ -224,12 +226,17 @@ impl Journey<'_> {
                 Err(refusal) => return tracing::warn!(plan.id = self.name, reason = refusal.reason, "the Blueprint's checks are not known yet"),
             }
         }
-        let Some(effective) = self.blueprint.as_ref().filter(|effective| !effective.checks().is_empty()) else { return };
+        let Some(effective) = &self.blueprint else { return };
+        let checks: Vec<_> = effective.checks().into_iter().filter(|check| check.is_measured()).collect();
+        if checks.is_empty() {
+            return;
+        }
         let since = now.plus(-i64::from(self.plan.soak_ms / 2)).max(applied_at);
         let (_, mut measured) = self.carrier.signals.counted(&wanted.namespace, &wanted.name, since).await;
         let ready = target.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0);
         measured.ready_replicas = u32::try_from(ready).ok();
-        self.missed = missed(effective.checks(), &measured);
+        measured.queries = self.carrier.queries.ask(&checks, wanted).await;
+        self.missed = missed(checks, &measured);
     }
 
     async fn revert(&mut self, target: &Value) {

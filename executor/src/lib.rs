@@ -14,6 +14,7 @@ mod gate;
 mod guardrails;
 mod metrics;
 mod planning;
+mod queries;
 mod record;
 mod signals;
 mod status;
@@ -38,6 +39,8 @@ use assent_runtime::workload::{Workload, WorkloadArgs};
 use carrying::Carrier;
 use metrics::Metrics;
 use planning::{Planner, Times};
+use queries::Queries;
+pub use queries::PrometheusArgs;
 use record::Ledger;
 use signals::Signals;
 use watching::Executor;
@@ -72,6 +75,9 @@ pub struct Args {
     /// The compute seat's gRPC port: what kubelets measured.
     #[arg(long, env = "ASSENT_SEAT_COMPUTE_ADDRESS", default_value = "assent-seat-compute.assent-system.svc.cluster.local:8443")]
     pub seat_compute: String,
+    /// Prometheus, for a Blueprint's own queries.
+    #[command(flatten)]
+    pub prometheus: PrometheusArgs,
     /// How long a service must stay well after a write before that counts as verified.
     #[arg(long, env = "ASSENT_SOAK_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub soak_seconds: u32,
@@ -137,8 +143,9 @@ pub async fn serve(args: Args, workload: Workload, mut tasks: Tasks) -> anyhow::
     let live = Live::new(assent_runtime::kube::client(&args.kube).await?);
     let ledger = Ledger::new(&workload, &args.director)?;
     let signals = Signals::new(&workload, &args.seat_network, &args.seat_compute)?;
+    let queries = Queries::new(&args.prometheus)?;
     let planner = Planner { live: live.clone(), ledger: ledger.clone(), times };
-    let executor = Executor::new(planner, Carrier { live, ledger, signals, times }, metrics);
+    let executor = Executor::new(planner, Carrier { live, ledger, signals, queries, times }, metrics);
     tasks.spawn_forever("plans", watching::run(Arc::new(executor), move || drop(lists)));
     tasks.join().await
 }

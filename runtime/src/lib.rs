@@ -14,6 +14,7 @@
 //! | [`workload`] | this process's certificate, the trust bundle, TLS configurations |
 //! | [`mtls`] | gRPC over that identity, peer known per request |
 //! | [`serving`] | HTTPS for admission webhooks |
+//! | `store` (feature) | questions to a store behind HTTP, within bounds |
 
 mod accept;
 pub mod admin;
@@ -24,6 +25,8 @@ pub mod openapi;
 mod reload;
 pub mod serving;
 pub mod shutdown;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod telemetry;
 pub mod workload;
 

@@ -8,9 +8,7 @@
 //! | `otlp` | receives spans and sums them up, for network and change |
 //! | `logs` | counts lines by template, for change |
 //! | `names` | whose series or span it is |
-//! | `http` | asks a store, within bounds |
 
-mod http;
 mod logs;
 mod names;
 mod otlp;

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use assent_core::diagnosis::Series;
 use assent_core::ids::UnixMillis;
+use assent_runtime::store::{Error, Store};
 use kube::Client;
 use tokio::time::Instant;
 
-use super::http::{Error, Store};
 use super::names::Names;
 use crate::args::LogsArgs;
 use miner::Miner;

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use assent_core::diagnosis::{Seconds, Series};
 use assent_core::ids::UnixMillis;
+use assent_runtime::store::{Error, Store};
 use futures::StreamExt as _;
 use tokio::time::Instant;
 
-use super::http::{Error, Store};
 use super::names::Names;
 use crate::args::PrometheusArgs;
 use answer::Found;

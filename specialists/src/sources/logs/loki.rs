@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::miner::Miner;
-use crate::sources::http::{Error, Store};
+use assent_runtime::store::{Error, Store};
 use crate::sources::names::Names;
 
 const MAX_ANSWER: usize = 4 << 20;

@@ -10,22 +10,27 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// Why a store gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
+    /// The token cannot be read.
     #[error("read the token for the store")]
     Token(#[source] std::io::Error),
+    /// It cannot be asked, or says that something is wrong.
     #[error("ask the store")]
     Ask(#[source] reqwest::Error),
+    /// The answer is too large.
     #[error("the store says more than {0} bytes")]
     TooLarge(usize),
+    /// There is no answer in time.
     #[error("the store does not answer in time")]
     Late,
+    /// The answer is none.
     #[error("the store's answer is none: {0}")]
     Answer(String),
 }
 
 /// Where a store is.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub struct Store {
     base: Url,
     client: reqwest::Client,
     token_file: Option<PathBuf>,
@@ -35,7 +40,11 @@ pub(crate) struct Store {
 // === impl Store ===
 
 impl Store {
-    pub(crate) fn new(url: &str, token_file: Option<&Path>, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+    /// A store at `url`, with an optional token and CA.
+    ///
+    /// # Errors
+    /// If the address is none, or the CA cannot be read.
+    pub fn new(url: &str, token_file: Option<&Path>, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let mut base = Url::parse(url).with_context(|| format!("`{url}` is no address of a store"))?;
         anyhow::ensure!(matches!(base.scheme(), "http" | "https") && base.has_host(), "`{url}` is not http:// or https://");
         if !base.path().ends_with('/') {
@@ -56,13 +65,19 @@ impl Store {
     }
 
     /// Sends `value` with every question.
-    pub(crate) fn header(mut self, name: &'static str, value: &str) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If it is no value of a header.
+    pub fn header(mut self, name: &'static str, value: &str) -> anyhow::Result<Self> {
         self.headers.insert(name, value.parse().with_context(|| format!("`{value}` is no value of {name}"))?);
         Ok(self)
     }
 
     /// The answer to a question, at most `limit` bytes of it.
-    pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)], limit: usize) -> Result<Vec<u8>, Error> {
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get(&self, path: &str, query: &[(&str, &str)], limit: usize) -> Result<Vec<u8>, Error> {
         let mut url = self.base.join(path).map_err(|error| Error::Answer(error.to_string()))?;
         url.query_pairs_mut().extend_pairs(query);
         let mut request = self.client.get(url).headers(self.headers.clone());
