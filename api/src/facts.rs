@@ -14,7 +14,10 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::cast::parse_plan;
-use crate::resources::{Blueprint, CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, CircuitBreakerStatus, Promoted, PromotedTo, Remediation, RemediationPhase, RemediationResult};
+use crate::resources::{
+    Blueprint, CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, CircuitBreakerStatus, Promoted, PromotedTo, Remediation, RemediationPhase,
+    RemediationResult,
+};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 

@@ -20,7 +20,11 @@ pub(crate) fn entry(entry: &Entry) -> String {
             let count = entry.body.get("ballots").and_then(Value::as_array).map_or(0, Vec::len);
             format!("{count} ballots counted for decision {}", text("decision").unwrap_or("?"))
         }
-        "apply-intended" => format!("{} on {}, plan {}", text("action").unwrap_or("?"), text("target").unwrap_or("?"), text("plan").unwrap_or("?")),
+        "apply-intended" => {
+            let approved: Vec<&str> = entry.body.get("approvedBy").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let approved = if approved.is_empty() { String::new() } else { format!(", approved by {}", approved.join(", ")) };
+            format!("{} on {}, plan {}{approved}", text("action").unwrap_or("?"), text("target").unwrap_or("?"), text("plan").unwrap_or("?"))
+        }
         "roster" => format!("roster {} in force", digest(&entry.body)),
         "trust-bundle" => "trust bundle of the day".into(),
         _ => WORDS.iter().find_map(|field| text(field)).map_or_else(|| entry.body.to_string().chars().take(MAX_BODY).collect(), str::to_owned),

@@ -62,9 +62,7 @@ async fn hear(director: &Director, request: &ApprovalRequest) -> Result<(), Erro
         return Ok(());
     }
     let event = match request.status.as_ref().and_then(|status| status.phase) {
-        None | Some(ApprovalPhase::Pending) => {
-            Event::Asked { until: created_at(request).plus(i64::from(request.spec.expires_after_seconds) * 1000) }
-        }
+        None | Some(ApprovalPhase::Pending) => Event::Asked { until: created_at(request).plus(i64::from(request.spec.expires_after_seconds) * 1000) },
         Some(ApprovalPhase::Approved) => Event::Agreed,
         Some(ApprovalPhase::Used | ApprovalPhase::Denied | ApprovalPhase::Expired | ApprovalPhase::Dropped) => return Ok(()),
     };

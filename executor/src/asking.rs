@@ -50,11 +50,12 @@ pub(crate) async fn ask(live: &Live, decided: &Decided, facts: &Facts, rules: im
     let Decided { incident, epoch, proposal } = decided;
     let mut spec = ApprovalRequestSpec::of(incident, *epoch, proposal, seconds).map_err(|error| verbatim(Rule::Payload, &error.to_string()))?;
     spec.approvals = rules.into_iter().map(ApprovalRule::from).collect();
-    if spec.approvals.iter().all(|rule| rule.approvers.is_empty()) {
-        let reason = format!("{} on {} asks people, and the Blueprint names none", spec.action, spec.target);
+    let why = capped(&proof::why_asked(facts, incident, *epoch, proposal));
+    if spec.approvals.iter().any(|rule| rule.approvers.is_empty()) {
+        let reason = format!("{} on {} asks people, and the Blueprint names none: {why}", spec.action, spec.target);
         return Err(Refusal::new(Rule::Approval, reason, "`operations.approvers` in the Blueprint"));
     }
-    spec.reasons = vec![capped(&proof::why_asked(facts, incident, *epoch, proposal))];
+    spec.reasons = vec![why];
     let object = ApprovalRequest::named(&facts.cluster, spec).map_err(|reason| verbatim(Rule::Payload, &reason))?;
     let name = object.name_any();
     let params = PostParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PostParams::default() };
@@ -70,6 +71,21 @@ pub(crate) async fn ask(live: &Live, decided: &Decided, facts: &Facts, rules: im
         Err(error) => return Err(unavailable(format!("cannot ask people: {error}"))),
     }
     Ok(name)
+}
+
+/// Who agreed to the change, as the record keeps it.
+pub(crate) fn agreed(facts: &Facts, decided: &Decided) -> Vec<String> {
+    let Decided { incident, epoch, proposal } = decided;
+    let standing = || {
+        let rules = proof::asks(facts, incident, *epoch, proposal).ok()?;
+        let name = name(&facts.cluster, incident, proposal).ok()?;
+        let (asked, answers) = facts.approvals.iter().find(|(asked, _)| asked.name == name)?;
+        Some(approval::standing(asked, answers, &rules, true, facts.now))
+    };
+    match standing() {
+        Some(Standing::Granted(by)) => by.into_iter().collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Waits for people's word on `request`; `heard` changes whenever somebody says something.

@@ -130,10 +130,14 @@ impl Planner {
         if let Err(refusal) = proof::judge_plan(&facts, &plan) {
             return Err(self.ask(decided, &facts, &plan, &change, refusal).await);
         }
-        let body = json!({
+        let mut body = json!({
             "plan": name, "action": proposal.action.act().describe(), "target": target.to_string(), "epoch": epoch,
             "targetUid": target.uid, "targetGeneration": target.generation, "guardrails": said.record,
         });
+        let agreed = asking::agreed(&facts, decided);
+        if !agreed.is_empty() {
+            body["approvedBy"] = agreed.into();
+        }
         let since = plan.ledger.head.sequence;
         let (head, proof) = self.ledger.append(&Entry { incident, kind: "apply-intended", plan: name, body }, since).await?;
         plan.ledger = LedgerPin { head, proof, ..plan.ledger };

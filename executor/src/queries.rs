@@ -73,7 +73,7 @@ impl Queries {
             let answer = tokio::time::timeout(PATIENCE, store.get("api/v1/query", &question, MAX_ANSWER)).await;
             let number = match answer {
                 Ok(Ok(body)) => number(&body),
-                Ok(Err(error)) => Err(chain(&error).to_string()),
+                Ok(Err(error)) => Err(chain(&error)),
                 Err(_) => Err("no answer in time".to_owned()),
             };
             number.map_err(|reason| tracing::debug!(check = check.name, reason, "the query was not measured")).ok().map(|number| (check.name.clone(), number))
@@ -101,7 +101,7 @@ fn millionths(text: &str) -> Option<u64> {
     let number: f64 = text.parse().ok()?;
     let scaled = number * 1e6;
     // Below 2^63 every whole number has a place, and what is no number is not below.
-    (scaled >= 0.0 && scaled < 9e18).then(|| scaled.round() as u64)
+    (0.0..9e18).contains(&scaled).then(|| scaled.round() as u64)
 }
 
 #[cfg(test)]

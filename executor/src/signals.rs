@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use assent_api::names::{self, accounts};
-use assent_api::proto::{IndicatorRequest, IndicatorWindow};
 use assent_api::proto::seat_client::SeatClient;
+use assent_api::proto::{IndicatorRequest, IndicatorWindow};
 use assent_core::ballot::Principal;
 use assent_core::ids::UnixMillis;
 use assent_core::verification::{Measured, Reading, Window};

@@ -140,10 +140,8 @@ impl Live {
     /// # Errors
     /// If it cannot be read.
     pub async fn history(&self) -> Result<(History, Settings), Refusal> {
-        let (remediations, breakers) = tokio::try_join!(
-            self.list::<Remediation>(names::SYSTEM_NAMESPACE, None),
-            self.list::<CircuitBreaker>(names::SYSTEM_NAMESPACE, None),
-        )?;
+        let (remediations, breakers) =
+            tokio::try_join!(self.list::<Remediation>(names::SYSTEM_NAMESPACE, None), self.list::<CircuitBreaker>(names::SYSTEM_NAMESPACE, None),)?;
         let (lifts, promotions, settings) = facts::people(&breakers);
         let operations = remediations.iter().filter_map(facts::operation).collect();
         Ok((History { operations, lifts, promotions, ..History::default() }, settings))
@@ -172,6 +170,11 @@ impl Live {
     /// # Errors
     /// If something cannot be read.
     pub async fn authority(&self, incident: &IncidentUid, wanted: Option<&Target>, target: Option<Value>) -> Result<Authority, Refusal> {
+        // Many reads at once are a large future, and nobody who waits for it should have to be as large.
+        Box::pin(self.read_authority(incident, wanted, target)).await
+    }
+
+    async fn read_authority(&self, incident: &IncidentUid, wanted: Option<&Target>, target: Option<Value>) -> Result<Authority, Refusal> {
         let Dated { value: roster, now } = self.roster().await?;
         let own_clock = own_clock();
         let blueprint = async {

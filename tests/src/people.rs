@@ -5,8 +5,8 @@ use assent_api::names::SYSTEM_NAMESPACE;
 use assent_api::resources::{Approval, ApprovalRequest, ApprovalRequestSpec, ApprovalRule, ApprovalSpec, Verdict};
 use assent_core::ballot::Proposal;
 use assent_core::ids::IncidentUid;
-use kube::api::{Api, PostParams};
 use kube::ResourceExt as _;
+use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
 use crate::world::{SHOP, World, apply, send, shipped};
@@ -29,7 +29,8 @@ impl World {
             "target": {"kind": "Deployment", "name": name}, "mode": "approve", "limits": {"maxReplicas": 5},
             "operations": {"allowed": ["RollbackWorkload", "RestartWorkload", "ScaleWorkload"], "approvers": approvers, "count": count},
         });
-        apply(&self.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP}, "spec": spec})).await;
+        apply(&self.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP}, "spec": spec}))
+            .await;
     }
 
     /// Lets a group approve in the shop, and answer where requests live.
@@ -41,7 +42,8 @@ impl World {
         for (namespace, kind) in [(SHOP, "ClusterRole"), (SYSTEM_NAMESPACE, "Role")] {
             let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "assent-approver"});
             let metadata = json!({"name": format!("approvers-{group}"), "namespace": namespace});
-            let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata, "roleRef": role, "subjects": subjects});
+            let binding =
+                json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata, "roleRef": role, "subjects": subjects});
             apply(&self.admin, &binding).await;
         }
     }

@@ -160,7 +160,7 @@ impl ApprovalRequest {
     /// If its change is no digest, or its incident no UID.
     pub fn named(cluster: &str, spec: ApprovalRequestSpec) -> Result<Self, String> {
         let incident = IncidentUid::try_from(spec.incident.clone())?;
-        let change = canonical::Digest::try_from(spec.change.clone()).map_err(|error| error.to_string())?;
+        let change = canonical::Digest::try_from(spec.change.clone())?;
         let name = approval::request_name(cluster, &incident, &change).map_err(|error| error.to_string())?;
         let mut object = Self::new(&name, spec);
         object.metadata.namespace = Some(names::SYSTEM_NAMESPACE.into());

@@ -115,7 +115,7 @@ fn another_change_is_another_request_and_another_epoch_is_not() {
     let name = |proposal: &Proposal| request_name("cluster", &incident, &change(proposal).unwrap()).unwrap();
     let restart = |marker: &str| proposal(Action::RestartWorkload(Restart { marker: marker.into() }));
     assert_eq!(name(&restart("i.1")), name(&restart("i.2")));
-    let mut others = vec![scale(), proposal(Action::ScaleWorkload(Scale { replicas: 8 })), restart("i.1"), scale(), scale()];
+    let mut others = [scale(), proposal(Action::ScaleWorkload(Scale { replicas: 8 })), restart("i.1"), scale(), scale()];
     others[3].target.uid = "v".into();
     others[4].target.spec = Digest::of_bytes(b"other");
     let names: BTreeSet<String> = others.iter().map(name).collect();

@@ -144,7 +144,8 @@ fn every_phase_by_every_event() {
             assert_eq!(incident.phase, expected, "{phase:?} by {event:?}");
             let told = matches!(expected, Escalated | RolledBack) && expected != phase;
             assert_eq!(effects.iter().any(|effect| matches!(effect, Effect::Escalate(_))), told, "{phase:?} by {event:?}: a person is told exactly then");
-            let stays = !moves.iter().any(|(from, to)| *from == phase && from != to || matches!(event, Event::Tallied { .. }) && *from == phase);
+            let counted = matches!(event, Event::Tallied { .. });
+            let stays = !moves.iter().any(|(from, to)| *from == phase && (from != to || counted));
             let said_again = phase == Remediating && event == Event::Applying;
             assert_eq!(effects.is_empty(), stays && !said_again, "{phase:?} by {event:?}: {effects:?}");
             assert!(incident.outcome.is_some() || !incident.phase.is_final(), "{phase:?} by {event:?} ends without saying why");

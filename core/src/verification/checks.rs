@@ -70,7 +70,8 @@ impl Measured {
                 Figure::Number(_) => Figure::Number(*answer),
             });
         }
-        let share = |part: u64| (self.requests > 0).then(|| Figure::Share(u32::try_from(u128::from(part) * 1_000_000 / u128::from(self.requests)).unwrap_or(u32::MAX)));
+        let share =
+            |part: u64| (self.requests > 0).then(|| Figure::Share(u32::try_from(u128::from(part) * 1_000_000 / u128::from(self.requests)).unwrap_or(u32::MAX)));
         match check.name.as_str() {
             "error_rate" => share(self.errors),
             "availability" => share(self.requests.saturating_sub(self.errors)),
@@ -167,7 +168,8 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_does_not_hold() {
-        let all = checks(json!([{"name": "error_rate", "target": "< 2%"}, {"name": "latency_p95", "target": "< 1s"}, {"name": "ready_replicas", "target": ">= 0"},
+        let all =
+            checks(json!([{"name": "error_rate", "target": "< 2%"}, {"name": "latency_p95", "target": "< 1s"}, {"name": "ready_replicas", "target": ">= 0"},
             {"name": "cpu_utilization", "target": "< 90%"}, {"name": "q", "query": "up", "target": ">= 1", "critical": false}]));
         let said = missed(&all, &Measured::default());
         assert_eq!(said.len(), all.len());
@@ -177,8 +179,16 @@ mod tests {
 
     #[test]
     fn extremes_overflow_nothing() {
-        let wild = Measured { requests: u64::MAX, errors: u64::MAX, latency: vec![u64::MAX; 90], ready_replicas: Some(u32::MAX), queries: vec![("q".into(), u64::MAX)] };
-        let all = checks(json!([{"name": "error_rate", "target": "< 2%"}, {"name": "latency_p99", "target": "< 1s"}, {"name": "q", "query": "up", "target": "< 1%"}]));
+        let wild = Measured {
+            requests: u64::MAX,
+            errors: u64::MAX,
+            latency: vec![u64::MAX; 90],
+            ready_replicas: Some(u32::MAX),
+            queries: vec![("q".into(), u64::MAX)],
+        };
+        let all = checks(
+            json!([{"name": "error_rate", "target": "< 2%"}, {"name": "latency_p99", "target": "< 1s"}, {"name": "q", "query": "up", "target": "< 1%"}]),
+        );
         let _ = missed(&all, &wild);
     }
 }

@@ -54,6 +54,8 @@ async fn people_are_asked_waited_for_across_a_kill_and_heard() {
     says(&scene, BOB, &request, Verdict::Approve).await;
     scene.until_phase(&case, RemediationPhase::Verified).await;
     until_request(&scene, &case, ApprovalPhase::Used).await;
+    let intended = scene.record.until(&case.incident, "apply-intended").await;
+    assert_eq!(intended.body["approvedBy"], serde_json::json!(["alice", "bob"]));
     let (now, later) = scene.now(&case).await;
     assert_eq!((&now["spec"]["replicas"], later), (&serde_json::json!(3), 1));
     // The plan entered the service's breaker, which shows it.

@@ -3,8 +3,8 @@
 
 use assent_api::names::accounts;
 use assent_api::resources::{Approval, ApprovalRequest, CircuitBreaker, Verdict, breaker_name};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::{Planned, refused, refused_natively};

@@ -34,7 +34,13 @@ fn asking(fixture: &Fixture, answers: &[(&str, Word)]) -> Facts {
 
 fn ended(plan: &str, ms_ago: i64, end: Option<End>, fixture: &Fixture) -> Operation {
     let at = PLANNED.plus(-ms_ago);
-    Operation { plan: plan.into(), service: fixture.proposal.target.service(), action: fixture.proposal.action.name().into(), at, end: end.map(|end| (at, end)) }
+    Operation {
+        plan: plan.into(),
+        service: fixture.proposal.target.service(),
+        action: fixture.proposal.action.name().into(),
+        at,
+        end: end.map(|end| (at, end)),
+    }
 }
 
 #[test]

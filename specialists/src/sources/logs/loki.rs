@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::miner::Miner;
-use assent_runtime::store::{Error, Store};
 use crate::sources::names::Names;
+use assent_runtime::store::{Error, Store};
 
 const MAX_ANSWER: usize = 4 << 20;
 /// Lines of one question.
