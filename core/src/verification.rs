@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ballot::Principal;
 use crate::ids::UnixMillis;
 
-pub use checks::{Measured, Missed, missed};
+pub use checks::{Measured, Missed, beside_checks, missed};
 pub use compare::{Effect, Shift, Window, effect, shift};
 
 /// One look at the service through one signal.
@@ -38,9 +38,16 @@ pub enum Progress {
     Failed(String),
 }
 
-/// Judges the readings of one plan, oldest first.
+/// Judges the readings of one plan, in any order; of those of one moment the worst counts.
 #[must_use]
 pub fn judge(readings: &[Reading], soak_ms: u32, deadline: UnixMillis, now: UnixMillis) -> Progress {
+    let mut readings: Vec<&Reading> = readings.iter().collect();
+    let worst_last = |healthy| match healthy {
+        Some(true) => 0,
+        None => 1,
+        Some(false) => 2,
+    };
+    readings.sort_by_key(|reading| (reading.at, worst_last(reading.healthy), reading.principal, reading.summary.as_str()));
     let soaked = |principal: Principal| {
         let mut well_since = None;
         let mut last = None;
@@ -82,6 +89,8 @@ pub fn with_checks(progress: Progress, missed: &[Missed], stabilised: bool, dead
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use assent_core::blueprint::Effective;
 use assent_core::ids::UnixMillis;
 use assent_core::plan::Plan;
 use assent_core::refusal::Refusal;
-use assent_core::verification::{Missed, Progress, Reading, effect, judge, missed, with_checks};
+use assent_core::verification::{Missed, Progress, Reading, beside_checks, effect, judge, missed, with_checks};
 use assent_live::{Live, change, own_clock, unavailable};
 use assent_runtime::backoff::Backoff;
 use kube::ResourceExt as _;
@@ -150,6 +150,7 @@ impl Journey<'_> {
         // The last of it: how a change looks on its way is no effect of it.
         let settled = own_clock().plus(-i64::from(self.plan.soak_ms)).max(applied_at);
         let (effect, line) = effect(&self.progress(), &windows, applied_at, settled);
+        let effect = beside_checks(effect, &self.missed);
         self.status.set_result(effect);
         format!("; {effect:?}: {line}")
     }

@@ -64,19 +64,19 @@ impl Queries {
         Ok(Self { store: args.prometheus_url.as_deref().map(store).transpose()? })
     }
 
-    /// The numbers of those checks that are queries, in millionths; `$namespace` and `$workload` in them are the target's.
+    /// The numbers that the checks' queries come to, in millionths, by the query; `$namespace` and `$workload` in them are the target's.
     pub(crate) async fn ask(&self, checks: &[&Check], target: &Target) -> Vec<(String, u64)> {
         let Some(store) = &self.store else { return Vec::new() };
         let asked = checks.iter().filter_map(|check| Some((check, check.query.as_deref()?))).take(MOST).map(|(check, query)| async move {
-            let query = query.replace("$namespace", &target.namespace).replace("$workload", &target.name);
-            let question = [("query", query.as_str()), ("timeout", "2s")];
+            let filled = query.replace("$namespace", &target.namespace).replace("$workload", &target.name);
+            let question = [("query", filled.as_str()), ("timeout", "2s")];
             let answer = tokio::time::timeout(PATIENCE, store.get("api/v1/query", &question, MAX_ANSWER)).await;
             let number = match answer {
                 Ok(Ok(body)) => number(&body),
                 Ok(Err(error)) => Err(chain(&error)),
                 Err(_) => Err("no answer in time".to_owned()),
             };
-            number.map_err(|reason| tracing::debug!(check = check.name, reason, "the query was not measured")).ok().map(|number| (check.name.clone(), number))
+            number.map_err(|reason| tracing::debug!(check = check.name, reason, "the query was not measured")).ok().map(|number| (query.to_owned(), number))
         });
         futures::future::join_all(asked).await.into_iter().flatten().collect()
     }

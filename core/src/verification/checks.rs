@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Effect;
 use crate::blueprint::{Check, Comparison, Figure};
 
 /// What was measured of a service.
@@ -17,7 +18,7 @@ pub struct Measured {
     pub latency: Vec<u64>,
     /// Replicas that are ready, if anybody knows.
     pub ready_replicas: Option<u32>,
-    /// Answers of queries by the name of the check, in millionths.
+    /// Answers by the text of the query, in millionths: two layers may give different queries one name.
     pub queries: Vec<(String, u64)>,
 }
 
@@ -43,6 +44,13 @@ pub fn missed<'a>(checks: impl IntoIterator<Item = &'a Check>, measured: &Measur
     checks.into_iter().filter_map(|check| miss(check, measured)).collect()
 }
 
+/// What an action did, beside a Blueprint's checks: where a critical one was not measured, nobody can say that it did no harm.
+#[must_use]
+pub fn beside_checks(effect: Effect, missed: &[Missed]) -> Effect {
+    let unseen = missed.iter().any(|missed| missed.critical && !missed.measured);
+    if unseen && effect == Effect::NoEffect { Effect::Unknown } else { effect }
+}
+
 fn miss(check: &Check, measured: &Measured) -> Option<Missed> {
     let seen = measured.figure(check);
     if seen.is_some_and(|seen| check.comparison.holds(&seen, &check.figure)) {
@@ -61,8 +69,8 @@ fn miss(check: &Check, measured: &Measured) -> Option<Missed> {
 impl Measured {
     /// The figure that a check compares, in the check's own unit.
     fn figure(&self, check: &Check) -> Option<Figure> {
-        if check.query.is_some() {
-            let (_, answer) = self.queries.iter().find(|(name, _)| *name == check.name)?;
+        if let Some(query) = &check.query {
+            let (_, answer) = self.queries.iter().find(|(asked, _)| asked == query)?;
             return Some(match check.figure {
                 // Prometheus counts durations in seconds and shares from 0 to 1.
                 Figure::Duration(_) => Figure::Duration(answer / 1_000),
@@ -142,7 +150,7 @@ mod tests {
         let mut latency = vec![0; 20];
         latency[12] = 90;
         latency[17] = 10;
-        Measured { requests: 100, errors: 2, latency, ready_replicas: Some(2), queries: vec![("queue".into(), 1_500_000), ("slow".into(), 250_000)] }
+        Measured { requests: 100, errors: 2, latency, ready_replicas: Some(2), queries: vec![("max(queue)".into(), 1_500_000), ("p95".into(), 250_000)] }
     }
 
     fn texts(wanted: serde_json::Value) -> Vec<String> {
@@ -167,6 +175,14 @@ mod tests {
     }
 
     #[test]
+    fn two_queries_of_one_name_are_two_queries() {
+        let all = json!([{"name": "queue", "query": "max(queue)", "target": "< 2"}]);
+        let other = json!([{"name": "queue", "query": "min(queue)", "target": "< 2"}]);
+        assert_eq!(texts(all), Vec::<String>::new());
+        assert_eq!(texts(other), ["queue was not measured, wanted < 2.000"]);
+    }
+
+    #[test]
     fn what_was_not_measured_does_not_hold() {
         let all =
             checks(json!([{"name": "error_rate", "target": "< 2%"}, {"name": "latency_p95", "target": "< 1s"}, {"name": "ready_replicas", "target": ">= 0"},
@@ -178,13 +194,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_critical_check_could_not_see_is_unknown_and_harm_stays_harm() {
+        let of = |critical, measured| [Missed { name: "c".into(), critical, undoes: false, measured, text: String::new() }];
+        assert_eq!(beside_checks(Effect::NoEffect, &of(true, false)), Effect::Unknown);
+        assert_eq!(beside_checks(Effect::NoEffect, &of(true, true)), Effect::NoEffect);
+        assert_eq!(beside_checks(Effect::NoEffect, &of(false, false)), Effect::NoEffect);
+        assert_eq!(beside_checks(Effect::NoEffect, &[]), Effect::NoEffect);
+        assert_eq!(beside_checks(Effect::Worse, &of(true, false)), Effect::Worse);
+    }
+
+    #[test]
     fn extremes_overflow_nothing() {
         let wild = Measured {
             requests: u64::MAX,
             errors: u64::MAX,
             latency: vec![u64::MAX; 90],
             ready_replicas: Some(u32::MAX),
-            queries: vec![("q".into(), u64::MAX)],
+            queries: vec![("up".into(), u64::MAX)],
         };
         let all = checks(
             json!([{"name": "error_rate", "target": "< 2%"}, {"name": "latency_p99", "target": "< 1s"}, {"name": "q", "query": "up", "target": "< 1%"}]),
