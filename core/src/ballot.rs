@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
 use crate::canonical::{self, Digest};
+use crate::consensus::MAX_EPOCHS;
 use crate::ids::{Domain, IncidentUid, Millionths, UnixMillis};
 use crate::target::{Service, Target};
 
@@ -68,7 +69,7 @@ pub struct Ballot {
     pub incident: IncidentUid,
     /// The seat's name in the roster.
     pub seat: String,
-    /// 1 to 3.
+    /// 1 to 4.
     pub epoch: u32,
     /// When the seat says that it voted (its own clock; for people, never for expiry).
     pub issued_at: UnixMillis,
@@ -332,8 +333,8 @@ impl Ballot {
             if value.len() <= MAX_TEXT { Ok(()) } else { Err(format!("{what} is longer than {MAX_TEXT} bytes")) }
         };
         let count = |what: &str, n: usize, most: usize| if n <= most { Ok(()) } else { Err(format!("more than {most} {what}")) };
-        if !(1..=3).contains(&self.epoch) {
-            return Err(format!("epoch `{}` is not 1 to 3", self.epoch));
+        if !(1..=MAX_EPOCHS).contains(&self.epoch) {
+            return Err(format!("epoch `{}` is not 1 to {MAX_EPOCHS}", self.epoch));
         }
         if self.expires_after_ms == 0 || self.expires_after_ms > MAX_LIFE_MS {
             return Err(format!("life of {} ms is not 1 to {MAX_LIFE_MS} ms", self.expires_after_ms));

@@ -99,7 +99,7 @@ pub struct Incident {
     pub opened_at: UnixMillis,
     /// Where it stands.
     pub phase: Phase,
-    /// The current epoch, 1 to 3.
+    /// The current epoch, 1 to 4.
     pub epoch: u32,
     /// Whether the one question for missing evidence was asked.
     pub asked_again: bool,

@@ -66,7 +66,7 @@ impl Default for Settings {
 pub struct Asked<'a> {
     /// The incident context.
     pub context: &'a Context,
-    /// 1 to 3.
+    /// 1 to 4.
     pub epoch: u32,
     /// The seat's clock.
     pub now: UnixMillis,

@@ -9,7 +9,7 @@ use assent_core::ballot::{
     Ballot, CastBallot, CauseVote, Edge, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict,
 };
 use assent_core::canonical::Digest;
-use assent_core::consensus::{Roster, Seat, TallyConfiguration, Verdict, tally};
+use assent_core::consensus::{MAX_EPOCHS, Roster, Seat, TallyConfiguration, Verdict, tally};
 use assent_core::ids::{Domain, IncidentUid, Millionths, UnixMillis};
 use assent_core::target::{Service, Target};
 use proptest::collection::vec;
@@ -268,7 +268,7 @@ fn seats_outside_the_roster_and_epochs_outside_the_limit_count_for_nothing() {
             cast
         }));
         more.extend(all.iter().cloned().map(|mut cast| {
-            cast.ballot.epoch = 4;
+            cast.ballot.epoch = MAX_EPOCHS + 1;
             cast
         }));
         prop_assert_eq!(&tally(&roster(), &more), &outcome);

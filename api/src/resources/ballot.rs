@@ -33,7 +33,7 @@ pub struct BallotSpec {
     /// Seat of the roster.
     #[schemars(length(max = 63))]
     pub seat: String,
-    /// 1 to 3.
+    /// 1 to 4.
     pub epoch: u32,
     /// `cause` or `remedy`.
     #[schemars(length(max = 6))]

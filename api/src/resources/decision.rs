@@ -29,7 +29,7 @@ pub struct DecisionSpec {
     /// Incident-UID.
     #[schemars(length(max = 36))]
     pub incident: String,
-    /// 1 to 3.
+    /// 1 to 4.
     pub epoch: u32,
     /// `Act` or `Hold`.
     #[schemars(length(max = 8))]

@@ -35,7 +35,7 @@ pub struct RemediationSpec {
     /// Incident-UID.
     #[schemars(length(max = 36))]
     pub incident: String,
-    /// 1 to 3.
+    /// 1 to 4.
     pub epoch: u32,
     /// The action in a line.
     #[schemars(length(max = 300))]

@@ -3,6 +3,7 @@
 //! own crate's matter.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests stop at the first surprise")]
 
+mod approval;
 mod bench;
 mod replicas;
 mod story;

@@ -77,7 +77,7 @@ async fn ballots_of_another_cluster_incident_or_roster_do_not_count() {
     refused(store(&|vote| vote.cluster = "another".into()).await, "cluster");
     refused(store(&|vote| vote.roster = Digest::of_bytes(b"another")).await, "authority");
     refused(store(&|vote| vote.expires_after_ms = 3_600_000).await, "payload");
-    refused(store(&|vote| vote.epoch = 4).await, "payload");
+    refused(store(&|vote| vote.epoch = assent_core::consensus::MAX_EPOCHS + 1).await, "payload");
     refused(store(&|vote| vote.issued_at = vote.issued_at.plus(60_000)).await, "clock");
     // All ballots of one incident carry nothing in another.
     world.quorum(&incident, &proposal).await;

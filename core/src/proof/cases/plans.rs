@@ -104,7 +104,7 @@ fn the_ballots_are_of_this_vote_and_fresh() {
     refused(judge_votes(|f| f.spoil("database", |b| b.roster = Digest::of_bytes(b"other"))), Rule::Authority);
     refused(judge_votes(|f| f.spoil("database", |b| b.expires_after_ms = 1)), Rule::Expired);
     refused(judge(|_, plan| plan.epoch = 0), Rule::Epoch);
-    refused(judge(|_, plan| plan.epoch = 4), Rule::Epoch);
+    refused(judge(|_, plan| plan.epoch = crate::consensus::MAX_EPOCHS + 1), Rule::Epoch);
     // The seats have voted again since.
     refused(
         judge(|facts, _| {
