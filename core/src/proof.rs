@@ -20,7 +20,7 @@ use crate::ledger::Position;
 use crate::plan::{BlueprintFacts, LedgerPin, MAX_EXPIRY_MS, MAX_REVERT_MS, Plan};
 use crate::refusal::{Refusal, Rule};
 
-pub use authority::{asks, may_enter, permits_deletion, why_asked};
+pub use authority::{asks, may_enter, permits_deletion, standing, why_asked};
 pub use difference::{describe_difference, permitted, without_server_fields};
 pub use quorum::prove;
 pub use write::{Admitted, as_left, concerned, judge_write};

@@ -76,14 +76,9 @@ pub(crate) async fn ask(live: &Live, decided: &Decided, facts: &Facts, rules: im
 /// Who agreed to the change, as the record keeps it.
 pub(crate) fn agreed(facts: &Facts, decided: &Decided) -> Vec<String> {
     let Decided { incident, epoch, proposal } = decided;
-    let standing = || {
-        let rules = proof::asks(facts, incident, *epoch, proposal).ok()?;
-        let name = name(&facts.cluster, incident, proposal).ok()?;
-        let (asked, answers) = facts.approvals.iter().find(|(asked, _)| asked.name == name)?;
-        Some(approval::standing(asked, answers, &rules, true, facts.now))
-    };
-    match standing() {
-        Some(Standing::Granted(by)) => by.into_iter().collect(),
+    let standing = proof::asks(facts, incident, *epoch, proposal).and_then(|rules| proof::standing(facts, incident, proposal, &rules));
+    match standing {
+        Ok(Some(Standing::Granted(by))) => by.into_iter().collect(),
         _ => Vec::new(),
     }
 }
@@ -131,13 +126,13 @@ async fn look(live: &Live, decided: &Decided, name: &str) -> Result<Look, Refusa
             return Ok(Look::Later(HELD_UP));
         }
     };
-    let answers = facts.approvals.iter().find(|(asked, _)| asked.name == name).map(|(_, answers)| answers.clone()).unwrap_or_default();
     let what = format!("{} on {}", stored.spec.action, stored.spec.target);
-    match approval::standing(&request, &answers, &rules, true, facts.now) {
-        Standing::Granted(_) => Ok(Look::Word(Word::Agreed)),
-        Standing::Pending(missing) => pending(live, &stored, until, facts.now, &missing.join(", and ")).await,
-        Standing::Denied(who) => end(live, &stored, ApprovalPhase::Denied, over(format!("{what} was denied by {who}"))).await,
-        Standing::Expired => end(live, &stored, ApprovalPhase::Expired, over(format!("nobody agreed to {what} in time"))).await,
+    match proof::standing(&facts, incident, proposal, &rules)? {
+        None => Err(unavailable("the approval request was written while it was looked at")),
+        Some(Standing::Granted(_)) => Ok(Look::Word(Word::Agreed)),
+        Some(Standing::Pending(missing)) => pending(live, &stored, until, facts.now, &missing.join(", and ")).await,
+        Some(Standing::Denied(who)) => end(live, &stored, ApprovalPhase::Denied, over(format!("{what} was denied by {who}"))).await,
+        Some(Standing::Expired) => end(live, &stored, ApprovalPhase::Expired, over(format!("nobody agreed to {what} in time"))).await,
     }
 }
 

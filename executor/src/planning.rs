@@ -5,7 +5,7 @@
 use assent_api::names;
 use assent_api::parse_plan;
 use assent_api::resources::{Incident, Remediation};
-use assent_core::approval::{self, Standing};
+use assent_core::approval::Standing;
 use assent_core::ballot::Proposal;
 use assent_core::ids::IncidentUid;
 use assent_core::incident::Mode;
@@ -152,13 +152,8 @@ impl Planner {
         let Decided { incident, epoch, proposal } = decided;
         let asking = async {
             let rules = proof::asks(facts, incident, *epoch, proposal)?;
-            let name = asking::name(&facts.cluster, incident, proposal)?;
-            let standing = facts.approvals.iter().find(|(asked, _)| asked.name == name).map(|(asked, answers)| {
-                let undoable = assent_core::blueprint::known(proposal.action.name()).is_some_and(|known| known.reversible);
-                approval::standing(asked, answers, &rules, undoable, facts.now)
-            });
-            match standing {
-                Some(Standing::Pending(_)) => Ok(name),
+            match proof::standing(facts, incident, proposal, &rules)? {
+                Some(Standing::Pending(_)) => asking::name(&facts.cluster, incident, proposal),
                 Some(_) => Err(refusal),
                 None => {
                     self.dry_run(plan, change).await?;

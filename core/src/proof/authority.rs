@@ -106,7 +106,6 @@ fn agreed(facts: &Facts, plan: &Plan, rules: &BTreeSet<Approval>) -> Result<(), 
         let asked: Vec<String> = rules.iter().map(ToString::to_string).collect();
         Err(Refusal::new(Rule::Approval, reason, asked.join(", and ")))
     };
-    let unreadable = |error: canonical::Error| Refusal::new(Rule::Payload, error.to_string(), "a change with a canonical form");
     let change = approval::change(&plan.proposal).map_err(unreadable)?;
     let what = format!("{} on {}", plan.proposal.action.act().describe(), plan.proposal.target);
     for (other, _) in &facts.plans {
@@ -115,21 +114,30 @@ fn agreed(facts: &Facts, plan: &Plan, rules: &BTreeSet<Approval>) -> Result<(), 
             return refuse(format!("people's word on this change was used by the plan of epoch {}", other.epoch));
         }
     }
-    let name = approval::request_name(&facts.cluster, &plan.incident, &change).map_err(unreadable)?;
-    let Some((asked, answers)) = facts.approvals.iter().find(|(asked, _)| asked.name == name && asked.change == change) else {
-        return refuse(format!("{what} asks people, and nobody was asked"));
-    };
-    match approval::standing(asked, answers, rules, undoable(plan), facts.now) {
-        Standing::Granted(_) => Ok(()),
-        Standing::Pending(missing) => refuse(format!("{what} waits for {}", missing.join(", and "))),
-        Standing::Denied(who) => refuse(format!("{what} was denied by {who}")),
-        Standing::Expired => refuse(format!("nobody agreed to {what} in time")),
+    match standing(facts, &plan.incident, &plan.proposal, rules)? {
+        None => refuse(format!("{what} asks people, and nobody was asked")),
+        Some(Standing::Granted(_)) => Ok(()),
+        Some(Standing::Pending(missing)) => refuse(format!("{what} waits for {}", missing.join(", and "))),
+        Some(Standing::Denied(who)) => refuse(format!("{what} was denied by {who}")),
+        Some(Standing::Expired) => refuse(format!("nobody agreed to {what} in time")),
     }
 }
 
-/// What cannot be put back is not agreed to in passing.
-fn undoable(plan: &Plan) -> bool {
-    crate::blueprint::known(plan.proposal.action.name()).is_some_and(|known| known.reversible)
+/// How people's word on this change in this incident stands; `None` where nobody was asked.
+///
+/// # Errors
+/// If the change has no canonical form.
+pub fn standing(facts: &Facts, incident: &IncidentUid, proposal: &Proposal, rules: &BTreeSet<Approval>) -> Result<Option<Standing>, Refusal> {
+    let change = approval::change(proposal).map_err(unreadable)?;
+    let name = approval::request_name(&facts.cluster, incident, &change).map_err(unreadable)?;
+    let asked = facts.approvals.iter().find(|(asked, _)| asked.name == name && asked.change == change);
+    // What cannot be put back is not agreed to in passing.
+    let undoable = crate::blueprint::known(proposal.action.name()).is_some_and(|known| known.reversible);
+    Ok(asked.map(|(asked, answers)| approval::standing(asked, answers, rules, undoable, facts.now)))
+}
+
+fn unreadable(error: canonical::Error) -> Refusal {
+    Refusal::new(Rule::Payload, error.to_string(), "a change with a canonical form")
 }
 
 fn no_blueprint(target: &Target) -> Refusal {
