@@ -52,7 +52,7 @@ fn three_failures_open_it_and_one_probe_decides() {
     assert!(matches!(state(&history, 115), Circuit::HalfOpen { probe: None, .. }));
 
     history.operations.push(operation(1, "orders", "ScaleWorkload", 115, None));
-    refused(ask(&history, 117, &scale), Rule::Breaker, &["half open", "rem-1 is the one operation"]);
+    refused(ask(&history, 117, &scale), Rule::Breaker, &["half open", "rem-1 is under way"]);
     let probe = Request { plan: "rem-1".into(), ..scale.clone() };
     assert_eq!(ask(&history, 115, &probe), Ok(()), "the probe itself may write");
 
@@ -62,6 +62,27 @@ fn three_failures_open_it_and_one_probe_decides() {
 
     history.operations.last_mut().unwrap().end = Some((UnixMillis(116 * MINUTE), End::NoEffect));
     refused(ask(&history, 127, &request("orders", "RollbackWorkload")), Rule::Breaker, &["open since 1970-01-01T01:56:00Z", "from 1970-01-01T02:16:00Z on"]);
+}
+
+#[test]
+fn what_fails_late_shortens_no_wait() {
+    let state = |history: &History, minute: i64| circuit(&Settings::default(), history, UnixMillis(minute * MINUTE), &service("orders"));
+    let until = |history: &History, minute: i64| match state(history, minute) {
+        Circuit::Open { until, .. } => until,
+        other => panic!("{other:?}"),
+    };
+    // Open until 114:10; the probe begins then, fails, and twenty minutes follow.
+    let mut history = history(restarts(100, &[End::Worse, End::Failed, End::Unknown]));
+    history.operations.push(operation(1, "orders", "ScaleWorkload", 115, Some(End::Worse)));
+    let without = until(&history, 117);
+    // The same with one that had begun before it opened and failed while it was open: the probe has now begun too early.
+    let begun = UnixMillis(103 * MINUTE);
+    history.operations.push(Operation { at: begun, ..operation(2, "orders", "ScaleWorkload", 108, Some(End::Worse)) });
+    assert!(until(&history, 117) >= without, "{:?}", state(&history, 117));
+    // What is still under way when the wait is over is waited for, whenever it began.
+    history.operations.truncate(3);
+    history.operations.push(operation(3, "orders", "ScaleWorkload", 103, None));
+    assert!(matches!(state(&history, 115), Circuit::HalfOpen { probe: Some(plan), .. } if plan == "rem-3"));
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub enum Circuit {
     HalfOpen {
         /// Since when.
         since: UnixMillis,
-        /// The plan that tries, if one does.
+        /// The plan that is under way, if one is.
         probe: Option<String>,
     },
 }
@@ -53,8 +53,8 @@ pub(super) fn broken(settings: &Settings, history: &History, operations: &[Known
         )),
         Circuit::HalfOpen { probe: Some(plan), .. } => Some(Held::for_good(
             Rule::Breaker,
-            format!("the circuit of {service} is half open, and {plan} is the one operation that shows whether it may close"),
-            "the same once that plan has helped",
+            format!("the circuit of {service} is half open: one operation at a time shows whether it may close, and {plan} is under way"),
+            "the same once that plan has ended without opening it again",
         )),
     }
 }
@@ -75,22 +75,20 @@ fn replay(settings: &Settings, history: &History, operations: &[Known<'_>], now:
                 if failures >= settings.failures_to_open { open(settings, &mut opened, at, known) } else { Circuit::Closed { failures } }
             }
             Circuit::Closed { .. } if end == End::Improved => Circuit::Closed { failures: 0 },
-            // Whatever was begun before the wait was over tries nothing; that it failed too makes the wait longer.
-            Circuit::Open { since, until, plan } if known.operation.at < until => {
-                let later = if end.is_failure() { at.plus(settings.open_ms) } else { until };
-                Circuit::Open { since, until: until.max(later), plan }
-            }
-            Circuit::Open { .. } if end == End::Improved => {
+            // What was begun before the wait was over is no probe and closes nothing. That it did not help either makes the
+            // wait longer, exactly as a probe does: otherwise a failure more would shorten what comes after it.
+            Circuit::Open { until, .. } if end == End::Improved && known.operation.at >= until => {
                 opened = 0;
                 Circuit::Closed { failures: 0 }
             }
-            Circuit::Open { .. } if end.is_strike() => open(settings, &mut opened, at, known),
+            Circuit::Open { until, .. } if end.is_strike() => later(until, open(settings, &mut opened, at, known)),
             state => state,
         };
     }
     match state {
         Circuit::Open { until, .. } if now >= until => {
-            let probe = own().filter(|known| known.end.is_none() && known.operation.at >= until).map(|known| known.operation.plan.clone()).min();
+            // Also what was begun before the wait was over: it fails yet, or ends and makes room for a probe.
+            let probe = own().filter(|known| known.end.is_none()).map(|known| known.operation.plan.clone()).min();
             Circuit::HalfOpen { since: until, probe }
         }
         state => state,
@@ -101,4 +99,12 @@ fn open(settings: &Settings, opened: &mut u32, at: UnixMillis, known: &Known<'_>
     let wait = Settings::doubled(settings.open_ms, *opened, settings.longest_open_ms);
     *opened = opened.saturating_add(1);
     Circuit::Open { since: at, until: at.plus(wait), plan: known.operation.plan.clone() }
+}
+
+/// An opening shortens no wait that was longer already.
+fn later(waited: UnixMillis, opened: Circuit) -> Circuit {
+    match opened {
+        Circuit::Open { since, until, plan } => Circuit::Open { since, until: until.max(waited), plan },
+        state => state,
+    }
 }
