@@ -11,6 +11,7 @@
 mod arithmetic;
 mod autoscaler;
 mod figures;
+mod intent;
 mod observation;
 mod pace;
 mod rationale;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::UnixMillis;
 
 pub use figures::{Figures, Signal};
+pub use intent::{may_ask_for, settings};
 pub use observation::{Allocation, Autoscaler, Container, MAX_SAMPLES, Observation, Period, Sample};
 pub use pace::{Change, Direction, State, Tuned};
 pub use settings::{Bounds, ContainerBounds, Interval, Objectives, Pace, Settings, Tuning, Weights, Windows};

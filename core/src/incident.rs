@@ -44,7 +44,7 @@ pub enum Phase {
     RolledBack,
     /// A person must act.
     Escalated,
-    /// The target is only observed: diagnosis without action.
+    /// Nothing is done and nobody is called: the target is only observed, or it was routine and nothing came of it.
     Watching,
 }
 
@@ -119,6 +119,9 @@ pub struct Incident {
     /// Whether a person was told only because the evidence did not suffice.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undecided: bool,
+    /// Whether nothing was wrong: it is about load, and where the seats do not agree nobody is called.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub routine: bool,
     /// Whether new evidence opened it again after a person was told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reopened: bool,

@@ -72,6 +72,15 @@ pub struct Asked<'a> {
     pub now: UnixMillis,
 }
 
+// === impl Asked ===
+
+impl Asked<'_> {
+    /// What lies before it tells what is usual: the onset, or where nothing is wrong, now.
+    fn usual_until(&self) -> UnixMillis {
+        if self.context.symptom.is_routine() { self.now } else { self.context.since }
+    }
+}
+
 /// Something that a seat sees by itself, without having been asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {

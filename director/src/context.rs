@@ -54,7 +54,7 @@ pub(crate) async fn gather(director: &Director, record: &Record) -> Result<Strin
         incident: incident.uid.clone(),
         cluster: director.cluster.clone(),
         service: incident.service.clone(),
-        symptom: symptom(&alerts),
+        symptom: if incident.routine { Symptom::Demand } else { symptom(&alerts) },
         since: alerts.iter().map(|alert| alert.since).min().unwrap_or(incident.opened_at),
         gathered_at: store::now(),
         alerts,

@@ -57,12 +57,15 @@ impl<V: Seat + 'static> SeatService for Desk<V> {
             return Ok(reply);
         }
         let deadline = UnixMillis(deadline_ms);
-        self.held.update(|view| view.incident_began(context.since.max(now().plus(-OLDEST_ONSET_MS))));
+        let routine = context.symptom.is_routine();
+        if !routine {
+            self.held.update(|view| view.incident_began(context.since.max(now().plus(-OLDEST_ONSET_MS))));
+        }
         let until = deadline.plus(-WRITE_MS);
         // The sources are asked last, since they are behind; what they need is kept of the time.
         let patience = i64::try_from(self.sources.patience().as_millis()).unwrap_or(0);
         self.held.informed(&context, epoch, until.plus(-patience)).await;
-        let recording = self.sources.gather(&context, until).await;
+        let recording = if routine { None } else { self.sources.gather(&context, until).await };
         let opinion = if now() > deadline { late(Round::Cause) } else { self.opinion(&Asked { context: &context, epoch, now: now() }, recording) };
         self.cast(&question, opinion).await
     }

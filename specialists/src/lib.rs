@@ -7,6 +7,7 @@
 //! | `intake` | takes observations from sidecars, each of its own pod only |
 //! | `pods` | knows which pod is where and whose it is |
 //! | `kubelet` | reads kubelets, for the compute seat |
+//! | `intents` | follows what people want of services, for the compute seat |
 //! | `changes` | follows rollouts and configuration, for the change seat |
 //! | `sources` | asks stores and takes traces, where they are named |
 //! | `desk` | answers the director and the executor |
@@ -19,6 +20,7 @@ mod changes;
 mod desk;
 mod held;
 mod intake;
+mod intents;
 mod kubelet;
 mod metrics;
 mod pods;
@@ -147,9 +149,7 @@ impl Seating {
     fn network(self, tasks: &mut Tasks) {
         let held = Arc::new(Held::new(network::View::new(self.args.settings())));
         let intake = Intake::new(held.clone(), self.pods.clone(), self.metrics.clone());
-        let reporting = report::report(held.clone(), self.parts.workload.clone(), self.args.director.clone(), self.cluster.clone(), self.metrics.clone());
-        let token = tasks.token();
-        tasks.spawn("report", async move { token.run_until_cancelled_owned(reporting).await.unwrap_or(Ok(())) });
+        self.reporting(&held, tasks);
         self.listen(held, tasks, |routes| routes.add_service(NetworkIntakeServer::new(intake)));
     }
 
@@ -171,6 +171,8 @@ impl Seating {
         let held = Arc::new(Held::new(compute::View::new(self.args.settings())));
         let kubelets = kubelet::Kubelets::new(held.clone(), self.pods.clone(), self.args.kubelet.clone(), self.metrics.clone())?;
         tasks.spawn_forever("kubelets", kubelets.run(self.parts.client.clone()));
+        tasks.spawn_forever("intents", intents::Intents::new(held.clone()).run(self.parts.client.clone()));
+        self.reporting(&held, tasks);
         let intake = Intake::new(held.clone(), self.pods.clone(), self.metrics.clone());
         self.listen(held, tasks, |routes| routes.add_service(ComputeIntakeServer::new(intake)));
         Ok(())
@@ -181,6 +183,12 @@ impl Seating {
         let changes = changes::Changes::new(held.clone(), self.pods.clone(), self.metrics.clone());
         tasks.spawn_forever("changes", changes.run(self.parts.client.clone()));
         self.listen(held, tasks, |routes| routes);
+    }
+
+    fn reporting<V: Seat + 'static>(&self, held: &Arc<Held<V>>, tasks: &mut Tasks) {
+        let reporting = report::report(held.clone(), self.parts.workload.clone(), self.args.director.clone(), self.cluster.clone(), self.metrics.clone());
+        let token = tasks.token();
+        tasks.spawn("report", async move { token.run_until_cancelled_owned(reporting).await.unwrap_or(Ok(())) });
     }
 
     fn listen<V>(self, held: Arc<Held<V>>, tasks: &mut Tasks, intake: impl FnOnce(Routes) -> Routes)

@@ -65,7 +65,10 @@ pub(crate) async fn report<V: Seat>(held: Arc<Held<V>>, workload: Workload, dire
                 at: now(),
                 summary: finding.summary,
             };
-            held.update(|view| view.incident_began(finding.since));
+            // What is routine is no reason to doubt what is usual.
+            if !finding.symptom.is_routine() {
+                held.update(|view| view.incident_began(finding.since));
+            }
             match tokio::time::timeout(REPORT, deliver(&workload, channel.clone(), &anomaly)).await {
                 Ok(Ok(incident)) => {
                     tracing::info!(incident.id = incident, service = %anomaly.service, symptom = ?anomaly.symptom, summary = anomaly.summary, "anomaly reported");

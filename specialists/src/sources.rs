@@ -145,7 +145,7 @@ fn alert(context: &Context, step: i64) -> Alert {
         objective: match context.symptom {
             Symptom::Errors => Some(Objective::Availability),
             Symptom::Latency => Some(Objective::Latency),
-            Symptom::NoResponse | Symptom::Unspecified => None,
+            Symptom::NoResponse | Symptom::Unspecified | Symptom::Demand => None,
         },
         known: Vec::new(),
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::classify::{Operation, SERVICE, Why};
+use super::moments::Freeze;
 use super::problem::Problem;
 use super::rules::{Approval, Bounds, Check, Rules, Tier};
 use super::service::{Blueprint, ClusterBlueprint};
@@ -139,6 +140,17 @@ impl Effective {
             automatic: on(|verification| verification.rollback.automatic),
             on_critical_failure: on(|verification| verification.rollback.on_critical_failure),
         }
+    }
+
+    /// Freezes of every layer.
+    pub fn freezes(&self) -> impl Iterator<Item = &Freeze> {
+        self.layers().flat_map(|rules| &rules.freezes)
+    }
+
+    /// Whether some layer lets things be done in certain times only, and this is none of them.
+    #[must_use]
+    pub fn is_outside_windows(&self, now: UnixMillis) -> bool {
+        self.layers().any(|rules| !rules.windows.is_empty() && !rules.windows.iter().any(|window| window.is_open(now)))
     }
 
     /// Whom to ask where no rule of the Blueprint does, of every layer that names somebody.

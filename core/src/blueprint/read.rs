@@ -144,7 +144,7 @@ pub fn read(spec: &Value) -> Reading<Blueprint> {
         version,
         targets,
         objectives: service::objectives(&root.at("objectives"), &mut problems),
-        scaling: service::scaling(&root.at("scaling"), &mut problems),
+        scaling: root.at("scaling").is_there().then(|| service::scaling(&root.at("scaling"), &mut problems)),
         tuning: service::tuning(&root.at("tuning"), &mut problems),
         priority: problems.choice(&root.at("priority"), &service::PRIORITIES).unwrap_or_default(),
         criticality: problems.choice(&root.at("criticality"), &service::CRITICALITIES).unwrap_or_default(),

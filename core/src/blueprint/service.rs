@@ -21,8 +21,8 @@ pub struct Blueprint {
     pub rules: Rules,
     /// What the service must reach.
     pub objectives: Objectives,
-    /// When to have more or fewer replicas.
-    pub scaling: Scaling,
+    /// When to have more or fewer replicas; without it, replicas do not follow the load.
+    pub scaling: Option<Scaling>,
     /// When to give containers more or less.
     pub tuning: Tuning,
     /// Who comes first where two want the same.

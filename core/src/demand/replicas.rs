@@ -83,6 +83,7 @@ pub(super) fn wish(ask: &Ask<'_>) -> Wish {
     let shared = settings.weights.memory_is_shared && figures.memory.is_some();
     let by_memory = if shared { needed(figures.memory_bytes.peak, figures.memory_request_bytes, after) } else { 1 };
     let left = count(scale_up(u64::from(figures.replicas), u64::from(settings.pace.least_left.get()), ONE));
+    let left = left.max(figures.replicas.saturating_sub(settings.pace.replicas_down));
     let wanted = by_cpu.max(by_memory).max(left).max(1);
     if wanted < figures.replicas { Wish::Fewer(wanted) } else { Wish::None(NoWish::InBand) }
 }

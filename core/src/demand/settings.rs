@@ -117,8 +117,10 @@ pub struct Pace {
     pub largest_up: u32,
     /// ... or to so many more, whichever is more.
     pub replicas_up: u32,
-    /// One step leaves at least this share of what there is.
+    /// One step leaves at least this share of what there is ...
     pub least_left: Millionths,
+    /// ... and takes at most so many, whichever leaves more.
+    pub replicas_down: u32,
     /// How far ahead a rise is followed when a step up is sized: a replica's start and the next decision.
     pub lead_ms: i64,
 }
@@ -195,6 +197,7 @@ impl Default for Pace {
             largest_up: 2_000_000,
             replicas_up: 4,
             least_left: Millionths::new(500_000),
+            replicas_down: u32::MAX,
             lead_ms: 3 * MINUTE_MS / 2,
         }
     }
@@ -259,7 +262,7 @@ impl Settings {
             (pace.hysteresis_ms <= 24 * HOUR_MS, "`pace.hysteresisMs` is more than a day"),
             (pace.kept_for_up < pace.operations_per_hour, "`pace.keptForUp` leaves no operation for anything else"),
             (pace.largest_up > 1_000_000 || pace.replicas_up > 0, "no step up is allowed by `pace`"),
-            (pace.least_left.get() < 1_000_000, "no step down is allowed by `pace`"),
+            (pace.least_left.get() < 1_000_000 && pace.replicas_down > 0, "no step down is allowed by `pace`"),
             (0 <= pace.lead_ms && pace.lead_ms <= HOUR_MS, "`pace.leadMs` is more than an hour"),
             (self.objectives.latency_p95_us != Some(0), "`objectives.latencyP95Us` is 0"),
         ];

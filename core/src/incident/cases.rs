@@ -1,6 +1,6 @@
 //! Every phase with every event, as a table, and the paths that an incident takes through them.
 
-use super::{Effect, Event, Incident, Mode, Phase, RemediationResult};
+use super::{Effect, Event, Incident, Mode, Phase, RemediationResult, Symptom};
 use crate::action::{Action, Restart};
 use crate::ballot::Proposal;
 use crate::canonical::Digest;
@@ -12,8 +12,12 @@ use crate::target::{Service, Target};
 const START: UnixMillis = UnixMillis(1_000_000);
 
 fn opened() -> (Incident, Vec<Effect>) {
+    opened_by(Symptom::Errors)
+}
+
+fn opened_by(symptom: Symptom) -> (Incident, Vec<Effect>) {
     let uid = IncidentUid::try_from("01890a5d-ac96-774b-bcce-b302099a8057".to_owned()).unwrap();
-    Incident::open(uid, Service { namespace: "shop".into(), name: "orders".into() }, START)
+    Incident::open(uid, Service { namespace: "shop".into(), name: "orders".into() }, symptom, START)
 }
 
 fn outcome(verdict: Verdict) -> Event {
@@ -327,4 +331,29 @@ fn the_state_survives_its_own_text() {
         let text = serde_json::to_string(&incident).unwrap();
         assert_eq!(serde_json::from_str::<Incident>(&text).unwrap(), incident);
     }
+}
+
+#[test]
+fn nobody_is_called_because_routine_came_to_nothing() {
+    let open = || {
+        let mut incident = opened_by(Symptom::Demand).0;
+        incident.step(START, Event::Gathered("{}".into()));
+        incident
+    };
+    let told = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Escalate(_)));
+    let mut disagreed = open();
+    let effects = disagreed.step(START, held(1, Rule::Quorum));
+    assert_eq!((disagreed.phase, told(&effects)), (Phase::Watching, false));
+    assert_eq!(disagreed.outcome.as_deref(), Some("nothing done: not enough"));
+    let mut refused = open();
+    refused.step(START, act());
+    refused.step(START, authorised(Mode::Autonomous));
+    let effects = refused.step(START, Event::Finished(RemediationResult::Refused("frozen".into())));
+    assert_eq!((refused.phase, told(&effects)), (Phase::Watching, false));
+    // What was done and cannot be undone is somebody's business.
+    let mut failed = open();
+    failed.step(START, act());
+    failed.step(START, authorised(Mode::Autonomous));
+    let effects = failed.step(START, Event::Finished(RemediationResult::Failed("stuck".into())));
+    assert_eq!((failed.phase, told(&effects)), (Phase::Escalated, true));
 }

@@ -20,6 +20,18 @@ pub enum Symptom {
     NoResponse,
     /// An alert that names no class.
     Unspecified,
+    /// Nothing is wrong: a service has too many or too few replicas for its load. Only seats say so.
+    Demand,
+}
+
+// === impl Symptom ===
+
+impl Symptom {
+    /// Whether it is routine and no trouble: people are not called for it, and trouble comes first.
+    #[must_use]
+    pub fn is_routine(self) -> bool {
+        self == Self::Demand
+    }
 }
 
 /// Who raised it.

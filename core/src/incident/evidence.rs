@@ -18,7 +18,7 @@ pub fn is_new(alert: &Alert, service: &Service, picture: &Picture) -> bool {
     let known = |symptom| said(symptom, true) || (!by_seat && said(symptom, false));
     let vague = alert.symptom == Symptom::Unspecified;
     let anything = || [Symptom::Errors, Symptom::Latency, Symptom::NoResponse].into_iter().any(known);
-    !(alert.resolved || known(alert.symptom) || vague && anything())
+    !(alert.resolved || alert.symptom.is_routine() || known(alert.symptom) || vague && anything())
 }
 
 #[cfg(test)]

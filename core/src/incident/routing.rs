@@ -15,6 +15,9 @@ const TOLD_MS: i64 = 2 * 60_000;
 /// After a person was told, the same alert again tells nothing new for this long.
 const TOLD_SAME_MS: i64 = 30 * 60_000;
 
+/// What was routine and came to nothing is not looked at again for this long.
+const ROUTINE_MS: i64 = 5 * 60_000;
+
 /// After a person was told, trouble that began this much later is new trouble: what they were told of was over.
 const ANEW_MS: i64 = 45_000;
 
@@ -27,6 +30,8 @@ pub struct Firing<'a> {
     pub again: bool,
     /// When its trouble began, by whoever says so.
     pub since: UnixMillis,
+    /// Whether nothing is wrong.
+    pub routine: bool,
 }
 
 /// What routing needs to know of an incident.
@@ -47,6 +52,8 @@ pub struct Known {
     pub changed_at: UnixMillis,
     /// Whether another incident acts for it.
     pub covered: bool,
+    /// Whether nothing was wrong.
+    pub routine: bool,
 }
 
 /// Where a firing alert belongs: to the incident that is returned, or to a new one.
@@ -55,22 +62,29 @@ pub struct Known {
 /// stands for them. Trouble of its own is reported again when the incident is over.
 #[must_use]
 pub fn route(firing: &Firing<'_>, known: &[Known], calls: &Calls, now: UnixMillis) -> Option<IncidentUid> {
+    if firing.routine {
+        return hindrance(firing.service, known, calls, now);
+    }
     let service = firing.service;
+    // Trouble is not explained by what is routine, unless that is at work on the service, or was just now: then it may be its doing.
+    let acted = |incident: &Known| matches!(incident.phase, Phase::Remediating | Phase::Verifying | Phase::Resolved | Phase::RolledBack);
+    let troubles = || known.iter().filter(|incident| !incident.routine || acted(incident));
     let about = |incident: &&Known| [Some(&incident.service), incident.target.as_ref(), incident.cause.as_ref()].contains(&Some(service));
-    let explaining = |incident: &&Known| explains(incident, service, calls);
+    let explaining = |incident: &&Known| !incident.routine && explains(incident, service, calls);
     let going_on = |incident: &&Known| !incident.phase.is_final();
-    let open = known.iter().filter(about).filter(going_on).min_by_key(|incident| &incident.uid);
-    let open = open.or_else(|| known.iter().filter(explaining).filter(going_on).min_by_key(|incident| &incident.uid));
+    let open = troubles().filter(about).filter(going_on).min_by_key(|incident| &incident.uid);
+    let open = open.or_else(|| troubles().filter(explaining).filter(going_on).min_by_key(|incident| &incident.uid));
     let settling = || {
         let over = |incident: &&Known| incident.phase == Phase::Resolved && now.since(incident.changed_at) < SETTLING_MS;
-        known.iter().filter(explaining).filter(over).max_by_key(|incident| (incident.changed_at, &incident.uid))
+        troubles().filter(explaining).filter(over).max_by_key(|incident| (incident.changed_at, &incident.uid))
     };
     let echo = || {
-        let last = known.iter().filter(about).max_by_key(|incident| (incident.changed_at, &incident.uid))?;
+        let last = troubles().filter(about).max_by_key(|incident| (incident.changed_at, &incident.uid))?;
         if last.phase.is_final() && firing.since.since(last.changed_at) >= ANEW_MS {
             return None;
         }
         let quiet = match (last.phase, firing.again) {
+            _ if last.routine => SETTLING_MS,
             (Phase::Resolved, _) => SETTLING_MS,
             (_, true) => TOLD_SAME_MS,
             (_, false) => TOLD_MS,
@@ -78,6 +92,20 @@ pub fn route(firing: &Firing<'_>, known: &[Known], calls: &Calls, now: UnixMilli
         (now.since(last.changed_at) < quiet).then_some(last)
     };
     open.or_else(echo).or_else(settling).map(|incident| incident.uid.clone())
+}
+
+/// The incident because of which nothing routine is begun for `service` now: trouble that may be its own, or the like that is under way or
+/// came to nothing just now.
+fn hindrance(service: &Service, known: &[Known], calls: &Calls, now: UnixMillis) -> Option<IncidentUid> {
+    let own = |incident: &Known| incident.service == *service || incident.target.as_ref() == Some(service);
+    let hinders = |incident: &&Known| match (incident.routine, incident.phase) {
+        (false, phase) if !phase.is_final() => own(incident) || explains(incident, service, calls),
+        (false, _) => own(incident) && now.since(incident.changed_at) < TOLD_MS,
+        (true, phase) if !phase.is_final() => own(incident),
+        (true, Phase::Resolved) => own(incident) && now.since(incident.changed_at) < SETTLING_MS,
+        (true, _) => own(incident) && now.since(incident.changed_at) < ROUTINE_MS,
+    };
+    known.iter().filter(hinders).max_by_key(|incident| (!incident.phase.is_final(), incident.changed_at, &incident.uid)).map(|incident| incident.uid.clone())
 }
 
 /// Whether `service` may well be ill because of what `incident` is about.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Incident, Mode, Phase};
+use super::{Incident, Mode, Phase, Symptom};
 use crate::consensus::{ASKING_EPOCHS, MAX_EPOCHS, Outcome, Verdict};
 use crate::ids::{IncidentUid, UnixMillis};
 use crate::refusal::Rule;
@@ -115,7 +115,7 @@ pub enum Effect {
 impl Incident {
     /// A new incident and the first thing to do.
     #[must_use]
-    pub fn open(uid: IncidentUid, service: Service, now: UnixMillis) -> (Self, Vec<Effect>) {
+    pub fn open(uid: IncidentUid, service: Service, symptom: Symptom, now: UnixMillis) -> (Self, Vec<Effect>) {
         let incident = Self {
             uid,
             service,
@@ -129,6 +129,7 @@ impl Incident {
             covered_by: None,
             news: false,
             undecided: false,
+            routine: symptom.is_routine(),
             reopened: false,
         };
         let effects = vec![incident.record("incident-opened", incident.service.to_string()), Effect::Gather];
@@ -228,6 +229,7 @@ impl Incident {
                 let detail = format!("{} on {}", proposal.action.act().describe(), proposal.target);
                 effects.extend(self.enter(Phase::Decided, now.plus(REMEDIATION_MS), "decided", &detail));
             }
+            Verdict::Hold { reason, .. } if self.routine => effects.extend(self.stand_down(now, reason.clone())),
             // A veto is an answer, not missing evidence: asking again would be shopping for another one.
             Verdict::Hold { rule, reason } if *rule != Rule::Veto && (self.news || !self.asked_again) && self.epoch < ASKING_EPOCHS => {
                 let record = self.record(&format!("inconclusive-{epoch}"), reason.clone());
@@ -297,6 +299,7 @@ impl Incident {
                 effects.push(Effect::Escalate(reason));
                 effects
             }
+            RemediationResult::Refused(reason) if self.routine => self.stand_down(now, reason),
             RemediationResult::Refused(reason) | RemediationResult::Failed(reason) => self.escalate(now, reason),
         }
     }
@@ -310,6 +313,13 @@ impl Incident {
             }
             phase => self.escalate(now, format!("nothing moved in phase {} until its deadline", phase.as_str())),
         }
+    }
+
+    /// Nothing was wrong, so nobody is called because nothing is done.
+    fn stand_down(&mut self, now: UnixMillis, reason: String) -> Vec<Effect> {
+        let effects = self.enter(Phase::Watching, now, "stood-down", &reason);
+        self.outcome = Some(format!("nothing done: {reason}"));
+        effects
     }
 
     fn escalate(&mut self, now: UnixMillis, reason: String) -> Vec<Effect> {

@@ -4,6 +4,7 @@
 //! that keep dying are the application's. It sees no request and no rollout, and leaves every cause outside its figures to
 //! others.
 
+mod demand;
 mod judge;
 pub mod recorded;
 mod vote;
@@ -13,10 +14,12 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 
 use super::baseline::Masks;
-use super::{Asked, Entry, Indicator, Position, Put, Seat, Settings};
+use super::{Asked, Entry, Finding, Indicator, Position, Put, Seat, Settings};
 use crate::ballot::Opinion;
 use crate::ids::{Domain, UnixMillis};
 use crate::target::Service;
+
+pub use demand::Intent;
 
 /// Its line in the table of seats.
 pub const ENTRY: Entry = Entry { name: "compute", domain: Domain::Compute, rules: "compute/1" };
@@ -111,6 +114,7 @@ pub struct View {
     /// Allocatable processor by node, thousandths.
     nodes: BTreeMap<String, u64>,
     masks: Masks,
+    demand: demand::Demand,
 }
 
 // === impl PodState ===
@@ -220,6 +224,10 @@ impl Seat for View {
     }
 
     fn informed(&self, asked: &Asked<'_>) -> bool {
+        // Minutes of figures are there before it is reported.
+        if asked.context.symptom.is_routine() {
+            return true;
+        }
         let since = asked.context.since;
         let mut seen = false;
         for workload in &asked.context.workloads {
@@ -239,7 +247,7 @@ impl Seat for View {
     }
 
     fn cause(&self, asked: &Asked<'_>) -> Opinion {
-        self.vote(asked)
+        if asked.context.symptom.is_routine() { self.demand_vote(asked) } else { self.vote(asked) }
     }
 
     fn stance(&self, asked: &Asked<'_>, put: &Put<'_>) -> Position {
@@ -249,6 +257,10 @@ impl Seat for View {
     fn blind(&self, asked: &Asked<'_>) -> Option<String> {
         let live = self.pods.values().any(|state| state.last.as_ref().is_some_and(|last| asked.now.since(last.at) <= self.settings.stale_ms));
         (!live).then(|| format!("no kubelet has told of any pod for {} s", self.settings.stale_ms / 1000))
+    }
+
+    fn findings(&self, _now: UnixMillis) -> Vec<Finding> {
+        self.demanded()
     }
 
     fn indicator(&self, service: &Service, since: UnixMillis, now: UnixMillis) -> Option<Indicator> {
@@ -261,6 +273,7 @@ impl Seat for View {
 
     fn tick(&mut self, now: UnixMillis) {
         self.masks.tick(now);
+        self.follow_demand(now);
         let life = self.settings.grid_ms.saturating_mul(i64::try_from(self.settings.history).unwrap_or(i64::MAX));
         self.past.retain(|_, past| past.back().is_some_and(|used| now.since(used.to) <= life));
         if self.masks.is_open().is_some() {

@@ -5,6 +5,7 @@
 //! stalled process; late answers under an undiminished load are saturation; lost segments and refused connections are the
 //! network's. It knows no processor, no database and no rollout.
 
+mod demand;
 mod judge;
 mod links;
 pub mod recorded;
@@ -229,11 +230,12 @@ impl Seat for View {
     }
 
     fn informed(&self, asked: &Asked<'_>) -> bool {
-        self.judge(&asked.context.service, asked.context.since, asked.now).is_ok_and(|judged| judged.recent >= 2)
+        self.judge(&asked.context.service, asked.usual_until(), asked.now).is_ok_and(|judged| judged.recent >= 2)
     }
 
     fn cause(&self, asked: &Asked<'_>) -> Opinion {
-        self.vote(asked)
+        let routine = if asked.context.symptom.is_routine() { self.demand_vote(asked) } else { None };
+        routine.unwrap_or_else(|| self.vote(asked))
     }
 
     fn stance(&self, asked: &Asked<'_>, put: &Put<'_>) -> Position {
@@ -241,7 +243,7 @@ impl Seat for View {
     }
 
     fn blind(&self, asked: &Asked<'_>) -> Option<String> {
-        self.judge(&asked.context.service, asked.context.since, asked.now).err()
+        self.judge(&asked.context.service, asked.usual_until(), asked.now).err()
     }
 
     fn findings(&self, now: UnixMillis) -> Vec<Finding> {

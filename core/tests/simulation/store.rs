@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use assent_core::canonical::Digest;
 use assent_core::consensus::Outcome;
 use assent_core::ids::{IncidentUid, UnixMillis};
-use assent_core::incident::{Calls, Effect, Event, Firing, Incident, Known, parent, route};
+use assent_core::incident::{Calls, Effect, Event, Firing, Incident, Known, Symptom, parent, route};
 use assent_core::ledger::{self, Entry, Frontier, Head, Proof};
 use assent_core::target::Service;
 use serde_json::{Value, json};
@@ -48,12 +48,12 @@ impl Store {
     pub(crate) fn receive(&mut self, service: &Service, now: UnixMillis) {
         let known: Vec<Known> = self.incidents.values().map(known).collect();
         // Whatever alerts here is the trouble that was there from the beginning.
-        if route(&Firing { service, again: self.opened > 0, since: UnixMillis(0) }, &known, &Calls::default(), now).is_some() {
+        if route(&Firing { service, again: self.opened > 0, since: UnixMillis(0), routine: false }, &known, &Calls::default(), now).is_some() {
             return;
         }
         self.opened += 1;
         let uid = IncidentUid::try_from(format!("01890a5d-ac96-774b-bcce-b302099a{:04x}", self.opened)).unwrap();
-        let (incident, effects) = Incident::open(uid.clone(), service.clone(), now);
+        let (incident, effects) = Incident::open(uid.clone(), service.clone(), Symptom::Errors, now);
         self.incidents.insert(uid.clone(), Record { incident, outcome: None, changed_at: now });
         self.keep(&uid, effects, now);
     }
@@ -169,5 +169,6 @@ fn known(record: &Record) -> Known {
         phase: record.incident.phase,
         changed_at: record.changed_at,
         covered: record.incident.covered_by.is_some(),
+        routine: record.incident.routine,
     }
 }

@@ -65,9 +65,10 @@ pub(crate) fn is_name(text: &str, most: usize) -> bool {
     !text.is_empty() && text.len() <= most && text.chars().all(inner) && !text.starts_with(['-', '.']) && !text.ends_with(['-', '.'])
 }
 
-/// The class of the symptom, if a label `symptom` names one of ours.
+/// The class of the symptom, if a label `symptom` names one of ours. That nothing is wrong is no alert: only seats say so.
 pub(super) fn symptom(labels: &Value) -> Symptom {
-    serde_json::from_value(Value::String(optional(labels, "symptom").to_owned())).unwrap_or(Symptom::Unspecified)
+    let named = serde_json::from_value(Value::String(optional(labels, "symptom").to_owned())).ok();
+    named.filter(|symptom: &Symptom| !symptom.is_routine()).unwrap_or(Symptom::Unspecified)
 }
 
 /// One line of at most 300 bytes, without control characters, secrets and personal data.

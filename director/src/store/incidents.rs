@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use assent_core::ballot::Edge;
 use assent_core::consensus::Outcome;
 use assent_core::ids::{IncidentUid, UnixMillis};
-use assent_core::incident::{Effect, Event, Incident, Known, parent};
+use assent_core::incident::{Effect, Event, Incident, Known, Symptom, parent};
 use assent_core::target::Service;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
@@ -260,7 +260,7 @@ fn record(uid: &IncidentUid, row: Option<Row>) -> Result<Record, Error> {
 }
 
 /// What routing is told of incidents: these columns.
-pub(super) const KNOWN: &str = "uid, service, target, cause, phase, changed_at, covered_by, hears";
+pub(super) const KNOWN: &str = "uid, service, target, cause, phase, changed_at, covered_by, hears, symptom";
 
 /// An incident as routing sees it, and whether new evidence would change what happens to it.
 pub(super) fn known(row: &Row) -> Result<(Known, bool), Error> {
@@ -274,6 +274,7 @@ pub(super) fn known(row: &Row) -> Result<(Known, bool), Error> {
         phase: read("phase", &format!("\"{}\"", row.text(4)?))?,
         changed_at: UnixMillis(row.integer(5)?),
         covered: row.text_if_any(6)?.is_some(),
+        routine: read::<Symptom>("symptom", &format!("\"{}\"", row.text(8)?))?.is_routine(),
     };
     Ok((known, row.flag(7)?))
 }

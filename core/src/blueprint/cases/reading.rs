@@ -19,7 +19,7 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!(blueprint.rules.limits.of_container("other").unwrap().cpu.max, Some(200));
     assert_eq!(blueprint.objectives.latency[1], Latency { percentile: 99, target_ms: 1_000, window_ms: 300_000 });
     assert_eq!(blueprint.objectives.availability, Some(ShareObjective { target: Millionths::new(999_500), window_ms: 30 * 86_400_000 }));
-    assert_eq!(blueprint.scaling.weights, Weights { cpu: 60, memory: 40, latency: 0 });
+    assert_eq!(blueprint.scaling.unwrap().weights, Weights { cpu: 60, memory: 40, latency: 0 });
     assert_eq!(blueprint.tuning.window_ms, 7 * 86_400_000);
     assert!(blueprint.rules.operations.allowed.contains("RestartWorkload"), "another word for it");
     let failover = &blueprint.rules.operations.restricted[1];
@@ -34,7 +34,8 @@ fn everything_that_can_be_said_is_read() {
 #[test]
 fn a_target_limits_and_what_is_allowed_suffice() {
     let blueprint = good(&minimal());
-    assert_eq!(blueprint.scaling, Scaling::default());
+    assert_eq!(blueprint.scaling, None, "replicas follow the load only where somebody says so");
+    assert_eq!(good(&with(minimal(), "/scaling", json!({}))).scaling, Some(Scaling::default()));
     let all = effective(&[], &blueprint);
     let wanted = Safeguards { cooldown_ms: 60_000, operations_per_hour: 10, breaker: Breaker { failures: 3, wait_ms: 300_000 }, strikes: 3 };
     assert_eq!(all.safeguards(), wanted);

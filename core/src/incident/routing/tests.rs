@@ -22,11 +22,20 @@ fn calls(pairs: &[(&str, &str)]) -> Calls {
 
 fn known(number: u8, alerted: &str, target: Option<&str>, phase: Phase, changed_at: i64) -> Known {
     let uid = IncidentUid::try_from(format!("01890a5d-ac96-774b-bcce-b302099a80{number:02}")).unwrap();
-    Known { uid, service: service(alerted), target: target.map(service), cause: None, phase, changed_at: UnixMillis(changed_at), covered: false }
+    Known {
+        uid,
+        service: service(alerted),
+        target: target.map(service),
+        cause: None,
+        phase,
+        changed_at: UnixMillis(changed_at),
+        covered: false,
+        routine: false,
+    }
 }
 
 fn firing(service: &Service, again: bool, since: i64) -> Firing<'_> {
-    Firing { service, again, since: UnixMillis(since) }
+    Firing { service, again, since: UnixMillis(since), routine: false }
 }
 
 fn routed(alerting: &str, known: &[Known], calls: &Calls) -> Option<IncidentUid> {
@@ -159,5 +168,40 @@ fn a_second_incident_with_the_same_cause_or_target_becomes_the_child_of_the_one_
     ];
     for (case, outcome, other, covered) in table {
         assert_eq!(parent(&own, &outcome, std::slice::from_ref(&other)), covered.then_some(other.uid), "{case}");
+    }
+}
+
+#[test]
+fn what_is_routine_waits_for_trouble_and_trouble_does_not_wait_for_it() {
+    let routine = |phase, changed_at| Known { routine: true, ..known(1, "web", None, phase, changed_at) };
+    let web = service("web");
+    let asks = |incident: Known, routine: bool, now: i64| {
+        let firing = Firing { service: &web, again: true, since: UnixMillis(0), routine };
+        route(&firing, &[incident], &Calls::default(), UnixMillis(now)).is_some()
+    };
+    let table = [
+        ("trouble of the service", known(1, "web", None, Phase::Investigating, 0), 9_000_000, true),
+        ("trouble near it", known(1, "orders", None, Phase::Verifying, 0), 9_000_000, true),
+        ("trouble that people were just told of", known(1, "web", None, Phase::Escalated, 0), 119_999, true),
+        ("trouble that was told of", known(1, "web", None, Phase::Escalated, 0), 120_000, false),
+        ("the like under way", routine(Phase::Verifying, 0), 9_000_000, true),
+        ("the like that was just done", routine(Phase::Resolved, 0), 29_999, true),
+        ("the like that was done", routine(Phase::Resolved, 0), 30_000, false),
+        ("the like that just came to nothing", routine(Phase::Watching, 0), 299_999, true),
+        ("the like that came to nothing", routine(Phase::Watching, 0), 300_000, false),
+        ("the like of a neighbour", Known { routine: true, ..known(1, "orders", None, Phase::Verifying, 0) }, 0, false),
+    ];
+    for (case, incident, now, waits) in table {
+        assert_eq!(asks(incident, true, now), waits, "{case}");
+    }
+    for (phase, now, joins) in [
+        (Phase::Investigating, 1, false),
+        (Phase::Verifying, 1, true),
+        (Phase::RolledBack, 29_999, true),
+        (Phase::RolledBack, 30_000, false),
+        (Phase::Watching, 1, false),
+        (Phase::Escalated, 1, false),
+    ] {
+        assert_eq!(asks(routine(phase, 0), false, now), joins, "trouble {now} ms into {phase:?} that may be the doing of what is routine");
     }
 }

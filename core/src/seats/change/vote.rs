@@ -36,7 +36,9 @@ impl View {
         let since = asked.context.since;
         let mut hypotheses = Vec::new();
         let mut known = 0;
-        for workload in &asked.context.workloads {
+        // What changed elsewhere is no cause of one service's load.
+        let concerns = |workload: &&incident::Workload| !asked.context.symptom.is_routine() || workload.target.service() == asked.context.service;
+        for workload in asked.context.workloads.iter().filter(concerns) {
             let service = workload.target.service();
             let Some((service, _)) = self.workloads.get_key_value(&service) else { continue };
             known += 1;

@@ -93,6 +93,9 @@ impl View {
                 if more > 0 && !self.nodes.is_empty() && self.room(request) < u64::from(more) {
                     return Position::veto(format!("no node has room for {more} more pods that ask for {request} m each"), vec![resource(&judged)]);
                 }
+                if asked.context.symptom.is_routine() {
+                    return self.demand_position(asked, target, scale);
+                }
                 if scale.replicas < now && matches!(judged.fault, Some(Fault::Saturated | Fault::AtLimit | Fault::LimitCut)) {
                     return Position::veto("its pods are at their limit already", vec![resource(&judged)]);
                 }

@@ -105,7 +105,7 @@ impl View {
 
     pub(super) fn position(&self, asked: &Asked<'_>, put: &Put<'_>) -> Position {
         let target = put.proposal.target.service();
-        let judged = match self.judge(&target, asked.context.since, asked.now) {
+        let judged = match self.judge(&target, asked.usual_until(), asked.now) {
             Ok(judged) => judged,
             Err(reason) => return Position::no_objection(reason),
         };
@@ -113,6 +113,9 @@ impl View {
         match &put.proposal.action {
             Action::ScaleWorkload(scale) => {
                 let now = asked.context.workloads.iter().find(|w| w.target == put.proposal.target).map_or(0, |w| w.replicas);
+                if asked.context.symptom.is_routine() {
+                    return Self::demand_position(&judged, now, scale);
+                }
                 let less = scale.replicas < now;
                 let per_window = signed(judged.now.requests) / i64::try_from(judged.recent.max(1)).unwrap_or(1);
                 if less && per_window.saturating_mul(10) >= judged.usual.requests.median.saturating_mul(7) {
@@ -196,7 +199,7 @@ fn blamed(links: &Links, below: &BTreeSet<&Service>, edges: &BTreeSet<Edge>, ale
         .collect()
 }
 
-fn judged_evidence(judged: &Judged) -> Evidence {
+pub(super) fn judged_evidence(judged: &Judged) -> Evidence {
     evidence(REQUESTS, judged, (judged.onset.unwrap_or(judged.from), judged.to), &judged.summary())
 }
 

@@ -38,8 +38,8 @@ pub(super) struct Receiving<'a> {
     calls: Arc<Calls>,
     /// Alerts by their keys, as they were and as they are to be.
     alerts: BTreeMap<String, Row>,
-    /// Where alerts of a service belong, if they are new and if they came before; forgotten when an incident changes.
-    routes: BTreeMap<(Service, bool, i64), Option<IncidentUid>>,
+    /// Where alerts of a service belong, if they are new and if they came before, routine or not; forgotten when an incident changes.
+    routes: BTreeMap<(Service, bool, bool, i64), Option<IncidentUid>>,
     /// Incidents to which new evidence makes a difference.
     hearing: BTreeSet<IncidentUid>,
     /// What was said of an incident.
@@ -91,8 +91,13 @@ impl<'a> Receiving<'a> {
             }
             return Ok(if before { Received::Known(owner) } else { Received::Kept });
         }
-        let found = self.find(&Firing { service: &service, again: before, since: alert.since }).await?;
+        let routine = alert.symptom.is_routine();
+        let found = self.find(&Firing { service: &service, again: before, since: alert.since, routine }).await?;
         if let Some(uid) = found {
+            // What is routine waits while something else goes on, and says nothing to it.
+            if routine {
+                return Ok(Received::Known(Some(uid)));
+            }
             if owner.as_ref() == Some(&uid) {
                 return Ok(Received::Known(owner));
             }
@@ -112,7 +117,7 @@ impl<'a> Receiving<'a> {
     async fn find(&mut self, firing: &Firing<'_>) -> Result<Option<IncidentUid>, Error> {
         let service = firing.service;
         // To the second, so that the alerts of a storm are looked up together.
-        let asked = (service.clone(), firing.again, firing.since.0.div_euclid(1_000));
+        let asked = (service.clone(), firing.again, firing.routine, firing.since.0.div_euclid(1_000));
         if let Some(found) = self.routes.get(&asked) {
             return Ok(found.clone());
         }
@@ -161,7 +166,7 @@ impl<'a> Receiving<'a> {
     /// More incidents than anybody could look at: what is beyond is kept together, and a person is told once.
     async fn overflow(&mut self, arrival: &Arrival, service: &Service, again: bool) -> Result<Received, Error> {
         let storm = Service { namespace: NOWHERE.into(), name: STORM.into() };
-        if let Some(uid) = self.find(&Firing { service: &storm, again: true, since: UnixMillis(0) }).await? {
+        if let Some(uid) = self.find(&Firing { service: &storm, again: true, since: UnixMillis(0), routine: false }).await? {
             if self.alerts.get(&arrival.alert.key).and_then(|row| row.incident.as_ref()) == Some(&uid) {
                 return Ok(Received::Known(Some(uid)));
             }
@@ -177,7 +182,7 @@ impl<'a> Receiving<'a> {
 
     async fn open(&mut self, arrival: &Arrival, service: Service, obstacle: Option<String>, new: bool) -> Result<IncidentUid, Error> {
         let at = self.writer.at();
-        let (mut incident, mut effects) = Incident::open(uid(&uuid::Uuid::now_v7().to_string())?, service, at);
+        let (mut incident, mut effects) = Incident::open(uid(&uuid::Uuid::now_v7().to_string())?, service, arrival.alert.symptom, at);
         let broken = self.store.broken().map(|reason| format!("the ledger does not hold ({reason}), so nothing is decided"));
         if let Some(reason) = broken.or(obstacle) {
             effects.retain(|effect| matches!(effect, Effect::Record { .. }));

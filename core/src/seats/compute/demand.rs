@@ -1,0 +1,276 @@
+//! Replicas that follow the load: what people want of a service, what its pods used over minutes, and what the demand engine
+//! makes of the two. The seat reports what should change, votes for it by the figures of that moment, and supports nothing else.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{PodState, View};
+use crate::action::{Action, Scale};
+use crate::ballot::{Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, Round};
+use crate::blueprint::Effective;
+use crate::demand::{self, Autoscaler, Change, Container, Decision, Observation, Reason, Sample, State};
+use crate::ids::{Domain, Millionths, UnixMillis};
+use crate::incident::Symptom;
+use crate::seats::opinion::{abstain, cause, evidence};
+use crate::seats::{Asked, Finding, Position};
+use crate::target::{Service, Target};
+
+/// Between two looks at whether something should change.
+const LOOK_MS: i64 = 5_000;
+/// Samples over the longer window; more would say the same.
+const SAMPLES: i64 = 200;
+/// Changes of the number of replicas that are remembered.
+const MAX_CHANGES: usize = 64;
+/// Services whose load is followed.
+const MAX_INTENTS: usize = 2_000;
+const RESOURCE: (EvidenceClass, Principal) = (EvidenceClass::Resource, Principal::Kubelet);
+/// What the use of the pods says of the number of replicas; the figures are the seat's own.
+const SURE: Millionths = Millionths::new(900_000);
+
+/// What people want of one service, and how the API server says that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Its Blueprint below what stands above it.
+    pub effective: Effective,
+    /// Replicas that are asked for.
+    pub replicas: u32,
+    /// Replicas that are ready.
+    pub ready: u32,
+    /// Whether old and new pods mix.
+    pub rolling_out: bool,
+    /// Containers of a pod, without Assent's own sidecar.
+    pub containers: Vec<Container>,
+    /// Autoscalers that set the replicas.
+    pub autoscalers: Vec<Autoscaler>,
+}
+
+/// One service whose load is followed.
+#[derive(Debug)]
+struct Followed {
+    intent: Intent,
+    samples: VecDeque<Sample>,
+    state: State,
+    /// What should change, and since when that is so.
+    wanted: Option<(Wanted, UnixMillis)>,
+    /// Why, or why nothing.
+    rationale: String,
+}
+
+/// Another number of replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+struct Wanted {
+    from: u32,
+    to: u32,
+}
+
+/// Everything about load that the seat holds.
+#[derive(Debug, Default)]
+pub(super) struct Demand {
+    followed: BTreeMap<Service, Followed>,
+    looked_at: Option<UnixMillis>,
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    fn is_more(self) -> bool {
+        self.to > self.from
+    }
+}
+
+// === impl Followed ===
+
+impl Followed {
+    /// What should change by the figures of now, with the words for it.
+    fn decide(&self, now: UnixMillis) -> (Option<Wanted>, String) {
+        let Some(settings) = demand::settings(&self.intent.effective, now) else {
+            return (None, "its Blueprint does not let replicas follow the load".into());
+        };
+        let decision = demand::decide(&settings, &self.state, &self.observation(), now);
+        let wanted = match &decision {
+            Decision::Scale { from, to, .. } => Some(Wanted { from: *from, to: *to }),
+            // More than the limits allow is asked for where people said whom to ask, a step at a time.
+            Decision::Hold { reason: Reason::AtMaximum { wanted }, .. } => {
+                let from = self.intent.replicas;
+                let to = (*wanted).min(from.saturating_add(settings.pace.replicas_up));
+                (to > from && demand::may_ask_for(&self.intent.effective, from, to, now)).then_some(Wanted { from, to })
+            }
+            _ => None,
+        };
+        (wanted, decision.rationale().to_owned())
+    }
+
+    fn observation(&self) -> Observation {
+        Observation {
+            replicas: self.intent.replicas,
+            ready: self.intent.ready,
+            rolling_out: self.intent.rolling_out,
+            containers: self.intent.containers.clone(),
+            samples: self.samples.iter().copied().collect(),
+            autoscalers: self.intent.autoscalers.clone(),
+            resources_are_owned: false,
+        }
+    }
+
+    fn newest(&self) -> UnixMillis {
+        self.samples.back().map_or(UnixMillis(0), |sample| sample.at)
+    }
+
+    fn from(&self) -> UnixMillis {
+        self.samples.front().map_or(UnixMillis(0), |sample| sample.at)
+    }
+
+    fn take(&mut self, sample: Sample, keep_ms: i64) {
+        self.samples.push_back(sample);
+        while self.samples.front().is_some_and(|first| sample.at.since(first.at) > keep_ms) {
+            self.samples.pop_front();
+        }
+    }
+}
+
+// === impl View ===
+
+impl View {
+    /// Whether the load of `service` is followed, and by what; `None`: no longer.
+    pub fn intent(&mut self, service: &Service, intent: Option<Intent>, now: UnixMillis) {
+        let followed = &mut self.demand.followed;
+        let Some(intent) = intent else {
+            followed.remove(service);
+            return;
+        };
+        let room = followed.len() < MAX_INTENTS;
+        match followed.get_mut(service) {
+            Some(held) => {
+                // By whomever: what a person changed is not turned round at once either.
+                if held.intent.replicas != intent.replicas {
+                    held.state.changes.push(Change { at: now, from: held.intent.replicas, to: intent.replicas });
+                    let surplus = held.state.changes.len().saturating_sub(MAX_CHANGES);
+                    held.state.changes.drain(..surplus);
+                    held.wanted = None;
+                }
+                // Use of another size of pod says nothing of this one.
+                if held.intent.containers != intent.containers {
+                    held.samples.clear();
+                }
+                held.intent = intent;
+            }
+            None if room => {
+                let fresh = Followed { intent, samples: VecDeque::new(), state: State::default(), wanted: None, rationale: String::new() };
+                followed.insert(service.clone(), fresh);
+            }
+            None => {}
+        }
+    }
+
+    /// Services whose load is followed.
+    pub fn followed(&self) -> impl Iterator<Item = &Service> {
+        self.demand.followed.keys()
+    }
+
+    /// Takes a sample of every followed service and looks whether something should change.
+    pub(super) fn follow_demand(&mut self, now: UnixMillis) {
+        if self.demand.looked_at.is_some_and(|at| now.since(at) < LOOK_MS) {
+            return;
+        }
+        self.demand.looked_at = Some(now);
+        let mut demand = std::mem::take(&mut self.demand);
+        for (service, followed) in &mut demand.followed {
+            let keep_ms = demand::settings(&followed.intent.effective, now).map_or(0, |settings| settings.windows.down_ms);
+            let due = now.since(followed.newest()) >= keep_ms / SAMPLES;
+            if let Some(sample) = self.used_by(service, now).filter(|_| due) {
+                followed.take(sample, keep_ms);
+            }
+            let (wanted, rationale) = followed.decide(now);
+            // The same need goes on while its direction does, whatever the figure.
+            let before = followed.wanted.filter(|(before, _)| wanted.is_some_and(|wanted| wanted.is_more() == before.is_more()));
+            followed.wanted = wanted.map(|wanted| (wanted, before.map_or(now, |(_, since)| since)));
+            followed.rationale = rationale;
+        }
+        self.demand = demand;
+    }
+
+    /// What the ready pods of a service use now, all together; nothing where a kubelet is silent about one of them.
+    fn used_by(&self, service: &Service, now: UnixMillis) -> Option<Sample> {
+        let ran = |state: &&PodState| state.facts.running && state.facts.started_at.is_none_or(|started| now.since(started) >= super::WARM_UP_MS);
+        let (mut ready, mut cpu, mut memory) = (0_u32, 0_u64, 0_u64);
+        for state in self.pods_of(service).map(|(_, state)| state).filter(ran) {
+            let used = state.newest.filter(|used| now.since(used.to) <= self.settings.stale_ms && state.is_warm(used))?;
+            ready = ready.saturating_add(1);
+            cpu = cpu.saturating_add(u64::try_from(used.milli).unwrap_or(0));
+            memory = memory.saturating_add(used.memory_bytes);
+        }
+        (ready > 0).then_some(Sample { at: now, ready, cpu_milli: Some(cpu), memory_bytes: Some(memory), latency_p95_us: None, errors: None })
+    }
+
+    /// What should change, as findings; those of services that are ill are left to others.
+    pub(super) fn demanded(&self) -> Vec<Finding> {
+        let wanting = self.demand.followed.iter().filter_map(|(service, followed)| Some((service, followed, followed.wanted?)));
+        wanting
+            .map(|(service, followed, (_, since))| Finding { service: service.clone(), symptom: Symptom::Demand, since, summary: followed.rationale.clone() })
+            .collect()
+    }
+
+    /// The blind vote on an incident of demand.
+    pub(super) fn demand_vote(&self, asked: &Asked<'_>) -> Opinion {
+        let service = &asked.context.service;
+        let (followed, wanted, rationale) = match self.decided(asked) {
+            Ok(decided) => decided,
+            Err(reason) => return abstain(Round::Cause, &reason),
+        };
+        let grounds = vec![grounds(followed, &rationale)];
+        let workload = asked.context.workloads.iter().find(|workload| workload.target.service() == *service);
+        match (wanted, workload) {
+            (Some(wanted), Some(workload)) if workload.replicas == wanted.from => {
+                let remedy = Proposal { action: Action::ScaleWorkload(Scale { replicas: wanted.to }), target: workload.target.clone() };
+                let hypothesis = Hypothesis {
+                    service: service.clone(),
+                    domain: Domain::Compute,
+                    fault: fault(wanted).into(),
+                    probability: SURE,
+                    evidence: grounds,
+                    path: vec![service.clone()],
+                    remedies: vec![remedy],
+                };
+                cause(vec![hypothesis], Vec::new(), [])
+            }
+            (Some(_), _) => abstain(Round::Cause, "the number of replicas has changed meanwhile"),
+            (None, _) => cause(Vec::new(), grounds, []),
+        }
+    }
+
+    /// The stance on a number of replicas in an incident of demand: its own number, or any that goes less far the same way.
+    pub(super) fn demand_position(&self, asked: &Asked<'_>, target: &Target, scale: &Scale) -> Position {
+        if target.service() != asked.context.service {
+            return Position::no_objection("of another service");
+        }
+        let (followed, wanted, rationale) = match self.decided(asked) {
+            Ok(decided) => decided,
+            Err(reason) => return Position::no_objection(reason),
+        };
+        let grounds = vec![grounds(followed, &rationale)];
+        match wanted {
+            Some(wanted) if wanted.is_more() && (wanted.from..=wanted.to).contains(&scale.replicas) => Position::support("its pods use too much", grounds),
+            Some(wanted) if !wanted.is_more() && (wanted.to..=wanted.from).contains(&scale.replicas) => Position::support("its pods use little", grounds),
+            _ if scale.replicas < followed.intent.replicas => Position::veto("its pods use too much for fewer", grounds),
+            _ => Position::no_objection("its use does not call for that many"),
+        }
+    }
+
+    fn decided(&self, asked: &Asked<'_>) -> Result<(&Followed, Option<Wanted>, String), String> {
+        let service = &asked.context.service;
+        let followed = self.demand.followed.get(service).ok_or_else(|| format!("the load of {service} is not followed"))?;
+        let (wanted, rationale) = followed.decide(asked.now);
+        Ok((followed, wanted, rationale))
+    }
+}
+
+fn fault(wanted: Wanted) -> &'static str {
+    if wanted.is_more() { "demand-rose" } else { "demand-fell" }
+}
+
+fn grounds(followed: &Followed, rationale: &str) -> Evidence {
+    let figures: Vec<&Sample> = followed.samples.iter().collect();
+    evidence(RESOURCE, &figures, (followed.from(), followed.newest()), rationale)
+}
+
+#[cfg(test)]
+mod cases;

@@ -1,0 +1,270 @@
+//! What people want of services whose replicas follow their load: Blueprints with what stands above them, the Deployments that they
+//! speak of, and whoever else sets replicas. Joined here, so that the view is told of whole intents only.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use assent_api::facts;
+use assent_api::resources::{Blueprint, ClusterBlueprint};
+use assent_core::blueprint;
+use assent_core::demand::{Allocation, Autoscaler, Container};
+use assent_core::seats::compute::{Intent, View};
+use assent_core::target::Service;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1 as core;
+use kube::api::{ApiResource, DynamicObject};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::watch;
+
+use crate::held::{Held, now};
+use crate::pods::{SIDECAR, milli};
+use crate::watching::{Change, follow};
+
+/// Objects of a kind that are kept; further ones are not followed.
+const MAX_OBJECTS: usize = 20_000;
+const DEPLOYMENT: &str = "Deployment";
+/// All four kinds were listed once.
+const ALL: u8 = 0b1111;
+
+/// The feeder of intents.
+#[derive(Debug)]
+pub(crate) struct Intents {
+    held: Arc<Held<View>>,
+    known: Mutex<Known>,
+    listed: watch::Sender<u8>,
+}
+
+/// Objects by UID, as far as they matter.
+#[derive(Debug, Default)]
+struct Known {
+    blueprints: BTreeMap<String, Blueprint>,
+    /// One that is not understood might forbid anything, so then nothing is followed.
+    above: BTreeMap<String, Option<blueprint::ClusterBlueprint>>,
+    deployments: BTreeMap<String, (Service, Running)>,
+    autoscalers: BTreeMap<String, (Service, Autoscaler)>,
+}
+
+/// A Deployment pruned to what counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Running {
+    replicas: u32,
+    ready: u32,
+    rolling_out: bool,
+    containers: Vec<Container>,
+}
+
+// === impl Intents ===
+
+impl Intents {
+    pub(crate) fn new(held: Arc<Held<View>>) -> Self {
+        Self { held, known: Mutex::default(), listed: watch::Sender::new(0) }
+    }
+
+    /// Watches for the life of the process.
+    pub(crate) async fn run(self, client: Client) {
+        // As they are stored: one object that is not understood must not hide the others.
+        let raw = |kind: ApiResource| watcher(Api::<DynamicObject>::all_with(client.clone(), &kind), watcher::Config::default()).default_backoff();
+        let blueprints = raw(ApiResource::erase::<Blueprint>(&()));
+        let above = raw(ApiResource::erase::<ClusterBlueprint>(&()));
+        let deployments = watcher(Api::<Deployment>::all(client.clone()), watcher::Config::default()).default_backoff();
+        let autoscalers = watcher(Api::<HorizontalPodAutoscaler>::all(client.clone()), watcher::Config::default()).default_backoff();
+        let this = &self;
+        let listed = |bit: u8| {
+            move || {
+                this.listed.send_modify(|kinds| *kinds |= bit);
+                this.tell(|_| true);
+            }
+        };
+        tokio::join!(
+            follow("blueprints", blueprints, |change| this.blueprint(change), listed(0b0001)),
+            follow("clusterblueprints", above, |change| this.above(change), listed(0b0010)),
+            follow("deployments", deployments, |change| this.deployment(change), listed(0b0100)),
+            follow("horizontalpodautoscalers", autoscalers, |change| this.autoscaler(change), listed(0b1000)),
+        );
+    }
+}
+
+impl Intents {
+    fn blueprint(&self, change: Change<DynamicObject>) {
+        let mut known = self.lock();
+        let before = match change {
+            Change::Gone(uid) => known.blueprints.remove(&uid),
+            Change::Is(object) => {
+                let (uid, name) = (object.uid().unwrap_or_default(), object.name_any());
+                let read = serde_json::to_value(&*object).and_then(serde_json::from_value::<Blueprint>);
+                let before = known.blueprints.remove(&uid);
+                match read {
+                    Ok(blueprint) if known.blueprints.len() < MAX_OBJECTS => drop(known.blueprints.insert(uid, blueprint)),
+                    Ok(_) => tracing::warn!(blueprint = name, "more Blueprints than are followed"),
+                    Err(error) => tracing::warn!(blueprint = name, error = %error, "a Blueprint is not readable, so its services' load is not followed"),
+                }
+                before.or_else(|| known.blueprints.get(&object.uid().unwrap_or_default()).cloned())
+            }
+        };
+        drop(known);
+        let namespace = before.and_then(|blueprint| blueprint.namespace());
+        self.tell(|service| Some(&service.namespace) == namespace.as_ref());
+    }
+
+    fn above(&self, change: Change<DynamicObject>) {
+        match change {
+            Change::Gone(uid) => drop(self.lock().above.remove(&uid)),
+            Change::Is(object) => {
+                let read = serde_json::to_value(&*object).map_err(|error| error.to_string()).and_then(|stored| facts::cluster_blueprint(&stored));
+                if let Err(reason) = &read {
+                    tracing::warn!(reason, "a ClusterBlueprint is not readable, so no load is followed");
+                }
+                self.lock().above.insert(object.uid().unwrap_or_default(), read.ok());
+            }
+        }
+        self.tell(|_| true);
+    }
+
+    fn deployment(&self, change: Change<Deployment>) {
+        let mut known = self.lock();
+        let service = match change {
+            Change::Gone(uid) => known.deployments.remove(&uid).map(|(service, _)| service),
+            Change::Is(object) => {
+                let service = service_of(&*object, object.name_any());
+                let (uid, running) = (object.uid().unwrap_or_default(), running(&object));
+                // Most changes are of conditions, which matter to nobody here.
+                let same = known.deployments.get(&uid).is_some_and(|(_, before)| *before == running);
+                if same || known.deployments.len() >= MAX_OBJECTS {
+                    return;
+                }
+                known.deployments.insert(uid, (service.clone(), running));
+                Some(service)
+            }
+        };
+        drop(known);
+        self.tell(|other| Some(other) == service.as_ref());
+    }
+
+    fn autoscaler(&self, change: Change<HorizontalPodAutoscaler>) {
+        let mut known = self.lock();
+        let before = match &change {
+            Change::Gone(uid) => known.autoscalers.remove(uid),
+            Change::Is(object) => known.autoscalers.remove(&object.uid().unwrap_or_default()),
+        };
+        let mut concerned: Vec<Service> = before.into_iter().map(|(service, _)| service).collect();
+        if let Change::Is(object) = change
+            && object.spec.as_ref().is_some_and(|spec| spec.scale_target_ref.kind == DEPLOYMENT)
+            && known.autoscalers.len() < MAX_OBJECTS
+        {
+            let target = object.spec.as_ref().map(|spec| spec.scale_target_ref.name.clone()).unwrap_or_default();
+            let service = service_of(&*object, target);
+            concerned.push(service.clone());
+            known.autoscalers.insert(object.uid().unwrap_or_default(), (service, autoscaler(&object)));
+        }
+        drop(known);
+        self.tell(|service| concerned.contains(service));
+    }
+
+    /// Tells the view what is wanted of the services that `concerned` picks.
+    fn tell(&self, concerned: impl Fn(&Service) -> bool) {
+        if *self.listed.borrow() != ALL {
+            return;
+        }
+        let known = self.lock();
+        let intents: Vec<(Service, Option<Intent>)> = known
+            .deployments
+            .values()
+            .filter(|(service, _)| concerned(service))
+            .map(|(service, running)| (service.clone(), known.intent(service, running)))
+            .collect();
+        let gone: Vec<Service> = self.held.read(|view| view.followed().filter(|service| concerned(service)).cloned().collect());
+        drop(known);
+        self.held.update(|view| {
+            for service in gone.iter().filter(|service| !intents.iter().any(|(known, _)| known == *service)) {
+                view.intent(service, None, now());
+            }
+            for (service, intent) in intents {
+                view.intent(&service, intent, now());
+            }
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn intent(&self, service: &Service, running: &Running) -> Option<Intent> {
+        let above: Vec<blueprint::ClusterBlueprint> = self.above.values().cloned().collect::<Option<_>>()?;
+        let speaks = |blueprint: &&Blueprint| blueprint.namespace().as_ref() == Some(&service.namespace) && blueprint.spec.speaks_of(DEPLOYMENT, &service.name);
+        let mut speaking = self.blueprints.values().filter(speaks);
+        // Two that speak of one workload contradict each other whatever they say.
+        let (Some(blueprint), None) = (speaking.next(), speaking.next()) else { return None };
+        let effective = facts::blueprint(blueprint, &above).inspect_err(|reason| tracing::warn!(%service, reason, "its load is not followed")).ok()?.effective;
+        effective.service.scaling.as_ref()?;
+        Some(Intent {
+            effective,
+            replicas: running.replicas,
+            ready: running.ready,
+            rolling_out: running.rolling_out,
+            containers: running.containers.clone(),
+            autoscalers: self.autoscalers.values().filter(|(of, _)| of == service).map(|(_, autoscaler)| autoscaler.clone()).collect(),
+        })
+    }
+}
+
+fn service_of(object: &impl kube::ResourceExt, name: String) -> Service {
+    Service { namespace: object.namespace().unwrap_or_default(), name }
+}
+
+fn count(number: Option<i32>) -> u32 {
+    number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+}
+
+fn running(deployment: &Deployment) -> Running {
+    let (spec, status) = (deployment.spec.as_ref(), deployment.status.as_ref());
+    let replicas = spec.and_then(|spec| spec.replicas).map_or(1, |replicas| count(Some(replicas)));
+    let all = count(status.and_then(|status| status.replicas));
+    let updated = count(status.and_then(|status| status.updated_replicas));
+    let observed = status.and_then(|status| status.observed_generation) == deployment.metadata.generation;
+    let pod = spec.and_then(|spec| spec.template.spec.as_ref());
+    let containers = pod.map(|pod| pod.containers.as_slice()).unwrap_or_default().iter().filter(|container| container.name != SIDECAR);
+    Running {
+        replicas,
+        ready: count(status.and_then(|status| status.ready_replicas)),
+        rolling_out: !observed || updated < all,
+        containers: containers.map(container).collect(),
+    }
+}
+
+fn container(container: &core::Container) -> Container {
+    let resources = container.resources.as_ref();
+    let of = |name: &str, unit: u64| {
+        let requests = resources.and_then(|resources| resources.requests.as_ref()).and_then(|requests| milli(requests.get(name)?));
+        let limit = resources.and_then(|resources| resources.limits.as_ref()).and_then(|limits| milli(limits.get(name)?));
+        // What requests nothing requests its limit.
+        Allocation { request: requests.or(limit).unwrap_or(0) / unit, limit: limit.map(|limit| limit / unit), restarts: false }
+    };
+    Container { name: container.name.clone(), cpu: of("cpu", 1), memory: of("memory", 1_000), ..Container::default() }
+}
+
+fn autoscaler(object: &HorizontalPodAutoscaler) -> Autoscaler {
+    let spec = object.spec.as_ref();
+    let metrics = spec.and_then(|spec| spec.metrics.as_deref()).unwrap_or_default();
+    let by = |name: &str| {
+        metrics.iter().filter_map(|metric| metric.resource.as_ref()).any(|resource| resource.name == name && resource.target.type_ == "Utilization")
+    };
+    let conditions = object.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    Autoscaler {
+        name: object.name_any(),
+        min: spec.and_then(|spec| spec.min_replicas).map_or(1, |min| count(Some(min))),
+        max: spec.map_or(0, |spec| count(Some(spec.max_replicas))),
+        active: conditions.iter().any(|condition| condition.type_ == "ScalingActive" && condition.status == "True"),
+        // Without metrics it goes by CPU.
+        by_cpu_request: metrics.is_empty() || by("cpu"),
+        by_memory_request: by("memory"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
