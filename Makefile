@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
 
 .DEFAULT_GOAL := help
 # Figures go to target/bench/NAME.json.
-.PHONY: bench bench-diagnosis bench-intake bench-live bench-loop bench-policy bench-sidecar help demo demo-down cluster cluster-down test survive-long fuzz lint fmt setup crds install-plugin
+.PHONY: bench bench-diagnosis bench-intake bench-live bench-loop bench-policy bench-sidecar help demo demo-blueprints demo-down cluster cluster-down test survive-long fuzz lint fmt setup crds install-plugin
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ bench-loop: setup ## Measure seconds from a fault to its verified repair on a re
 bench-live: setup ## Cause every live fault of the catalogue on a real node (root, Linux; hours; goes on where it stopped; LIVE=--fresh)
 	cargo build --workspace --all-targets
 	$(CARGO_TARGET_DIR)/debug/bench live $(LIVE)
+
+demo-blueprints: setup ## Show five scenarios of two services under Blueprints on a local Kubernetes, each timed (root, Linux)
+	cargo build --workspace --all-targets
+	$(CARGO_TARGET_DIR)/debug/bench scenarios
 
 bench-policy: setup ## Measure guardrails beside native policies, Gatekeeper and Kyverno (BENCH_PEERS=0: without the last two)
 	cargo build --release --package assent-webhook --package assent-tests --bins

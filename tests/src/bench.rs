@@ -10,6 +10,7 @@ pub mod policies;
 pub mod policy;
 pub mod process;
 pub mod rows;
+pub mod scenarios;
 pub mod sidecar;
 
 use std::time::Duration;

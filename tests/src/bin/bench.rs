@@ -61,6 +61,8 @@ enum Command {
         #[arg(long)]
         fresh: bool,
     },
+    /// Five scenarios of two services under Blueprints, each timed.
+    Scenarios,
     /// Latency, memory and readiness of policy engines on the same requests, side by side; BENCH_PEERS=0 leaves those of
     /// other projects out. To be built with `--release`.
     Policy,
@@ -105,12 +107,22 @@ async fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Loop { runs } => save("loop", &the_loop(runs).await?),
         Command::Live { runs, only, quiet_minutes, fresh } => live(&Wanted { faults: bench::live::faults::named(&only)?, runs, quiet_minutes }, fresh).await,
+        Command::Scenarios => scenarios().await,
         Command::Policy => policy().await,
         Command::Sidecar { only } => sidecar(&only).await,
         Command::Relay { listen, target } => bench::sidecar::traffic::relay(listen, target).await,
         Command::Keep { listen } => bench::sidecar::traffic::keep(listen).await,
         Command::Allow { listen, files } => allow(listen, &files).await,
     }
+}
+
+async fn scenarios() -> anyhow::Result<()> {
+    let started = Instant::now();
+    let say = |line: &str| println!("{:>5.0} s  {line}", started.elapsed().as_secs_f64());
+    let scenarios = bench::scenarios::run(&say).await?;
+    scenarios.iter().for_each(|scenario| println!("{}", scenario.line()));
+    let rows: Vec<Value> = scenarios.iter().map(|scenario| json!(scenario)).collect();
+    write("scenarios", &rows)
 }
 
 async fn live(wanted: &Wanted, fresh: bool) -> anyhow::Result<()> {
