@@ -4,6 +4,7 @@ mod approval;
 mod approval_request;
 mod ballot;
 mod blueprint;
+mod blueprint_revision;
 mod circuit_breaker;
 mod cluster_blueprint;
 mod condition;
@@ -29,6 +30,7 @@ pub use blueprint::{
     LatencySpec, Limits, ObjectivesSpec, OperationsSpec, RestrictionSpec, RollbackSpec, SafetySpec, SaturationSpec, ScalingSpec, ShareSpec, TargetReference,
     TuningSpec, VerificationSpec, WeightsSpec, WindowSpec,
 };
+pub use blueprint_revision::{BlueprintRevision, BlueprintRevisionSpec, KEPT_REVISIONS};
 pub use circuit_breaker::{
     BrakeSpec, CLUSTER as CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, CircuitBreakerStatus, Lifted, Promoted, PromotedTo, entered_with,
     name as breaker_name,
@@ -52,6 +54,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
     vec![
         Blueprint::crd(),
         ClusterBlueprint::crd(),
+        BlueprintRevision::crd(),
         Incident::crd(),
         Ballot::crd(),
         Decision::crd(),

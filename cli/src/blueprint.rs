@@ -4,6 +4,7 @@ mod check;
 mod classify;
 mod diff;
 mod draft;
+mod history;
 mod init;
 
 use std::process::ExitCode;
@@ -27,6 +28,10 @@ pub(crate) enum BlueprintCommand {
     Classify(classify::ClassifyArgs),
     /// Say what another version changes, and whether it lets Assent do more or less
     Diff(diff::DiffArgs),
+    /// Show what a Blueprint said before, and what each generation changed
+    History(history::HistoryArgs),
+    /// Go back to what a Blueprint said before
+    Rollback(history::RollbackArgs),
 }
 
 pub(crate) async fn run(command: &BlueprintCommand, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
@@ -35,6 +40,8 @@ pub(crate) async fn run(command: &BlueprintCommand, connect: &ConnectArgs) -> an
         BlueprintCommand::Init(args) => init::run(args, connect).await.map(|()| ExitCode::SUCCESS),
         BlueprintCommand::Classify(args) => classify::run(args),
         BlueprintCommand::Diff(args) => diff::run(args, connect).await,
+        BlueprintCommand::History(args) => history::history(args, connect).await.map(|()| ExitCode::SUCCESS),
+        BlueprintCommand::Rollback(args) => history::rollback(args, connect).await.map(|()| ExitCode::SUCCESS),
     }
 }
 

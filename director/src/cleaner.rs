@@ -1,10 +1,11 @@
 //! Deletes what nobody can rest on any more: plans whose time is over, ballots and decisions a day old, incidents a week
 //! old. The gate says what may go; this only asks, and takes no for an answer. The ledger keeps everything.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use assent_api::parse_plan;
-use assent_api::resources::{Approval, ApprovalRequest, Ballot, Decision, Incident, Remediation};
+use assent_api::resources::{Approval, ApprovalRequest, Ballot, Blueprint, BlueprintRevision, Decision, Incident, KEPT_REVISIONS, Remediation};
 use assent_api::{facts, names};
 use assent_core::approval::MAX_EXPIRY_MS;
 use assent_core::ids::UnixMillis;
@@ -47,6 +48,7 @@ pub(crate) async fn clean(director: &Director, now: UnixMillis) -> Result<(), Er
     records::<Decision>(director, old).await?;
     records::<ApprovalRequest>(director, old).await?;
     words(director, old.plus(-i64::from(MAX_EXPIRY_MS))).await?;
+    revisions(director).await?;
     for uid in director.store.ended_before(now.plus(-SHOWN_MS), FORGOTTEN).await? {
         delete(&director.ours::<Incident>(), uid.as_str(), None).await?;
         director.store.forget(&uid).await?;
@@ -88,6 +90,22 @@ async fn words(director: &Director, before: UnixMillis) -> Result<(), Error> {
     let stored = api.list_metadata(&ListParams::default().limit(LISTED)).await.map_err(kubernetes("list old approvals"))?;
     for object in stored.items.iter().filter(|object| created_at(*object) < before) {
         delete(&api, &object.name_any(), object.uid()).await?;
+    }
+    Ok(())
+}
+
+/// What Blueprints said long ago; those whose Blueprint is gone go with it.
+async fn revisions(director: &Director) -> Result<(), Error> {
+    let api = director.ours::<BlueprintRevision>();
+    let mut stored = api.list(&ListParams::default()).await.map_err(kubernetes("list blueprint revisions"))?.items;
+    let there = Api::<Blueprint>::all(director.client.clone()).list_metadata(&ListParams::default()).await.map_err(kubernetes("list blueprints"))?.items;
+    let there: BTreeSet<String> = there.iter().filter_map(kube::ResourceExt::uid).collect();
+    stored.sort_by_key(|revision| (revision.spec.uid.clone(), std::cmp::Reverse(revision.spec.generation)));
+    for of_one in stored.chunk_by(|one, other| one.spec.uid == other.spec.uid) {
+        let keep = if of_one.iter().any(|revision| there.contains(&revision.spec.uid)) { KEPT_REVISIONS } else { 0 };
+        for revision in of_one.iter().skip(keep) {
+            delete(&api, &revision.name_any(), revision.uid()).await?;
+        }
     }
     Ok(())
 }

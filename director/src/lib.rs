@@ -19,6 +19,7 @@ mod intake;
 mod lease;
 mod metrics;
 mod publish;
+mod revisions;
 mod rpc;
 mod seats;
 mod store;
@@ -253,6 +254,7 @@ async fn lead(director: Director, leadership: Option<Leadership>, token: Cancell
     tasks.spawn_forever("listen", conduct::listen(director.clone()));
     tasks.spawn_forever("publish", publish::run(director.clone()));
     tasks.spawn_forever("watch", watch::run(director.clone()));
+    tasks.spawn_forever("revisions", revisions::run(director.clone()));
     tasks.spawn_forever("cleaner", cleaner::run(director));
     tracing::info!("directing");
     tasks.join().await

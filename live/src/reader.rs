@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use assent_api::names;
+use assent_api::resources::{Blueprint, BlueprintRevision};
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Target;
 use http_body_util::{BodyExt as _, Limited};
 use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -187,6 +188,22 @@ impl Live {
     }
 
     /// Objects of a kind of ours.
+    /// The Blueprint of this name.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn blueprint_named(&self, namespace: &str, name: &str) -> Result<Option<Blueprint>, Refusal> {
+        Ok(self.list::<Blueprint>(namespace, None).await?.into_iter().find(|blueprint| blueprint.name_any() == name))
+    }
+
+    /// What Blueprints said, as far as it is kept.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn blueprint_revisions(&self) -> Result<Vec<BlueprintRevision>, Refusal> {
+        self.list(names::SYSTEM_NAMESPACE, None).await
+    }
+
     pub(crate) async fn list<K>(&self, namespace: &str, incident: Option<&IncidentUid>) -> Result<Vec<K>, Refusal>
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,

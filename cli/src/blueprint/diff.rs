@@ -38,17 +38,17 @@ pub(crate) struct DiffArgs {
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Change {
-    path: String,
+pub(super) struct Change {
+    pub(super) path: String,
     from: Option<String>,
     to: Option<String>,
-    effect: Effect,
+    pub(super) effect: Effect,
 }
 
 /// What a change lets Assent do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Effect {
+pub(super) enum Effect {
     Less,
     More,
     Other,
@@ -117,13 +117,13 @@ pub(super) async fn run(args: &DiffArgs, connect: &ConnectArgs) -> anyhow::Resul
             serde_json::to_value(stored).context("read the Blueprint")?
         }
     };
-    let changes = compare(spec(&older), spec(&newer));
+    let changes = changes(spec(&older), spec(&newer));
     if args.output == Format::Json {
         anstream::println!("{}", serde_json::to_string_pretty(&changes).context("print as json")?);
     } else if changes.is_empty() {
         anstream::println!("{}", dim("nothing differs"));
     } else {
-        anstream::print!("{}", table(&["ASSENT MAY", "PATH", "FROM", "TO"], &changes.iter().map(row).collect::<Vec<_>>()));
+        anstream::print!("{}", shown(&changes));
     }
     Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -140,6 +140,11 @@ fn spec(object: &Value) -> &Value {
     object.get("spec").unwrap_or(&Value::Null)
 }
 
+/// Changes as a table.
+pub(super) fn shown(changes: &[Change]) -> String {
+    table(&["ASSENT MAY", "PATH", "FROM", "TO"], &changes.iter().map(row).collect::<Vec<_>>())
+}
+
 fn row(change: &Change) -> Vec<String> {
     let mark = match change.effect {
         Effect::Less => good("less"),
@@ -150,7 +155,8 @@ fn row(change: &Change) -> Vec<String> {
     vec![mark, plain(&change.path), cell(&change.from), cell(&change.to)]
 }
 
-fn compare(older: &Value, newer: &Value) -> Vec<Change> {
+/// What differs between two specifications.
+pub(super) fn changes(older: &Value, newer: &Value) -> Vec<Change> {
     let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
     leaves(older, "spec", &mut before);
     leaves(newer, "spec", &mut after);
@@ -256,7 +262,7 @@ mod tests {
             let mut newer = base();
             let (parent, name) = pointer.rsplit_once('/').unwrap();
             newer.pointer_mut(parent).unwrap()[name] = value;
-            let changes = compare(&base(), &newer);
+            let changes = changes(&base(), &newer);
             assert_eq!(changes.iter().map(|change| (change.path.as_str(), change.effect)).collect::<Vec<_>>(), [(path, wanted)], "{pointer}");
         }
     }
@@ -267,7 +273,7 @@ mod tests {
         newer["operations"]["allowed"] = json!(["B", "ScaleWorkload"]);
         let mut older = base();
         older["operations"]["allowed"] = json!(["ScaleWorkload", "B"]);
-        assert_eq!(compare(&older, &newer), []);
-        assert_eq!(compare(&base(), &base()), []);
+        assert_eq!(changes(&older, &newer), []);
+        assert_eq!(changes(&base(), &base()), []);
     }
 }

@@ -6,6 +6,7 @@ mod asking;
 mod breakers;
 mod people;
 mod record;
+mod revisions;
 mod rules;
 
 use assent_api::names::{self, accounts};
@@ -40,6 +41,7 @@ pub(super) async fn judge(gate: &Gate, request: &Request) -> Result<Passed, Refu
         ("rosters", "") => people::roster(live, request).await,
         ("pauses", "") => person(request, "pause"),
         ("blueprints", "") => return people::blueprint(live, request).await,
+        ("blueprintrevisions", "") => revisions::revision(live, request).await,
         ("clusterblueprints", "") => return rules::cluster_blueprint(live, request).await,
         (kind, part) => Err(Refusal::new(Rule::Account, format!("nobody may write `{kind}` `{part}` yet"), "a kind and sub-resource that the gate knows")),
     };

@@ -247,6 +247,9 @@ impl View {
             Err(reason) => return Position::no_objection(reason),
         };
         let grounds = vec![grounds(followed, &rationale)];
+        if let Some(reason) = self.no_room(&target.service(), scale.replicas.saturating_sub(followed.intent.replicas)) {
+            return Position::veto(reason, grounds);
+        }
         match wanted {
             Some(wanted) if wanted.is_more() && (wanted.from..=wanted.to).contains(&scale.replicas) => Position::support("its pods use too much", grounds),
             Some(wanted) if !wanted.is_more() && (wanted.to..=wanted.from).contains(&scale.replicas) => Position::support("its pods use little", grounds),

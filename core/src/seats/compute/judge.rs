@@ -140,8 +140,15 @@ impl View {
         judged.filter(|(_, judged)| judged.usual.is_none_or(|usual| judged.pods.iter().any(|used| used.milli >= usual.median.saturating_mul(2)))).collect()
     }
 
+    /// Why no node takes so many more pods of the service, if so.
+    pub(super) fn no_room(&self, service: &Service, more: u32) -> Option<String> {
+        let request = self.pods_of(service).map(|(_, state)| state.facts.request_milli).max().unwrap_or(0);
+        let full = more > 0 && !self.nodes.is_empty() && self.room(request) < u64::from(more);
+        full.then(|| format!("no node has room for {more} more pods that ask for {request} m each"))
+    }
+
     /// How many more pods of `request_milli` the nodes have room for.
-    pub(super) fn room(&self, request_milli: u64) -> u64 {
+    fn room(&self, request_milli: u64) -> u64 {
         let free = self.nodes.iter().map(|(node, allocatable)| {
             let asked: u64 = self.pods.values().filter(|state| state.facts.node == *node).map(|state| state.facts.request_milli).fold(0, u64::saturating_add);
             allocatable.saturating_sub(asked)

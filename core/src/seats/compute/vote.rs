@@ -79,6 +79,11 @@ impl View {
 
     pub(super) fn position(&self, asked: &Asked<'_>, put: &Put<'_>) -> Position {
         let target = &put.proposal.target;
+        if let Action::ScaleWorkload(scale) = &put.proposal.action
+            && asked.context.symptom.is_routine()
+        {
+            return self.demand_position(asked, target, scale);
+        }
         let judged = match self.judge(&target.service(), asked.context.since, asked.now) {
             Ok(judged) => judged,
             Err(reason) => return Position::no_objection(reason),
@@ -88,13 +93,8 @@ impl View {
                 let workload = asked.context.workloads.iter().find(|workload| workload.target == *target);
                 let now = workload.map_or(scale.replicas, |workload| workload.replicas);
                 let more = scale.replicas.saturating_sub(now);
-                let service = target.service();
-                let request = self.pods_of(&service).map(|(_, state)| state.facts.request_milli).max().unwrap_or(0);
-                if more > 0 && !self.nodes.is_empty() && self.room(request) < u64::from(more) {
-                    return Position::veto(format!("no node has room for {more} more pods that ask for {request} m each"), vec![resource(&judged)]);
-                }
-                if asked.context.symptom.is_routine() {
-                    return self.demand_position(asked, target, scale);
+                if let Some(reason) = self.no_room(&target.service(), more) {
+                    return Position::veto(reason, vec![resource(&judged)]);
                 }
                 if scale.replicas < now && matches!(judged.fault, Some(Fault::Saturated | Fault::AtLimit | Fault::LimitCut)) {
                     return Position::veto("its pods are at their limit already", vec![resource(&judged)]);
