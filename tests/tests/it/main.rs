@@ -9,6 +9,7 @@ mod agree_policies;
 mod agree_types;
 mod demo_guest;
 mod house;
+mod keep_revisions;
 mod refuse_authority;
 mod refuse_people;
 mod refuse_plans;
