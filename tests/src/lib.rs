@@ -17,6 +17,7 @@ pub mod privileges;
 pub mod processes;
 pub mod pruned;
 pub mod replica;
+pub mod scene;
 pub mod scripted;
 pub mod seats;
 pub mod shop;

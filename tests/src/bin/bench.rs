@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use assent_runtime::serving::{self, ServingArgs};
 use assent_runtime::{CancellationToken, Limits};
 use assent_tests::bench;
+use assent_tests::bench::governance::Section;
 use assent_tests::bench::live::journal::Journal;
 use assent_tests::bench::live::{Wanted, report};
 use assent_tests::place::Place;
@@ -64,6 +65,12 @@ enum Command {
     /// Latency, memory and readiness of policy engines on the same requests, side by side; BENCH_PEERS=0 leaves those of
     /// other projects out. To be built with `--release`.
     Policy,
+    /// Every success criterion of governed execution, on a real API server without a node; a report beside the figures.
+    Governance {
+        /// Only these parts; then nothing is written to a file.
+        #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(bench::governance::parts()))]
+        only: Vec<String>,
+    },
     /// What a pair of sidecars adds to a request, costs and carries, beside a plain relay. Needs the sidecar as it ships
     /// (`cargo build-pod`).
     Sidecar {
@@ -106,6 +113,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Loop { runs } => save("loop", &the_loop(runs).await?),
         Command::Live { runs, only, quiet_minutes, fresh } => live(&Wanted { faults: bench::live::faults::named(&only)?, runs, quiet_minutes }, fresh).await,
         Command::Policy => policy().await,
+        Command::Governance { only } => governance(&only).await,
         Command::Sidecar { only } => sidecar(&only).await,
         Command::Relay { listen, target } => bench::sidecar::traffic::relay(listen, target).await,
         Command::Keep { listen } => bench::sidecar::traffic::keep(listen).await,
@@ -139,6 +147,23 @@ async fn policy() -> anyhow::Result<()> {
         println!("{}", row.line());
     }
     write("policy", &rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?)
+}
+
+async fn governance(only: &[String]) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let say = |line: &str| println!("{:>5.0} s  {line}", started.elapsed().as_secs_f64());
+    let report = |sections: &[Section]| sections.iter().map(Section::markdown).collect::<String>();
+    let keep = |sections: &[Section]| {
+        if !only.is_empty() {
+            return Ok(());
+        }
+        let rows: Result<Vec<_>, _> = sections.iter().flat_map(|section| &section.rows).map(serde_json::to_value).collect();
+        write("governance", &rows?)?;
+        Ok(std::fs::write(images::root().join("target/bench/governance.md"), format!("# Governed execution, measured\n\n{}", report(sections)))?)
+    };
+    let sections = bench::governance::run(only, &say, &keep).await?;
+    println!("{}", report(&sections));
+    Ok(())
 }
 
 async fn sidecar(only: &[bench::sidecar::Part]) -> anyhow::Result<()> {

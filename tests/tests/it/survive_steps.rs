@@ -76,6 +76,7 @@ async fn survives(world: &World, workload: &str, victims: &[&str], files: &Path,
         soak_seconds: 2,
         apply_within_seconds: 200,
         verify_within_seconds: 200,
+        approve_within_seconds: 3600,
     };
     let gate = Component::gate(world);
     let mut running = vec![(gate.clone(), Some(gate.start()))];
