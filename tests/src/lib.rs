@@ -21,6 +21,7 @@ pub mod scene;
 pub mod scripted;
 pub mod seats;
 pub mod shop;
+pub mod stage;
 pub mod story;
 pub mod world;
 

@@ -160,9 +160,14 @@ impl Scene {
 
     /// The director publishes the decision.
     pub async fn decide(&self, case: &Case) {
+        let (director, decision) = self.deciding(case).await;
+        director.create(&PostParams::default(), &decision).await.unwrap();
+    }
+
+    /// The decision, and with whose rights it is published.
+    pub async fn deciding(&self, case: &Case) -> (Api<Decision>, Decision) {
         let director = self.world.account(accounts::DIRECTOR).await;
-        let api: Api<Decision> = Api::namespaced(director, SYSTEM_NAMESPACE);
-        api.create(&PostParams::default(), &self.world.decision(&case.incident).await).await.unwrap();
+        (Api::namespaced(director, SYSTEM_NAMESPACE), self.world.decision(&case.incident).await)
     }
 
     /// The first state of the plan for which `holds`.

@@ -6,8 +6,11 @@ mod decisions;
 mod ground;
 mod people;
 mod report;
+mod requirements;
 mod safety;
 mod undoing;
+mod violations;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +34,16 @@ const PARTS: &[Part] = &[
     ("undoing", "SC-006 rollback effectiveness", |ground| async move { undoing::undoing(&ground).await }.boxed()),
     ("services", "SC-007 multi-service independence", |ground| async move { undoing::services(&ground).await }.boxed()),
     ("safety", "SC-010 safety mechanisms", |ground| async move { safety::mechanisms(&ground).await }.boxed()),
+    ("violations", "SC-004 governance compliance", |ground| async move { violations::compliance(&ground).await }.boxed()),
+    ("whole", "SC-005 auditability, decision, restart, 1,000 Blueprints", |ground| {
+        async move {
+            ground.no_executor().await;
+            // Its closures' futures are for one thread.
+            let whole = tokio::task::spawn_blocking(|| tokio::runtime::Handle::current().block_on(whole::whole())).await;
+            whole.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic()))
+        }
+        .boxed()
+    }),
 ];
 
 /// Names of the parts.
@@ -39,25 +52,48 @@ pub fn parts() -> Vec<&'static str> {
     PARTS.iter().map(|(name, ..)| *name).collect()
 }
 
-/// Measures these parts, or all; `keep` is given everything that is known after each.
-pub async fn run(only: &[String], say: &(dyn Fn(&str) + Sync), keep: &(dyn Fn(&[Section]) -> anyhow::Result<()> + Sync)) -> anyhow::Result<Vec<Section>> {
+/// Measures these parts, or all, beside what was measured `before`; `keep` is given everything that was measured after each.
+///
+/// # Errors
+/// If it cannot be kept.
+pub async fn run(
+    only: &[String],
+    before: &[Section],
+    say: &(dyn Fn(&str) + Sync),
+    keep: &(dyn Fn(&[Section]) -> anyhow::Result<()> + Sync),
+) -> anyhow::Result<()> {
     let ground = Arc::new(Ground::start().await);
     say("servers, gate, ledger and seats are there");
     let mut sections = Vec::new();
-    for (name, title, measure) in PARTS.iter().filter(|(name, ..)| only.is_empty() || only.iter().any(|wanted| wanted == name)) {
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|wanted| wanted == name);
+    for (name, title, measure) in PARTS.iter().filter(|(name, ..)| wanted(name)) {
         let began = Instant::now();
         undoing::well(&ground);
-        let measured = match tokio::spawn(measure(ground.clone())).await {
-            Ok(measured) => measured,
-            Err(stopped) => vec![stopped_at(title, stopped)],
-        };
-        let rows = measured.iter().flat_map(|section| &section.rows);
-        rows.for_each(|row| say(&row.line()));
+        let measured = tokio::spawn(measure(ground.clone())).await.unwrap_or_else(|stopped| vec![stopped_at(title, stopped)]);
+        told(&measured, say);
         say(&format!("{name}: {:.0} s", began.elapsed().as_secs_f64()));
         sections.extend(measured);
         keep(&sections)?;
     }
-    Ok(sections)
+    let measured = requirements::coverage(&ground, &merged(before, &sections)).await;
+    told(std::slice::from_ref(&measured), say);
+    sections.push(measured);
+    keep(&sections)
+}
+
+fn told(sections: &[Section], say: &(dyn Fn(&str) + Sync)) {
+    for section in sections {
+        section.rows.iter().for_each(|row| say(&row.line()));
+        let failed = section.cases.iter().filter(|(.., holds)| !holds);
+        failed.for_each(|(name, expected, seen, _)| say(&format!("  ✗ {name}: expected {expected}, seen {seen}")));
+    }
+}
+
+/// What was measured now in place of what was measured before under the same title.
+#[must_use]
+pub fn merged(before: &[Section], now: &[Section]) -> Vec<Section> {
+    let old = before.iter().filter(|old| !now.iter().any(|section| section.title == old.title));
+    old.chain(now).cloned().collect()
 }
 
 fn stopped_at(title: &str, stopped: tokio::task::JoinError) -> Section {

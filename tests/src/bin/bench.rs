@@ -67,7 +67,7 @@ enum Command {
     Policy,
     /// Every success criterion of governed execution, on a real API server without a node; a report beside the figures.
     Governance {
-        /// Only these parts; then nothing is written to a file.
+        /// Only these parts; what was measured before of the others stays.
         #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(bench::governance::parts()))]
         only: Vec<String>,
     },
@@ -152,18 +152,23 @@ async fn policy() -> anyhow::Result<()> {
 async fn governance(only: &[String]) -> anyhow::Result<()> {
     let started = Instant::now();
     let say = |line: &str| println!("{:>5.0} s  {line}", started.elapsed().as_secs_f64());
-    let report = |sections: &[Section]| sections.iter().map(Section::markdown).collect::<String>();
-    let keep = |sections: &[Section]| {
-        if !only.is_empty() {
-            return Ok(());
-        }
-        let rows: Result<Vec<_>, _> = sections.iter().flat_map(|section| &section.rows).map(serde_json::to_value).collect();
-        write("governance", &rows?)?;
-        Ok(std::fs::write(images::root().join("target/bench/governance.md"), format!("# Governed execution, measured\n\n{}", report(sections)))?)
+    let folder = images::root().join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    let kept = folder.join("governance.sections.json");
+    // What was measured before stays beside what is measured now, where only some parts are.
+    let before: Vec<Section> = match std::fs::read(&kept) {
+        Ok(text) if !only.is_empty() => serde_json::from_slice(&text).context("read what was measured before")?,
+        _ => Vec::new(),
     };
-    let sections = bench::governance::run(only, &say, &keep).await?;
-    println!("{}", report(&sections));
-    Ok(())
+    let keep = |measured: &[Section]| {
+        let sections = bench::governance::merged(&before, measured);
+        let rows: Result<Vec<_>, _> = sections.iter().flat_map(|section| &section.rows).map(serde_json::to_value).collect();
+        let report: String = sections.iter().map(Section::markdown).collect();
+        std::fs::write(&kept, serde_json::to_string_pretty(&sections)?)?;
+        std::fs::write(folder.join("governance.md"), format!("# Governed execution, measured\n\n{report}"))?;
+        write("governance", &rows?)
+    };
+    bench::governance::run(only, &before, &say, &keep).await
 }
 
 async fn sidecar(only: &[bench::sidecar::Part]) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use assent_core::consensus::{Outcome, Verdict};
 use futures::future::join_all;
+use kube::api::PostParams;
 use serde_json::json;
 
 use super::ground::{End, Ground, rule_in};
@@ -103,19 +104,25 @@ async fn held(ground: &Ground, case: &Case) -> bool {
 /// SC-003.
 pub(super) async fn alone(ground: &Ground) -> Vec<Section> {
     ground.executor(|_| ()).await;
-    let mut section = Section::new("SC-003 autonomous scaling", "Scaling inside the limits, up and down, by a running executor: written, verified, and nobody asked.");
-    let mut cases = Vec::new();
+    let mut section =
+        Section::new("SC-003 autonomous scaling", "Scaling inside the limits, up and down, by a running executor: written, verified, and nobody asked.");
+    let (mut cases, mut wanted) = (Vec::new(), Vec::new());
     for number in 0..ALONE {
         let replicas = [1, 3, 4][number % 3];
         let case = ground.scale(&format!("alone-{number}"), replicas, &json!({"limits": {"minReplicas": 1, "maxReplicas": 4}})).await;
-        ground.scene.decide(&case).await;
-        cases.push((case, replicas));
+        cases.push(case);
+        wanted.push(replicas);
     }
-    let ends = join_all(cases.iter().map(|(case, _)| ground.end(case, PATIENCE))).await;
-    for ((case, replicas), end) in cases.iter().zip(ends) {
+    let ends = ground.ends_of(&cases, PATIENCE).await;
+    for ((case, replicas), end) in cases.iter().zip(wanted).zip(ends) {
         let (now, later) = ground.scene.now(case).await;
         let seen = format!("{}, {} replicas after {later} change", end.told(), now["spec"]["replicas"]);
-        section.case(&case.proposal.target.name, &format!("verified, {replicas} replicas after 1 change"), &seen, end.what == "verified" && now["spec"]["replicas"] == *replicas && later == 1);
+        section.case(
+            &case.proposal.target.name,
+            &format!("verified, {replicas} replicas after 1 change"),
+            &seen,
+            end.what == "verified" && now["spec"]["replicas"] == replicas && later == 1,
+        );
     }
     section.counted("SC-003 cases inside the limits that were done alone", ALONE);
     vec![section]
@@ -124,22 +131,30 @@ pub(super) async fn alone(ground: &Ground) -> Vec<Section> {
 /// What is forbidden.
 pub(super) async fn forbidden(ground: &Ground) -> Vec<Section> {
     ground.executor(|_| ()).await;
-    let mut section = Section::new("Forbidden is blocked", "A decision for what the Blueprint forbids; the time from the Decision's creation to the refusal in the ledger.");
+    let mut section =
+        Section::new("Forbidden is blocked", "A decision for what the Blueprint forbids; the time from the Decision's creation to the refusal in the ledger.");
     let spec = json!({"operations": {"allowed": ["RestartWorkload"], "forbidden": ["ScaleWorkload"], "approvers": ["group:oncall"]}});
     let first = ground.scale("never", 3, &spec).await;
+    // The executor is there once it answers the first.
+    ground.scene.decide(&first).await;
+    let end = ground.end(&first, PATIENCE).await;
+    section.done.push_str(&format!("\n\nAn answer: {}", end.words));
     let (mut times, mut answered) = (Vec::new(), 0);
     for _ in 0..FORBIDDEN {
         let case = ground.anew(&first).await;
+        let (director, decision) = ground.scene.deciding(&case).await;
         let asked = Instant::now();
-        ground.scene.decide(&case).await;
+        director.create(&PostParams::default(), &decision).await.unwrap();
         let end = ground.end(&case, PATIENCE).await;
         times.push(asked.elapsed().as_secs_f64() * 1000.0);
         answered += usize::from(end.told() == "refused by blueprint" && end.words.contains("could be done instead: "));
-        section.done.push_str(if times.len() == 1 { "\n\nThe first answer: " } else { "" });
-        section.done.push_str(if times.len() == 1 { &end.words } else { "" });
     }
     section.rows.push(Criterion::worst("forbidden blocked", "ms", 1000.0, &Figures(times)));
     section.rows.push(Criterion::count("forbidden answered with alternatives", answered, FORBIDDEN, FORBIDDEN));
-    section.rows.push(Criterion::unmeasured("forbidden alerts security", "an alert for each", "nothing sends one yet: the classification says `alert`, and the refusal is in the ledger and in the Incident"));
+    section.rows.push(Criterion::unmeasured(
+        "forbidden alerts security",
+        "an alert for each",
+        "nothing sends one yet: the classification says `alert`, and the refusal is in the ledger and in the Incident",
+    ));
     vec![section]
 }

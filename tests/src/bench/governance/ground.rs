@@ -33,8 +33,8 @@ const TIMED: [&str; 2] = ["rate-limit", "restart-storm"];
 pub(super) struct Ground {
     /// The cluster, the ledger and the seats.
     pub(super) scene: Scene,
-    /// The gate's process.
-    pub(super) gate: Process,
+
+    _gate: Process,
     executor: Mutex<Option<Process>>,
 }
 
@@ -74,14 +74,16 @@ impl Ground {
         for name in TIMED {
             bindings.delete(name, &DeleteParams::default()).await.unwrap();
         }
-        let constraints = json!({"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"]}]});
+        let constraints =
+            json!({"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"]}]});
         let validations = json!([{"expression": "object.metadata.name != 'guarded'", "message": "never that one"}]);
         let spec = json!({"matchConstraints": constraints, "validations": validations});
         apply(&world.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Guardrail", "metadata": {"name": "not-that-one"}, "spec": spec})).await;
         let spec = json!({"policyName": "not-that-one", "validationActions": ["Deny"]});
-        apply(&world.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "GuardrailBinding", "metadata": {"name": "not-that-one"}, "spec": spec})).await;
+        apply(&world.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "GuardrailBinding", "metadata": {"name": "not-that-one"}, "spec": spec}))
+            .await;
         world.let_approve("oncall").await;
-        let ground = Self { scene: Scene::around(world).await, gate, executor: Mutex::new(None) };
+        let ground = Self { scene: Scene::around(world).await, _gate: gate, executor: Mutex::new(None) };
         ground.brake(10_000).await;
         // A guardrail of the same second is not older than the vote, and server times are whole seconds.
         tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -108,11 +110,6 @@ impl Ground {
         if let Some(process) = self.executor.lock().await.take() {
             process.kill().await;
         }
-    }
-
-    /// Resident memory of the executor in KiB, while one runs.
-    pub(super) async fn executor_memory(&self) -> Option<u64> {
-        self.executor.lock().await.as_ref().map(Process::resident)
     }
 
     /// A Blueprint of `name` in the shop: everything allowed up to five replicas, a second's rest, and what `spec` says instead.
@@ -160,6 +157,19 @@ impl Ground {
             request = asked => End { what: "asked".into(), rule: String::new(), words: request.spec.reasons.concat() },
             () = tokio::time::sleep(patience) => End { what: "nothing".into(), rule: String::new(), words: String::new() },
         }
+    }
+
+    /// Decides all of these and says how each ended, three at a time: guardrail `one-writer` lets no more plans be open.
+    pub(super) async fn ends_of(&self, cases: &[Case], patience: Duration) -> Vec<End> {
+        let one = async |case: &Case| {
+            self.scene.decide(case).await;
+            self.end(case, patience).await
+        };
+        let mut ends = Vec::new();
+        for few in cases.chunks(3) {
+            ends.extend(futures::future::join_all(few.iter().map(one)).await);
+        }
+        ends
     }
 
     /// `person` answers.

@@ -30,7 +30,10 @@ async fn asking(ground: &Ground, name: &str, count: u32) -> Case {
 /// SC-009.
 pub(super) async fn workflows(ground: &Ground) -> Vec<Section> {
     ground.executor(|setting| setting.approve_within_seconds = ASKED_SECONDS).await;
-    let mut section = Section::new("SC-009 approval reliability", "Ten workflows through a running executor; people answer under their own names, as the API server authenticates them.");
+    let mut section = Section::new(
+        "SC-009 approval reliability",
+        "Ten workflows through a running executor; people answer under their own names, as the API server authenticates them.",
+    );
     for group in ["leavers", "others"] {
         ground.scene.world.let_approve(group).await;
     }
@@ -93,7 +96,12 @@ pub(super) async fn workflows(ground: &Ground) -> Vec<Section> {
     section.case("nobody answers in time", "refused by approval", &ends[0], expired(&ends[0]));
     section.case("two people, of whom one may no longer approve", "both heard, refused by approval", &ends[1], heard && expired(&ends[1]));
     let told = again.as_ref().err().map_or("taken", |words| if words.contains("already exists") { "already said" } else { "refused" });
-    section.case("twice by one person of two", "already said, refused by approval", format!("{told}, {}", ends[2]), first && told == "already said" && expired(&ends[2]));
+    section.case(
+        "twice by one person of two",
+        "already said, refused by approval",
+        format!("{told}, {}", ends[2]),
+        first && told == "already said" && expired(&ends[2]),
+    );
     section.counted("SC-009 approval workflows", 10);
     vec![section]
 }

@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bench::rows::Figures;
 
 /// One criterion.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Criterion {
     /// For example `SC-006 rollback after the failed check`.
     pub metric: String,
@@ -21,16 +21,16 @@ pub struct Criterion {
     /// How often it was measured.
     pub runs: usize,
     /// Of `ours`.
-    pub unit: &'static str,
+    pub unit: String,
     /// Between the least and the most.
     pub spread: Option<f64>,
     /// What else is to be known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
 /// What was done for one criterion, and what was seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Section {
     /// Its heading.
     pub title: String,
@@ -50,12 +50,12 @@ impl Criterion {
     pub fn count(metric: &str, good: usize, all: usize, least: usize) -> Self {
         let required = format!("100 %, of {least} or more");
         let ours = u32::try_from(good).ok().map(f64::from);
-        Self { metric: metric.into(), required, ours, met: good == all && all >= least, runs: all, unit: "cases", spread: None, note: None }
+        Self { metric: metric.into(), required, ours, met: good == all && all >= least, runs: all, unit: "cases".into(), spread: None, note: None }
     }
 
     /// The worst of these must be at most `bar`; the median is noted.
     #[must_use]
-    pub fn worst(metric: &str, unit: &'static str, bar: f64, figures: &Figures) -> Self {
+    pub fn worst(metric: &str, unit: &str, bar: f64, figures: &Figures) -> Self {
         let worst = figures.0.iter().copied().reduce(f64::max);
         Self {
             metric: metric.into(),
@@ -63,22 +63,31 @@ impl Criterion {
             ours: worst.map(rounded),
             met: worst.is_some_and(|worst| worst <= bar),
             runs: figures.0.len(),
-            unit,
+            unit: unit.into(),
             spread: figures.spread().map(rounded),
-            note: figures.median().map(|median| format!("worst; median {:.3} {unit}", median)),
+            note: figures.median().map(|median| format!("worst; median {median:.3} {unit}")),
         }
     }
 
     /// A figure that nothing is required of.
     #[must_use]
-    pub fn shown(metric: &str, unit: &'static str, figure: f64, note: &str) -> Self {
-        Self { metric: metric.into(), required: "shown".into(), ours: Some(rounded(figure)), met: true, runs: 1, unit, spread: None, note: Some(note.into()) }
+    pub fn shown(metric: &str, unit: &str, figure: f64, note: &str) -> Self {
+        Self {
+            metric: metric.into(),
+            required: "shown".into(),
+            ours: Some(rounded(figure)),
+            met: true,
+            runs: 1,
+            unit: unit.into(),
+            spread: None,
+            note: Some(note.into()),
+        }
     }
 
     /// Nothing was measured.
     #[must_use]
     pub fn unmeasured(metric: &str, required: &str, why: &str) -> Self {
-        Self { metric: metric.into(), required: required.into(), ours: None, met: false, runs: 0, unit: "", spread: None, note: Some(why.into()) }
+        Self { metric: metric.into(), required: required.into(), ours: None, met: false, runs: 0, unit: String::new(), spread: None, note: Some(why.into()) }
     }
 
     /// As a line of a table.

@@ -21,7 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(75);
 /// SC-010.
 pub(super) async fn mechanisms(ground: &Ground) -> Vec<Section> {
     ground.no_executor().await;
-    let mut section = Section::new("SC-010 safety mechanisms", "Each is brought about by stored plans and their ends; the gate's word on one more plan, and at the end an executor's.");
+    let mut section = Section::new(
+        "SC-010 safety mechanisms",
+        "Each is brought about by stored plans and their ends; the gate's word on one more plan, and at the end an executor's.",
+    );
     circuit(ground, &mut section).await;
     limits(ground, &mut section).await;
     strikes(ground, &mut section).await;
@@ -81,7 +84,12 @@ async fn circuit(ground: &Ground, section: &mut Section) {
     let second = word(ground, &ground.scene.voted("m-half", |workload| seats::scale(workload, 4)).await).await;
     let admitted = stored.is_ok();
     let told = format!("{}, then the probe is {}, another one: {second}", seen[0], if admitted { "admitted" } else { "refused" });
-    section.case("half-open after its wait, for one probe", "breaker, then the probe is admitted and another one is not", told, seen[0] == "breaker" && admitted && second != "admitted");
+    section.case(
+        "half-open after its wait, for one probe",
+        "breaker, then the probe is admitted and another one is not",
+        told,
+        seen[0] == "breaker" && admitted && second != "admitted",
+    );
     if let Ok(stored) = stored {
         ground.ends(&stored.name_any(), Phase::Verified, Some(Outcome::Improved)).await.unwrap();
     }
@@ -120,7 +128,12 @@ async fn limits(ground: &Ground, section: &mut Section) {
         ground.ended(&case, Phase::Verified, None).await.unwrap();
     }
     let eleventh = rested(ground, &ground.anew(&case).await).await;
-    section.case("ten operations an hour, as it is by default", "the tenth admitted, the eleventh rate", format!("the tenth {tenth}, the eleventh {eleventh}"), tenth == "admitted" && eleventh == "rate");
+    section.case(
+        "ten operations an hour, as it is by default",
+        "the tenth admitted, the eleventh rate",
+        format!("the tenth {tenth}, the eleventh {eleventh}"),
+        tenth == "admitted" && eleventh == "rate",
+    );
 
     let case = ground.scale("m-one", 3, &json!({})).await;
     let plan = ground.plan(&case).await;
@@ -193,7 +206,12 @@ async fn standstill(ground: &Ground, section: &mut Section) {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let words = ground.judged(&ground.anew(&other).await).await;
     let frozen = ["guardrail", "frozen"].contains(&rule_in(&words).as_str()) && words.contains("the sale");
-    section.case("a freeze window", "guardrail freeze-window", format!("{}: {:.200}", rule_in(&words), words.split_once("assent[").map_or("", |(_, rest)| rest)), frozen);
+    section.case(
+        "a freeze window",
+        "guardrail freeze-window",
+        format!("{}: {:.200}", rule_in(&words), words.split_once("assent[").map_or("", |(_, rest)| rest)),
+        frozen,
+    );
     // It stays while a vote that it speaks of is live, so it ends instead.
     let over = json!({"from": "2020-01-01T00:00:00Z", "until": "2020-01-02T00:00:00Z", "namespaces": ["shop"], "owner": "jane", "reason": "over"});
     apply(admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "FreezeWindow", "metadata": {"name": "sale"}, "spec": over})).await;
