@@ -6,7 +6,7 @@ use assent_tests::people::Person;
 use kube::ResourceExt as _;
 use kube::api::Api;
 
-use assent_tests::scene::{Case, Scene};
+use assent_tests::scene::Scene;
 
 const ALICE: Person<'_> = Person { user: "alice", groups: &["oncall"] };
 const BOB: Person<'_> = Person { user: "bob", groups: &["oncall"] };

@@ -41,11 +41,11 @@ struct Whole {
 pub(super) async fn whole() -> Vec<Section> {
     let mut world = World::start("whole").await;
     world.kill_gate().await;
+    let files = tempfile::tempdir().unwrap();
+    let stage = Stage::start(&world, files.path()).await;
     // It would allow ten restarts an hour; here each decision is one.
     let bindings: Api<GuardrailBinding> = Api::all(world.admin.clone());
     bindings.delete("restart-storm", &DeleteParams::default()).await.unwrap();
-    let files = tempfile::tempdir().unwrap();
-    let stage = Stage::start(&world, files.path()).await;
     let mut whole = Whole { world, stage, files, known: BTreeSet::new() };
     let mut sections = vec![whole.times().await];
     sections.push(whole.kills().await);
