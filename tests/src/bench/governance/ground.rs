@@ -192,6 +192,25 @@ impl Ground {
         api.create(&params, &plan).await.err().map_or_else(String::new, |error| error.to_string())
     }
 
+    /// As [`Ground::judged`], as a rule; `admitted` where it says nothing.
+    pub(super) async fn word(&self, case: &Case) -> String {
+        let words = self.judged(case).await;
+        if words.is_empty() { "admitted".into() } else { rule_in(&words) }
+    }
+
+    /// As [`Ground::word`], once a cooldown of a second is over.
+    pub(super) async fn rested(&self, case: &Case) -> String {
+        let mut seen = self.word(case).await;
+        for _ in 0..10 {
+            if seen != "cooldown" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            seen = self.word(case).await;
+        }
+        seen
+    }
+
     /// Stores the case's plan, once its service has had its rest, and how it ended. No executor may run.
     pub(super) async fn ended(&self, case: &Case, phase: RemediationPhase, result: Option<RemediationResult>) -> Result<(), String> {
         let api = self.scene.world.remediations(&self.scene.world.executor);

@@ -42,12 +42,6 @@ pub(super) async fn mechanisms(ground: &Ground) -> Vec<Section> {
     vec![section]
 }
 
-/// The gate's word as a rule; `admitted` where it says nothing.
-async fn word(ground: &Ground, case: &Case) -> String {
-    let words = ground.judged(case).await;
-    if words.is_empty() { "admitted".into() } else { rule_in(&words) }
-}
-
 /// Three failures of three actions, since the same one would wait for its own reasons.
 async fn fails(ground: &Ground, name: &str, wait: &str) -> Case {
     let first = ground.scene.world.deployment(name, "registry.invalid/x:1").await;
@@ -66,22 +60,22 @@ async fn fails(ground: &Ground, name: &str, wait: &str) -> Case {
 
 async fn circuit(ground: &Ground, section: &mut Section) {
     let last = fails(ground, "m-circuit", "10m").await;
-    let seen = word(ground, &ground.anew(&last).await).await;
+    let seen = ground.word(&ground.anew(&last).await).await;
     section.case("the circuit opens after 3 failures", "breaker", &seen, seen == "breaker");
 
     let last = fails(ground, "m-half", "5s").await;
     let probe = ground.anew(&last).await;
-    let mut seen = vec![word(ground, &probe).await];
+    let mut seen = vec![ground.word(&probe).await];
     let opened = std::time::Instant::now();
     while seen.last().is_some_and(|word| word == "breaker") && opened.elapsed() < PATIENCE {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        seen.push(word(ground, &probe).await);
+        seen.push(ground.word(&probe).await);
     }
     // The same action has a strike, so a person says that it may be tried.
     approve(ground, &probe).await;
     let world = &ground.scene.world;
     let stored = world.submit(&ground.plan(&probe).await).await;
-    let second = word(ground, &ground.scene.voted("m-half", |workload| seats::scale(workload, 4)).await).await;
+    let second = ground.word(&ground.scene.voted("m-half", |workload| seats::scale(workload, 4)).await).await;
     let admitted = stored.is_ok();
     let told = format!("{}, then the probe is {}, another one: {second}", seen[0], if admitted { "admitted" } else { "refused" });
     section.case(
@@ -93,21 +87,8 @@ async fn circuit(ground: &Ground, section: &mut Section) {
     if let Ok(stored) = stored {
         ground.ends(&stored.name_any(), Phase::Verified, Some(Outcome::Improved)).await.unwrap();
     }
-    let after = rested(ground, &ground.again("m-half", 4).await).await;
+    let after = ground.rested(&ground.again("m-half", 4).await).await;
     section.case("a probe that helped closes it", "admitted", &after, after == "admitted");
-}
-
-/// The gate's word once the cooldown of a second is over.
-async fn rested(ground: &Ground, case: &Case) -> String {
-    let mut seen = word(ground, case).await;
-    for _ in 0..10 {
-        if seen != "cooldown" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        seen = word(ground, case).await;
-    }
-    seen
 }
 
 async fn limits(ground: &Ground, section: &mut Section) {
@@ -123,11 +104,11 @@ async fn limits(ground: &Ground, section: &mut Section) {
     for number in 1..=10 {
         let case = ground.anew(&case).await;
         if number == 10 {
-            tenth = rested(ground, &case).await;
+            tenth = ground.rested(&case).await;
         }
         ground.ended(&case, Phase::Verified, None).await.unwrap();
     }
-    let eleventh = rested(ground, &ground.anew(&case).await).await;
+    let eleventh = ground.rested(&ground.anew(&case).await).await;
     section.case(
         "ten operations an hour, as it is by default",
         "the tenth admitted, the eleventh rate",
@@ -138,7 +119,7 @@ async fn limits(ground: &Ground, section: &mut Section) {
     let case = ground.scale("m-one", 3, &json!({})).await;
     let plan = ground.plan(&case).await;
     ground.scene.world.submit(&plan).await.unwrap();
-    let seen = word(ground, &ground.anew(&case).await).await;
+    let seen = ground.word(&ground.anew(&case).await).await;
     section.case("one operation at a time", "conflict", &seen, seen == "conflict");
     ground.ends(&plan.name().unwrap(), Phase::Refused, None).await.unwrap();
 }
@@ -152,11 +133,11 @@ async fn strikes(ground: &Ground, section: &mut Section) {
             approve(ground, &attempt).await;
         }
         ground.ended(&attempt, Phase::Reverted, Some(Outcome::NoEffect)).await.unwrap();
-        seen.push(rested(ground, &ground.anew(&case).await).await);
+        seen.push(ground.rested(&ground.anew(&case).await).await);
     }
-    let another = rested(ground, &ground.scene.voted("m-strikes", restart_of).await).await;
+    let another = ground.rested(&ground.scene.voted("m-strikes", restart_of).await).await;
     lift(ground, &case).await;
-    let lifted = rested(ground, &ground.anew(&case).await).await;
+    let lifted = ground.rested(&ground.anew(&case).await).await;
     let told = format!("after each it {}; another action is {another}; lifted, it is {lifted}", seen.join(", "));
     let holds = seen.iter().all(|word| word == "approval") && another == "admitted" && lifted == "admitted";
     section.case("three strikes", "after each it asks (approval); another action is admitted; lifted, it is admitted", told, holds);
@@ -166,7 +147,7 @@ async fn demotion(ground: &Ground, section: &mut Section) {
     let case = ground.scale("m-demoted", 3, &json!({})).await;
     for ended in [Outcome::Improved, Outcome::Improved, Outcome::Improved, Outcome::NoEffect, Outcome::NoEffect] {
         let attempt = ground.anew(&case).await;
-        if rested(ground, &attempt).await == "approval" {
+        if ground.rested(&attempt).await == "approval" {
             approve(ground, &attempt).await;
         }
         let phase = if ended == Outcome::Improved { Phase::Verified } else { Phase::Reverted };
@@ -174,7 +155,7 @@ async fn demotion(ground: &Ground, section: &mut Section) {
     }
     // Its strikes are lifted: what is left is how often it was wrong.
     lift(ground, &case).await;
-    let seen = rested(ground, &ground.anew(&case).await).await;
+    let seen = ground.rested(&ground.anew(&case).await).await;
     section.case("demotion by measured precision (3 of 5 helped)", "it asks (approval)", &seen, seen == "approval");
 }
 
@@ -188,13 +169,13 @@ async fn standstill(ground: &Ground, section: &mut Section) {
     let other = ground.scale("m-other", 3, &json!({})).await;
 
     ground.brake(5).await;
-    let braked = word(ground, &other).await;
+    let braked = ground.word(&other).await;
     ground.brake(10_000).await;
     section.case("the brake of all services after 5 failures", "brake", &braked, braked == "brake");
 
     let metadata = json!({"name": PAUSE, "namespace": SYSTEM_NAMESPACE});
     apply(admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Pause", "metadata": metadata, "spec": {"reason": "drill"}})).await;
-    let paused = word(ground, &other).await;
+    let paused = ground.word(&other).await;
     section.case("pause", "paused", &paused, paused == "paused");
     let owed = ground.scene.world.revert(&plan).await;
     let told = owed.as_ref().err().map_or("admitted", String::as_str).to_owned();
