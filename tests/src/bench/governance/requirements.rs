@@ -160,7 +160,7 @@ async fn flags(ground: &Ground) -> Seen {
     for case in [&lax, &strict] {
         ground.scene.decide(case).await;
     }
-    let patience = std::time::Duration::from_secs(75);
+    let patience = std::time::Duration::from_secs(150);
     let (lax, strict) = tokio::join!(ground.end(&lax, patience), ground.end(&strict, patience));
     let seen = format!("a check that does not hold: without flags {}, critical and a trigger {}", lax.told(), strict.told());
     ("flags", seen, (lax.what.as_str(), strict.what.as_str()) == ("verified", "reverted"))
@@ -172,7 +172,7 @@ async fn switched(ground: &Ground) -> Seen {
         ground.scene.network.ill_of.lock().unwrap().insert(name.into());
         let case = ground.scale(name, 3, &json!({"verification": {"rollback": {"automatic": automatic}}})).await;
         ground.scene.decide(&case).await;
-        ends.push(ground.end(&case, std::time::Duration::from_secs(75)).await);
+        ends.push(ground.end(&case, std::time::Duration::from_secs(150)).await);
     }
     let seen = format!("automatic: {}; not automatic: {} ({})", ends[0].told(), ends[1].told(), ends[1].words);
     ("switched", seen, ends[0].what == "reverted" && ends[1].what == "failed" && ends[1].words.contains("leaves undoing it to people"))

@@ -52,7 +52,7 @@ async fn fails(ground: &Ground, name: &str, wait: &str) -> Case {
     let rollback = ground.scene.voted(name, |workload| seats::rollback(workload, &good)).await;
     let restart = ground.scene.voted(name, restart_of).await;
     let scale = ground.again(name, 3).await;
-    for (case, phase) in [(&rollback, Phase::Reverted), (&restart, Phase::Failed), (&scale, Phase::Reverted)] {
+    for (case, phase) in [(&rollback, Phase::Reverted), (&restart, Phase::Reverted), (&scale, Phase::Reverted)] {
         ground.ended(case, phase, Some(Outcome::Worse)).await.unwrap();
     }
     scale

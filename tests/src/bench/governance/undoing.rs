@@ -13,7 +13,7 @@ use crate::bench::rows::Figures;
 use crate::scene::{Case, restart_of};
 
 /// Longest that a case may take to its end.
-const PATIENCE: Duration = Duration::from_secs(75);
+const PATIENCE: Duration = Duration::from_secs(150);
 /// How often undoing is timed.
 const UNDONE: usize = 6;
 /// How often a change of intent is timed.
