@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assent_api::names::accounts;
 use assent_core::ballot::Principal;
@@ -85,15 +85,16 @@ impl Stage {
         self.running.iter().filter_map(|(component, process)| Some((component.name(), process.as_ref()?.resident()))).collect()
     }
 
-    /// Reports that `workload` is bad; the UID of its incident, which is none of `known`.
-    pub async fn report(&self, world: &World, workload: &str, known: &BTreeSet<String>) -> String {
+    /// Reports that `workload` is bad; the UID of its incident, which is none of `known`, and when the report was made that began it.
+    pub async fn report(&self, world: &World, workload: &str, known: &BTreeSet<String>) -> (String, Instant) {
         let mut anomaly = scripted::anomaly(&world.admin, "network").await;
         workload.clone_into(&mut anomaly.service.name);
         // The director may not listen yet, or take it for the echo of the last incident; whoever saw something says it again.
         loop {
+            let reported = Instant::now();
             match scripted::report(&world.authority, self.ports.rpc, "assent-seat-network", &anomaly).await {
                 Ok(uid) if known.contains(&uid) => tokio::time::sleep(Duration::from_secs(1)).await,
-                Ok(uid) => return uid,
+                Ok(uid) => return (uid, reported),
                 Err(status) if status.code() == tonic::Code::Unavailable => tokio::time::sleep(Duration::from_millis(100)).await,
                 Err(status) => panic!("{status}"),
             }

@@ -54,7 +54,7 @@ async fn survives(world: &World, workload: &str, victims: &[&str], files: &Path,
 
     let before = generation(world, workload).await;
     let mut steps = steps(&world.admin, &stop).await;
-    let uid = stage.report(world, workload, known).await;
+    let (uid, _) = stage.report(world, workload, known).await;
     let mut seen = BTreeSet::new();
     let end = tokio::time::timeout(PATIENCE, async {
         while let Some(step) = steps.recv().await {
