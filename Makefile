@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/assent/target
 
 .DEFAULT_GOAL := help
 # Figures go to target/bench/NAME.json.
-.PHONY: bench bench-diagnosis bench-intake bench-live bench-loop bench-policy bench-sidecar help demo demo-blueprints demo-down cluster cluster-down test survive-long fuzz lint fmt setup crds install-plugin
+.PHONY: bench bench-diagnosis bench-governance bench-intake bench-live bench-loop bench-policy bench-sidecar help demo demo-blueprints demo-down cluster cluster-down test survive-long fuzz lint fmt setup crds install-plugin
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,13 +48,17 @@ fuzz: setup ## Feed the readers strange input, FUZZ_SECONDS for each target, fro
 			$$words -artifact_prefix=$(FUZZ_DIR)/found/$$target- $(FUZZ_DIR)/corpus/$$target fuzz/corpus/$$target || exit 1; \
 	done
 
-bench: bench-diagnosis bench-intake bench-loop bench-policy bench-sidecar ## Run every benchmark (many minutes; figures in target/bench)
+bench: bench-diagnosis bench-governance bench-intake bench-loop bench-policy bench-sidecar ## Run every benchmark (many minutes; figures in target/bench)
 
 # Where folders of recorded cases with labels are.
 RECORDED ?= ../shared/rca
 
 bench-diagnosis: setup ## Measure diagnoses of recorded faults beside three baselines (RECORDED: another folder of folders)
 	cargo run --release --package assent-cli --example baselines -- $(dir $(wildcard $(RECORDED)/*/labels.jsonl))
+
+bench-governance: setup ## Measure every criterion of governed execution on a real API server (ten minutes; report in governance.md; GOVERNANCE='--only PARTS')
+	cargo build --workspace --all-targets
+	$(CARGO_TARGET_DIR)/debug/bench governance $(GOVERNANCE)
 
 bench-intake: setup ## Measure how many alerts a second are taken in without loss, on SQLite and on PostgreSQL
 	cargo bench --package assent-director --bench intake

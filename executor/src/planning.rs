@@ -132,7 +132,7 @@ impl Planner {
         }
         let mut body = json!({
             "plan": name, "action": proposal.action.act().describe(), "target": target.to_string(), "epoch": epoch,
-            "targetUid": target.uid, "targetGeneration": target.generation, "guardrails": said.record,
+            "targetUid": target.uid, "targetGeneration": target.generation, "guardrails": said.record, "blueprint": plan.blueprint,
         });
         let agreed = asking::agreed(&facts, decided);
         if !agreed.is_empty() {

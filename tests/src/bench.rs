@@ -1,5 +1,6 @@
 //! What benchmarks stand on: pinned processes, a generator that keeps to its schedule, and rows of figures.
 
+pub mod governance;
 pub mod ground;
 pub mod guardrails;
 pub mod live;

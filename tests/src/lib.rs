@@ -17,9 +17,11 @@ pub mod privileges;
 pub mod processes;
 pub mod pruned;
 pub mod replica;
+pub mod scene;
 pub mod scripted;
 pub mod seats;
 pub mod shop;
+pub mod stage;
 pub mod story;
 pub mod world;
 

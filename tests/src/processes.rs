@@ -41,6 +41,8 @@ pub struct Setting {
     pub apply_within_seconds: u32,
     /// How long it may take until the target is well.
     pub verify_within_seconds: u32,
+    /// How long people have to agree.
+    pub approve_within_seconds: u32,
 }
 
 /// Three ports of a director that is killed and comes back at the same place.
@@ -82,6 +84,7 @@ impl Component {
             seconds("soak-seconds", setting.soak_seconds),
             seconds("apply-within-seconds", setting.apply_within_seconds),
             seconds("verify-within-seconds", setting.verify_within_seconds),
+            seconds("approve-within-seconds", setting.approve_within_seconds),
             "--log=info,assent_executor=debug,kube_client=off".into(),
         ]);
         Self { name: "assent-executor", arguments }

@@ -4,7 +4,7 @@ use assent_api::resources::RemediationPhase;
 use assent_core::action::Inverse;
 use serde_json::json;
 
-use crate::scene::Scene;
+use assent_tests::scene::Scene;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decided_rollback_is_applied_once_and_verified() {

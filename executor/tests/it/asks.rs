@@ -3,33 +3,13 @@
 use assent_api::names::SYSTEM_NAMESPACE;
 use assent_api::resources::{ApprovalPhase, ApprovalRequest, CircuitBreaker, RemediationPhase, Verdict, breaker_name};
 use assent_tests::people::Person;
-use futures::TryStreamExt as _;
 use kube::ResourceExt as _;
 use kube::api::Api;
-use kube::runtime::watcher;
 
-use crate::scene::{Case, Scene};
+use assent_tests::scene::Scene;
 
 const ALICE: Person<'_> = Person { user: "alice", groups: &["oncall"] };
 const BOB: Person<'_> = Person { user: "bob", groups: &["oncall"] };
-
-/// The request of the incident once it is in this phase.
-async fn until_request(scene: &Scene, case: &Case, phase: ApprovalPhase) -> ApprovalRequest {
-    let api: Api<ApprovalRequest> = Api::namespaced(scene.world.admin.clone(), SYSTEM_NAMESPACE);
-    let config = watcher::Config::default().labels(&format!("assent.dev/incident-uid={}", case.incident));
-    let found = async {
-        let mut events = std::pin::pin!(watcher(api, config));
-        while let Some(event) = events.try_next().await.unwrap() {
-            if let watcher::Event::Apply(request) | watcher::Event::InitApply(request) = event
-                && request.status.as_ref().and_then(|status| status.phase) == Some(phase)
-            {
-                return request;
-            }
-        }
-        panic!("the watch ended");
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), found).await.unwrap_or_else(|_| panic!("no request became {phase:?}"))
-}
 
 async fn says(scene: &Scene, person: Person<'_>, request: &ApprovalRequest, verdict: Verdict) {
     scene.world.says(person, &scene.world.word(person, request, verdict)).await.unwrap();
@@ -42,7 +22,7 @@ async fn people_are_asked_waited_for_across_a_kill_and_heard() {
     let executor = scene.executor();
     let case = scene.asking("orders", 3, 2).await;
     scene.decide(&case).await;
-    let request = until_request(&scene, &case, ApprovalPhase::Pending).await;
+    let request = scene.until_request(&case, ApprovalPhase::Pending).await;
     assert_eq!(request.spec.action, "scale to 3 replicas");
     assert!(!request.spec.reasons.concat().is_empty() && request.status.as_ref().unwrap().message.as_ref().unwrap().contains("0 so far"), "{request:?}");
     assert!(scene.record.kinds(&case.incident).is_empty(), "nothing is intended before people agreed");
@@ -53,7 +33,7 @@ async fn people_are_asked_waited_for_across_a_kill_and_heard() {
     let _executor = scene.executor();
     says(&scene, BOB, &request, Verdict::Approve).await;
     scene.until_phase(&case, RemediationPhase::Verified).await;
-    until_request(&scene, &case, ApprovalPhase::Used).await;
+    scene.until_request(&case, ApprovalPhase::Used).await;
     let intended = scene.record.until(&case.incident, "apply-intended").await;
     assert_eq!(intended.body["approvedBy"], serde_json::json!(["alice", "bob"]));
     let (now, later) = scene.now(&case).await;
@@ -71,11 +51,11 @@ async fn a_no_ends_it_and_the_director_hears_who_said_so() {
     let _executor = scene.executor();
     let case = scene.asking("orders", 3, 1).await;
     scene.decide(&case).await;
-    let request = until_request(&scene, &case, ApprovalPhase::Pending).await;
+    let request = scene.until_request(&case, ApprovalPhase::Pending).await;
     says(&scene, ALICE, &request, Verdict::Deny).await;
     let entry = scene.record.until(&case.incident, "refused").await;
     assert!(entry.body["reason"].as_str().unwrap().contains("denied by alice"), "{:?}", entry.body);
-    let ended = until_request(&scene, &case, ApprovalPhase::Denied).await;
+    let ended = scene.until_request(&case, ApprovalPhase::Denied).await;
     assert_eq!(ended.name_any(), request.name_any());
     assert!(!scene.planned(&case).await);
 }

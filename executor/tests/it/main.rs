@@ -6,6 +6,4 @@ mod applies;
 mod asks;
 mod refuses;
 mod reverts;
-mod scene;
-mod services;
 mod survives;

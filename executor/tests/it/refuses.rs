@@ -8,7 +8,7 @@ use assent_tests::world::{SHOP, apply, get};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use crate::scene::{Case, Scene};
+use assent_tests::scene::{Case, Scene};
 
 const GATE: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/assent-gate";
 

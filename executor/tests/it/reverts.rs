@@ -8,7 +8,7 @@ use assent_api::resources::RemediationPhase;
 use assent_tests::world::{SHOP, apply, send};
 use serde_json::json;
 
-use crate::scene::Scene;
+use assent_tests::scene::Scene;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_that_does_not_help_is_put_back_even_in_a_pause() {

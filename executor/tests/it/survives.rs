@@ -6,7 +6,7 @@ use assent_api::resources::RemediationPhase;
 use assent_tests::processes::Process;
 use serde_json::json;
 
-use crate::scene::{Case, Scene};
+use assent_tests::scene::{Case, Scene};
 
 async fn verified_once(scene: &Scene, case: &Case) {
     scene.until_phase(case, RemediationPhase::Verified).await;

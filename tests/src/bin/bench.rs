@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use assent_runtime::serving::{self, ServingArgs};
 use assent_runtime::{CancellationToken, Limits};
 use assent_tests::bench;
+use assent_tests::bench::governance::Section;
 use assent_tests::bench::live::journal::Journal;
 use assent_tests::bench::live::{Wanted, report};
 use assent_tests::place::Place;
@@ -66,6 +67,12 @@ enum Command {
     /// Latency, memory and readiness of policy engines on the same requests, side by side; BENCH_PEERS=0 leaves those of
     /// other projects out. To be built with `--release`.
     Policy,
+    /// Every success criterion of governed execution, on a real API server without a node; a report beside the figures.
+    Governance {
+        /// Only these parts; what was measured before of the others stays.
+        #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(bench::governance::parts()))]
+        only: Vec<String>,
+    },
     /// What a pair of sidecars adds to a request, costs and carries, beside a plain relay. Needs the sidecar as it ships
     /// (`cargo build-pod`).
     Sidecar {
@@ -109,6 +116,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Live { runs, only, quiet_minutes, fresh } => live(&Wanted { faults: bench::live::faults::named(&only)?, runs, quiet_minutes }, fresh).await,
         Command::Scenarios => scenarios().await,
         Command::Policy => policy().await,
+        Command::Governance { only } => governance(&only).await,
         Command::Sidecar { only } => sidecar(&only).await,
         Command::Relay { listen, target } => bench::sidecar::traffic::relay(listen, target).await,
         Command::Keep { listen } => bench::sidecar::traffic::keep(listen).await,
@@ -151,6 +159,28 @@ async fn policy() -> anyhow::Result<()> {
         println!("{}", row.line());
     }
     write("policy", &rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?)
+}
+
+async fn governance(only: &[String]) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let say = |line: &str| println!("{:>5.0} s  {line}", started.elapsed().as_secs_f64());
+    let folder = images::root().join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    let kept = folder.join("governance.sections.json");
+    // What was measured before stays beside what is measured now, where only some parts are.
+    let before: Vec<Section> = match std::fs::read(&kept) {
+        Ok(text) if !only.is_empty() => serde_json::from_slice(&text).context("read what was measured before")?,
+        _ => Vec::new(),
+    };
+    let keep = |measured: &[Section]| {
+        let sections = bench::governance::merged(&before, measured);
+        let rows: Result<Vec<_>, _> = sections.iter().flat_map(|section| &section.rows).map(serde_json::to_value).collect();
+        let report: String = sections.iter().map(Section::markdown).collect();
+        std::fs::write(&kept, serde_json::to_string_pretty(&sections)?)?;
+        std::fs::write(folder.join("governance.md"), format!("# Governed execution, measured\n\n{report}"))?;
+        write("governance", &rows?)
+    };
+    bench::governance::run(only, &before, &say, &keep).await
 }
 
 async fn sidecar(only: &[bench::sidecar::Part]) -> anyhow::Result<()> {

@@ -7,12 +7,10 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::time::Duration;
 
-use assent_api::names::{SYSTEM_NAMESPACE, accounts};
+use assent_api::names::SYSTEM_NAMESPACE;
 use assent_api::resources::{Ballot, Decision, Incident, Remediation};
-use assent_core::ballot::Principal;
 use assent_runtime::CancellationToken;
-use assent_tests::processes::{Component, DirectorPorts, Setting};
-use assent_tests::scripted::{self, Says};
+use assent_tests::stage::Stage;
 use assent_tests::world::{SHOP, World, get};
 use assent_tests::{images, privileges};
 use futures::TryStreamExt as _;
@@ -22,8 +20,6 @@ use kube::api::{Api, ListParams};
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// Longest from the report to the end, with a dozen restarts in between.
@@ -52,67 +48,20 @@ async fn killed_at_every_step_the_incident_ends_once_and_was_applied_once() {
 async fn survives(world: &World, workload: &str, victims: &[&str], files: &Path, known: &BTreeSet<String>) -> String {
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
-    let says = [
-        ("network", Says::Healthy),
-        ("compute", Says::Blames(Principal::Kubelet)),
-        ("database", Says::Healthy),
-        ("change", Says::Blames(Principal::ApiServer)),
-    ];
-    let mut voters = Vec::new();
-    for (name, says) in says {
-        voters.push((name, says, world.account(&accounts::seat(name)).await));
-    }
-    let seats = scripted::start(&world.authority, &world.roster.digest().unwrap(), voters).await;
-    let [director_files, executor_files] = ["director", "executor"].map(|name| files.join(name));
-    for folder in [&director_files, &executor_files] {
-        std::fs::create_dir_all(folder).unwrap();
-    }
-    let ports = DirectorPorts::free();
-    let seat = |name: &str| seats.addresses.iter().find(|(seat, _)| seat == name).unwrap().1.to_string();
-    let setting = Setting {
-        director: ports.rpc.to_string(),
-        network: seat("network"),
-        compute: seat("compute"),
-        soak_seconds: 2,
-        apply_within_seconds: 200,
-        verify_within_seconds: 200,
-    };
-    let gate = Component::gate(world);
-    let mut running = vec![(gate.clone(), Some(gate.start()))];
-    let listening = async {
-        while TcpStream::connect(world.gate_address()).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, listening).await.unwrap();
+    let mut stage = Stage::start(world, files).await;
     world.deployment(workload, "registry.invalid/x:1").await;
     world.blueprint(workload).await;
-    let components = [Component::director(world, &director_files, ports, &seats.addresses), Component::executor(world, &executor_files, &setting)];
-    running.extend(components.into_iter().map(|component| (component.clone(), Some(component.start()))));
 
     let before = generation(world, workload).await;
     let mut steps = steps(&world.admin, &stop).await;
-    let mut anomaly = scripted::anomaly(&world.admin, "network").await;
-    workload.clone_into(&mut anomaly.service.name);
-    // The director may not listen yet, or take it for the echo of the last incident; whoever saw something says it again.
-    let uid = loop {
-        match scripted::report(&world.authority, ports.rpc, "assent-seat-network", &anomaly).await {
-            Ok(uid) if known.contains(&uid) => tokio::time::sleep(Duration::from_secs(1)).await,
-            Ok(uid) => break uid,
-            Err(status) if status.code() == tonic::Code::Unavailable => tokio::time::sleep(Duration::from_millis(100)).await,
-            Err(status) => panic!("{status}"),
-        }
-    };
+    let (uid, _) = stage.report(world, workload, known).await;
     let mut seen = BTreeSet::new();
     let end = tokio::time::timeout(PATIENCE, async {
         while let Some(step) = steps.recv().await {
             if step == WATCHING || !seen.insert(step.clone()) {
                 continue;
             }
-            for (component, process) in running.iter_mut().filter(|(component, _)| victims.contains(&component.name())) {
-                process.take().unwrap().kill().await;
-                *process = Some(component.start());
-            }
+            stage.restart(victims).await;
             if step == format!("incident {uid} closed") {
                 return;
             }
@@ -131,23 +80,14 @@ async fn survives(world: &World, workload: &str, victims: &[&str], files: &Path,
     assert_eq!(generation(world, workload).await, before + 1, "one change of the workload");
     let log = std::fs::read_to_string(world.cluster.audit_log()).unwrap();
     assert_eq!(privileges::writes(&log, &uid), 1, "one write that was stored");
-    verifies(world, ports, &director_files, &uid).await;
-    // The next ones listen at the same addresses, so these must be gone, not only going.
-    for process in running.into_iter().filter_map(|(_, process)| process) {
-        process.kill().await;
-    }
+    verifies(world, &stage, files, &uid).await;
+    stage.stop().await;
     uid
 }
 
 /// `kubectl assent verify` proves the incident again from the ledger that the director gives out.
-async fn verifies(world: &World, ports: DirectorPorts, files: &Path, uid: &str) {
-    let ledger = loop {
-        match fetch(ports.ledger).await {
-            Ok(ledger) => break ledger,
-            // It was killed a moment ago.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    };
+async fn verifies(world: &World, stage: &Stage, files: &Path, uid: &str) {
+    let ledger = stage.ledger().await;
     let path = files.join("ledger.jsonl");
     std::fs::write(&path, ledger).unwrap();
     let verify = std::process::Command::new(images::program("kubectl-assent"))
@@ -157,17 +97,6 @@ async fn verifies(world: &World, ports: DirectorPorts, files: &Path, uid: &str) 
         .output()
         .unwrap();
     assert!(verify.status.success(), "{}{}", String::from_utf8_lossy(&verify.stdout), String::from_utf8_lossy(&verify.stderr));
-}
-
-async fn fetch(address: std::net::SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    // Version 1.0 is answered in one piece.
-    stream.write_all(b"GET /v1/ledger HTTP/1.0\r\n\r\n").await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.0 200"), "{head}");
-    Ok(body.to_owned())
 }
 
 async fn generation(world: &World, workload: &str) -> i64 {

@@ -10,7 +10,8 @@ use assent_api::proto::ledger_server::{Ledger, LedgerServer};
 use assent_api::proto::seat_server::{Seat, SeatServer};
 use assent_api::proto::{AppendReply, AppendRequest, CastReply, CauseRequest, IndicatorReply, IndicatorRequest, RemedyRequest};
 use assent_core::ids::{IncidentUid, UnixMillis};
-use assent_core::ledger::{self, Entry, leaf};
+use assent_core::ledger::{self, Entry, Head, Position, Proof, leaf};
+use assent_core::plan::LedgerPin;
 use assent_runtime::mtls::{self, PeerIdentity};
 use assent_runtime::workload::ClientAuth;
 use assent_runtime::workload::testing::Authority;
@@ -21,12 +22,13 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 /// The ledger's entries, and how it behaves.
-#[derive(Clone)]
-pub(crate) struct Record {
+#[derive(Clone, Debug)]
+pub struct Record {
     entries: Arc<Mutex<(Vec<Entry>, HashSet<String>)>>,
     /// Kinds that are recorded without an answer, as if the answer were lost.
     mute: Arc<Mutex<HashSet<String>>>,
-    pub(crate) down: Arc<AtomicBool>,
+    /// Whether it refuses everything.
+    pub down: Arc<AtomicBool>,
     /// Kinds that were asked for while it was down.
     denied: Arc<Mutex<HashSet<String>>>,
     appended: watch::Sender<()>,
@@ -40,16 +42,19 @@ impl Default for Record {
 
 impl Record {
     /// Kinds of the entries of `incident`, in order.
-    pub(crate) fn kinds(&self, incident: &IncidentUid) -> Vec<String> {
+    #[must_use]
+    pub fn kinds(&self, incident: &IncidentUid) -> Vec<String> {
         self.of(incident).into_iter().map(|entry| entry.kind).collect()
     }
 
-    pub(crate) fn of(&self, incident: &IncidentUid) -> Vec<Entry> {
+    /// The entries of `incident`, in order.
+    #[must_use]
+    pub fn of(&self, incident: &IncidentUid) -> Vec<Entry> {
         self.entries.lock().unwrap().0.iter().filter(|entry| entry.incident == *incident).cloned().collect()
     }
 
     /// Waits until `incident` has an entry of `kind`.
-    pub(crate) async fn until(&self, incident: &IncidentUid, kind: &str) -> Entry {
+    pub async fn until(&self, incident: &IncidentUid, kind: &str) -> Entry {
         let mut appended = self.appended.subscribe();
         loop {
             if let Some(entry) = self.of(incident).into_iter().find(|entry| entry.kind == kind) {
@@ -60,8 +65,19 @@ impl Record {
         }
     }
 
+    /// The first entry of one of these kinds, however long it takes.
+    pub async fn first(&self, incident: &IncidentUid, kinds: &[&str]) -> Entry {
+        let mut appended = self.appended.subscribe();
+        loop {
+            if let Some(entry) = self.of(incident).into_iter().find(|entry| kinds.contains(&entry.kind.as_str())) {
+                return entry;
+            }
+            appended.changed().await.unwrap();
+        }
+    }
+
     /// Waits until an entry of `kind` was asked for in vain.
-    pub(crate) async fn until_denied(&self, kind: &str) {
+    pub async fn until_denied(&self, kind: &str) {
         let mut appended = self.appended.subscribe();
         while !self.denied.lock().unwrap().contains(kind) {
             let next = tokio::time::timeout(std::time::Duration::from_secs(60), appended.changed()).await;
@@ -69,13 +85,43 @@ impl Record {
         }
     }
 
-    pub(crate) fn mute(&self, kind: &str) {
+    /// From now on entries of this kind are recorded without an answer.
+    pub fn mute(&self, kind: &str) {
         self.mute.lock().unwrap().insert(kind.to_owned());
     }
 
-    pub(crate) fn unmute(&self) {
+    /// Every entry is answered again.
+    pub fn unmute(&self) {
         self.mute.lock().unwrap().clear();
     }
+}
+
+// === impl Record ===
+
+impl Record {
+    /// One more entry, and the proof that the ledger goes on from `from`: what a director answers when an intent is recorded.
+    #[must_use]
+    pub fn pin(&self, from: &Position) -> LedgerPin {
+        let (head, proof) = {
+            let mut guard = self.entries.lock().unwrap();
+            let entries = &mut guard.0;
+            let sequence = entries.len() as u64 + 1;
+            let incident = IncidentUid::try_from(uuid::Uuid::now_v7().to_string()).unwrap();
+            let entry = Entry { sequence, at: UnixMillis(1), incident, author: "test".into(), kind: "noted".into(), body: serde_json::Value::Null };
+            entries.push(entry);
+            extended(entries, from.head.sequence.min(sequence)).unwrap()
+        };
+        self.appended.send_replace(());
+        LedgerPin { era: from.era, head, proof }
+    }
+}
+
+/// The newest head, and the proof that it extends the one at `since`, if there was that one.
+fn extended(entries: &[Entry], since: u64) -> Option<(Head, Proof)> {
+    let head = ledger::verify(entries).unwrap();
+    let leaves: Vec<_> = entries.iter().map(|entry| leaf(entry).unwrap()).collect();
+    let proof = ledger::prove(since, head.sequence, |subtree| ledger::of_leaves(&leaves, subtree))?;
+    Some((head, proof))
 }
 
 #[tonic::async_trait]
@@ -98,17 +144,14 @@ impl Ledger for Record {
                 let sequence = entries.len() as u64 + 1;
                 entries.push(Entry {
                     sequence,
-                    at: UnixMillis(1),
+                    at: UnixMillis(jiff::Timestamp::now().as_millisecond()),
                     incident: IncidentUid::try_from(request.incident_uid).unwrap(),
                     author: caller.to_string(),
                     kind: request.kind.clone(),
                     body: serde_json::from_slice(&request.body).unwrap(),
                 });
             }
-            let head = ledger::verify(entries).unwrap();
-            let leaves: Vec<_> = entries.iter().map(|entry| leaf(entry).unwrap()).collect();
-            let proof = ledger::prove(request.since, head.sequence, |subtree| ledger::of_leaves(&leaves, subtree));
-            let proof = proof.ok_or_else(|| Status::failed_precondition("ahead"))?;
+            let (head, proof) = extended(entries, request.since).ok_or_else(|| Status::failed_precondition("ahead"))?;
             AppendReply { sequence: head.sequence, head: head.hash.to_string(), proof: proof.digests().iter().map(ToString::to_string).collect() }
         };
         self.appended.send_replace(());
@@ -121,10 +164,14 @@ impl Ledger for Record {
 }
 
 /// One seat's live word.
-#[derive(Clone, Default)]
-pub(crate) struct Word {
-    pub(crate) ill: Arc<AtomicBool>,
-    pub(crate) silent: Arc<AtomicBool>,
+#[derive(Clone, Debug, Default)]
+pub struct Word {
+    /// Whether everything is ill.
+    pub ill: Arc<AtomicBool>,
+    /// Workloads that are ill, whatever the others are.
+    pub ill_of: Arc<Mutex<HashSet<String>>>,
+    /// Whether it has no data.
+    pub silent: Arc<AtomicBool>,
 }
 
 #[tonic::async_trait]
@@ -140,14 +187,14 @@ impl Seat for Word {
     async fn indicator(&self, request: Request<IndicatorRequest>) -> Result<Response<IndicatorReply>, Status> {
         assert_eq!(PeerIdentity::of(&request)?.name()?.account(), "assent-executor");
         assert!(request.get_ref().since_ms > 0, "since the write");
-        let healthy = !self.ill.load(Ordering::Relaxed);
+        let healthy = !self.ill.load(Ordering::Relaxed) && !self.ill_of.lock().unwrap().contains(&request.get_ref().name);
         let summary = if healthy { "errors 0 of 100" } else { "errors 40 of 100" };
         Ok(Response::new(IndicatorReply { live: !self.silent.load(Ordering::Relaxed), healthy, summary: summary.into(), ..IndicatorReply::default() }))
     }
 }
 
 /// Serves `routes` as `account` of the control plane.
-pub(crate) async fn serve(authority: &Authority, account: &str, routes: Routes, stop: &CancellationToken) -> SocketAddr {
+pub async fn serve(authority: &Authority, account: &str, routes: Routes, stop: &CancellationToken) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let workload = authority.workload(SYSTEM_NAMESPACE, account);
@@ -156,10 +203,14 @@ pub(crate) async fn serve(authority: &Authority, account: &str, routes: Routes, 
     address
 }
 
-pub(crate) fn ledger(record: &Record) -> Routes {
+/// The ledger's routes.
+#[must_use]
+pub fn ledger(record: &Record) -> Routes {
     Routes::new(LedgerServer::new(record.clone()))
 }
 
-pub(crate) fn seat(word: &Word) -> Routes {
+/// A seat's routes.
+#[must_use]
+pub fn seat(word: &Word) -> Routes {
     Routes::new(SeatServer::new(word.clone()))
 }

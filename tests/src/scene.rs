@@ -1,47 +1,64 @@
 //! One cluster with everything around the executor, and the votes of four seats on one workload in it.
 
+pub mod services;
+
 use std::time::Duration;
 
 use assent_api::names::{SYSTEM_NAMESPACE, accounts};
-use assent_api::resources::{Decision, Remediation, RemediationPhase};
+use assent_api::resources::{ApprovalPhase, ApprovalRequest, Decision, Remediation, RemediationPhase};
 use assent_core::action::{Action, Restart};
 use assent_core::ballot::Proposal;
 use assent_core::ids::IncidentUid;
 use assent_core::plan;
 use assent_core::target::Target;
 use assent_runtime::CancellationToken;
-use assent_tests::processes::{Component, Process, Setting};
-use assent_tests::seats;
-use assent_tests::world::{World, complete};
 use futures::TryStreamExt as _;
 use kube::api::{Api, PostParams};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::services::{Record, Word, ledger, seat, serve};
+use crate::processes::{Component, Process, Setting};
+use crate::seats;
+use crate::world::{World, complete};
+use services::{Record, Word, ledger, seat, serve};
 
 /// Longest that anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-pub(crate) struct Scene {
-    pub(crate) world: World,
-    pub(crate) record: Record,
-    pub(crate) network: Word,
-    pub(crate) compute: Word,
-    pub(crate) setting: Setting,
+/// A cluster with a ledger and two seats of the test's, for an executor of its own.
+pub struct Scene {
+    /// The cluster.
+    pub world: World,
+    /// The ledger.
+    pub record: Record,
+    /// What the network seat says.
+    pub network: Word,
+    /// What the compute seat says.
+    pub compute: Word,
+    /// What executors are told.
+    pub setting: Setting,
     files: TempDir,
     stop: CancellationToken,
 }
 
 /// A voted incident about one workload.
-pub(crate) struct Case {
-    pub(crate) incident: IncidentUid,
-    pub(crate) proposal: Proposal,
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The incident.
+    pub incident: IncidentUid,
+    /// What the seats are for.
+    pub proposal: Proposal,
     /// Name of the plan that it must come to.
-    pub(crate) plan: String,
+    pub plan: String,
     /// The workload as it was judged.
-    pub(crate) before: Value,
+    pub before: Value,
+}
+
+impl std::fmt::Debug for Scene {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scene").field("world", &self.world).finish_non_exhaustive()
+    }
 }
 
 impl Drop for Scene {
@@ -53,8 +70,13 @@ impl Drop for Scene {
 // === impl Scene ===
 
 impl Scene {
-    pub(crate) async fn start() -> Self {
-        let world = World::start("executor").await;
+    /// Everything but the executor.
+    pub async fn start() -> Self {
+        Self::around(World::start("executor").await).await
+    }
+
+    /// As [`Scene::start`], in a cluster that is there.
+    pub async fn around(world: World) -> Self {
         let (record, network, compute) = (Record::default(), Word::default(), Word::default());
         let stop = CancellationToken::new();
         let director = serve(&world.authority, accounts::DIRECTOR, ledger(&record), &stop).await;
@@ -68,16 +90,25 @@ impl Scene {
             soak_seconds: 2,
             apply_within_seconds: 60,
             verify_within_seconds: 40,
+            approve_within_seconds: 3600,
         };
         Self { world, record, network, compute, setting, files, stop }
     }
 
-    pub(crate) fn executor(&self) -> Process {
-        Component::executor(&self.world, self.files.path(), &self.setting).start()
+    /// A running executor.
+    #[must_use]
+    pub fn executor(&self) -> Process {
+        self.executor_with(&self.setting)
+    }
+
+    /// A running executor that is told this.
+    #[must_use]
+    pub fn executor_with(&self, setting: &Setting) -> Process {
+        Component::executor(&self.world, self.files.path(), setting).start()
     }
 
     /// `name` at its second revision; the seats are for going back to the first.
-    pub(crate) async fn rollback(&self, name: &str) -> Case {
+    pub async fn rollback(&self, name: &str) -> Case {
         let first = self.world.deployment(name, "registry.invalid/x:1").await;
         let good = first.pointer("/spec/template").unwrap().clone();
         // The first revision must exist as a ReplicaSet, or there is nothing to go back to.
@@ -86,27 +117,28 @@ impl Scene {
         self.vote(name, |workload| seats::rollback(workload, &good)).await
     }
 
-    pub(crate) async fn scale(&self, name: &str, replicas: u32) -> Case {
+    /// `name` with two replicas; the seats are for so many.
+    pub async fn scale(&self, name: &str, replicas: u32) -> Case {
         self.world.deployment(name, "registry.invalid/x:1").await;
         self.vote(name, |workload| seats::scale(workload, replicas)).await
     }
 
-    pub(crate) async fn restart(&self, name: &str) -> Case {
+    /// `name`, which the seats want restarted.
+    pub async fn restart(&self, name: &str) -> Case {
         self.world.deployment(name, "registry.invalid/x:1").await;
-        let act =
-            |workload: &Value| Proposal { action: Action::RestartWorkload(Restart { marker: "incident.1".into() }), target: Target::of(workload).unwrap() };
-        self.vote(name, act).await
+        self.vote(name, restart_of).await
     }
 
     /// As [`Scene::scale`], where the Blueprint asks so many people on call before everything.
-    pub(crate) async fn asking(&self, name: &str, replicas: u32, count: u32) -> Case {
+    pub async fn asking(&self, name: &str, replicas: u32, count: u32) -> Case {
         self.world.deployment(name, "registry.invalid/x:1").await;
         self.world.asking_blueprint(name, &["group:oncall"], count).await;
         self.voted(name, |workload| seats::scale(workload, replicas)).await
     }
 
     /// The case with the plan that it must come to, once its incident is another one.
-    pub(crate) fn renamed(&self, case: Case) -> Case {
+    #[must_use]
+    pub fn renamed(&self, case: Case) -> Case {
         let plan = plan::name(&self.world.cluster_uid, &case.incident, 1, &case.proposal).unwrap();
         Case { plan, ..case }
     }
@@ -116,7 +148,8 @@ impl Scene {
         self.voted(name, propose).await
     }
 
-    async fn voted(&self, name: &str, propose: impl Fn(&Value) -> Proposal) -> Case {
+    /// All seats are for what `propose` makes of the workload as it is now.
+    pub async fn voted(&self, name: &str, propose: impl Fn(&Value) -> Proposal) -> Case {
         let before = self.world.until_deployment(name, complete).await;
         let incident = seats::incident();
         let proposal = propose(&before);
@@ -126,14 +159,19 @@ impl Scene {
     }
 
     /// The director publishes the decision.
-    pub(crate) async fn decide(&self, case: &Case) {
+    pub async fn decide(&self, case: &Case) {
+        let (director, decision) = self.deciding(case).await;
+        director.create(&PostParams::default(), &decision).await.unwrap();
+    }
+
+    /// The decision, and with whose rights it is published.
+    pub async fn deciding(&self, case: &Case) -> (Api<Decision>, Decision) {
         let director = self.world.account(accounts::DIRECTOR).await;
-        let api: Api<Decision> = Api::namespaced(director, SYSTEM_NAMESPACE);
-        api.create(&PostParams::default(), &self.world.decision(&case.incident).await).await.unwrap();
+        (Api::namespaced(director, SYSTEM_NAMESPACE), self.world.decision(&case.incident).await)
     }
 
     /// The first state of the plan for which `holds`.
-    pub(crate) async fn until_plan(&self, case: &Case, holds: impl Fn(&Remediation) -> bool) -> Remediation {
+    pub async fn until_plan(&self, case: &Case, holds: impl Fn(&Remediation) -> bool) -> Remediation {
         let api = self.world.remediations(&self.world.admin);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", case.plan));
         let mut seen = None;
@@ -153,7 +191,8 @@ impl Scene {
         found.unwrap_or_else(|_| panic!("the plan never came to it; ledger {:?}; last seen {seen:#?}", self.record.kinds(&case.incident)))
     }
 
-    pub(crate) async fn until_phase(&self, case: &Case, phase: RemediationPhase) -> Remediation {
+    /// The plan once it is in this phase.
+    pub async fn until_phase(&self, case: &Case, phase: RemediationPhase) -> Remediation {
         self.until_plan(case, |plan| self.phase(plan) == Some(phase)).await
     }
 
@@ -161,23 +200,51 @@ impl Scene {
         plan.status.as_ref().and_then(|status| status.phase)
     }
 
+    /// What people are asked in the incident, once it is in this phase.
+    pub async fn until_request(&self, case: &Case, phase: ApprovalPhase) -> ApprovalRequest {
+        let found = self.request_in(case, phase);
+        tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("no request became {phase:?}"))
+    }
+
+    /// As [`Scene::until_request`], however long it takes.
+    pub async fn request_in(&self, case: &Case, phase: ApprovalPhase) -> ApprovalRequest {
+        let api: Api<ApprovalRequest> = Api::namespaced(self.world.admin.clone(), SYSTEM_NAMESPACE);
+        let config = watcher::Config::default().labels(&format!("assent.dev/incident-uid={}", case.incident));
+        let mut events = std::pin::pin!(watcher(api, config));
+        while let Some(event) = events.try_next().await.unwrap() {
+            if let watcher::Event::Apply(request) | watcher::Event::InitApply(request) = event
+                && request.status.as_ref().and_then(|status| status.phase) == Some(phase)
+            {
+                return request;
+            }
+        }
+        panic!("the watch ended");
+    }
+
     /// The workload as it is, with how many generations lie between it and the judged one.
-    pub(crate) async fn now(&self, case: &Case) -> (Value, i64) {
+    pub async fn now(&self, case: &Case) -> (Value, i64) {
         let now = self.world.read_deployment(&case.proposal.target.name).await;
         let later = now["metadata"]["generation"].as_i64().unwrap() - case.proposal.target.generation;
         (now, later)
     }
 
     /// Whether the plan exists.
-    pub(crate) async fn planned(&self, case: &Case) -> bool {
+    pub async fn planned(&self, case: &Case) -> bool {
         self.world.remediations(&self.world.admin).get_opt(&case.plan).await.unwrap().is_some()
     }
 
     /// Requests of the executor's user in the API server's audit log for `incident` that were stored.
-    pub(crate) fn audited(&self, incident: &IncidentUid) -> Vec<Value> {
+    #[must_use]
+    pub fn audited(&self, incident: &IncidentUid) -> Vec<Value> {
         let log = std::fs::read_to_string(self.world.cluster.audit_log()).unwrap();
         let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let ours = events.filter(|e| e["impersonatedUser"]["extra"]["assent.dev/incident-uid"] == json!([incident.as_str()]));
         ours.filter(|e| e["responseStatus"]["code"] == 200 && !e["requestURI"].as_str().unwrap().contains("dryRun")).collect()
     }
+}
+
+/// Restart `workload`.
+#[must_use]
+pub fn restart_of(workload: &Value) -> Proposal {
+    Proposal { action: Action::RestartWorkload(Restart { marker: "incident.1".into() }), target: Target::of(workload).unwrap() }
 }
