@@ -9,6 +9,8 @@ use crate::incident::Mode;
 const KEPT_FOR_UP: u32 = 4;
 /// Between two figures that count as without a gap.
 const MAX_AGE_MS: i64 = 60_000;
+/// Kubelets measure every ten to fifteen seconds: in less there are too few figures.
+const LEAST_UP_MS: i64 = 40_000;
 
 /// The settings by which replicas follow the load, or `None` where nobody wants that: no `scaling`, no most, or never allowed.
 /// Latency is not weighed here; who sees requests says what it makes of them by a vote of its own.
@@ -21,8 +23,8 @@ pub fn settings(effective: &Effective, now: UnixMillis) -> Option<Settings> {
         return None;
     }
     let safeguards = effective.safeguards();
-    let down_ms = signed(scaling.down_for_ms).max(1);
-    let up_ms = signed(scaling.up_for_ms.max(scaling.window_ms / 2)).clamp(1, down_ms);
+    let down_ms = signed(scaling.down_for_ms).max(LEAST_UP_MS);
+    let up_ms = signed(scaling.up_for_ms.max(scaling.window_ms / 2)).clamp(LEAST_UP_MS, down_ms);
     let cooldown_ms = signed(safeguards.cooldown_ms);
     Some(Settings {
         replicas: Bounds { min: min.max(1), max },
@@ -104,7 +106,7 @@ mod tests {
         let all = settings(&of(&spec(json!({"scaling": scaling, "safety": {"cooldown": "90s", "operationsPerHour": 6}}))), UnixMillis(0)).unwrap();
         assert_eq!((all.replicas, all.target), (Bounds { min: 2, max: 5 }, Millionths::new(600_000)));
         assert_eq!((all.scale_up_above, all.scale_down_below), (Millionths::new(750_000), Millionths::new(300_000)));
-        assert_eq!((all.windows.up_ms, all.windows.down_ms, all.windows.max_age_ms), (30_000, 120_000, 30_000));
+        assert_eq!((all.windows.up_ms, all.windows.down_ms, all.windows.max_age_ms), (40_000, 120_000, 40_000));
         assert_eq!((all.weights.cpu, all.weights.memory, all.weights.latency), (80, 20, 0));
         assert_eq!((all.pace.cooldown_ms, all.pace.hysteresis_ms, all.pace.operations_per_hour), (90_000, 120_000, 6));
         assert_eq!((all.pace.replicas_up, all.pace.replicas_down), (3, 3));

@@ -16,6 +16,8 @@ use crate::target::{Service, Target};
 
 /// Between two looks at whether something should change.
 const LOOK_MS: i64 = 5_000;
+/// A use is of now for so long; kubelets measure every ten to fifteen seconds.
+const FRESH_MS: i64 = 30_000;
 /// Samples over the longer window; more would say the same.
 const SAMPLES: i64 = 200;
 /// Changes of the number of replicas that are remembered.
@@ -193,7 +195,7 @@ impl View {
         let ran = |state: &&PodState| state.facts.running && state.facts.started_at.is_none_or(|started| now.since(started) >= super::WARM_UP_MS);
         let (mut ready, mut cpu, mut memory) = (0_u32, 0_u64, 0_u64);
         for state in self.pods_of(service).map(|(_, state)| state).filter(ran) {
-            let used = state.newest.filter(|used| now.since(used.to) <= self.settings.stale_ms && state.is_warm(used))?;
+            let used = state.newest.filter(|used| now.since(used.to) <= FRESH_MS && state.is_warm(used))?;
             ready = ready.saturating_add(1);
             cpu = cpu.saturating_add(u64::try_from(used.milli).unwrap_or(0));
             memory = memory.saturating_add(used.memory_bytes);

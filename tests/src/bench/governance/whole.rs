@@ -133,7 +133,10 @@ impl Whole {
         for moment in ["decided", "planned", "applied"] {
             let (uid, _) = self.incident(&format!("killed-{moment}")).await;
             let reached = async || match moment {
-                "decided" => Some(drop(self.decided(&uid).await)),
+                "decided" => {
+                    self.decided(&uid).await;
+                    Some(())
+                }
                 "planned" => self.plans(&uid).await.pop().map(drop),
                 _ => self
                     .plans(&uid)
