@@ -118,11 +118,12 @@ impl Journey<'_> {
             Next::NoteApplied => self.note_applied().await,
             Next::Watch => self.watch(target.as_ref().unwrap_or(&Value::Null)).await,
             Next::NoteReverting(why) => {
-                let did = self.compare().await;
                 if self.blueprint.as_ref().is_some_and(|effective| !effective.undoing().enabled || !effective.undoing().automatic) {
-                    self.finish(RemediationPhase::Failed, &format!("{why}{did}; the Blueprint leaves undoing it to people")).await;
+                    // The end is compared by itself, once the status is read again.
+                    self.finish(RemediationPhase::Failed, &format!("{why}; the Blueprint leaves undoing it to people")).await;
                     return false;
                 }
+                let did = self.compare().await;
                 tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = why, did, "did not help");
                 self.status.set(RemediationPhase::Reverting, &format!("{why}{did}")).await;
             }

@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use assent_api::names::{PAUSE, SYSTEM_NAMESPACE};
-use assent_api::resources::RemediationPhase;
+use assent_api::resources::{Blueprint, RemediationPhase};
 use assent_tests::world::{SHOP, apply, send};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
-use assent_tests::scene::Scene;
+use assent_tests::scene::{Case, Scene};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_that_does_not_help_is_put_back_even_in_a_pause() {
@@ -84,4 +85,26 @@ async fn a_rollback_that_stands_is_verified_though_somebody_scales() {
     scene.until_phase(&case, RemediationPhase::Verified).await;
     let (now, later) = scene.now(&case).await;
     assert_eq!((&now["spec"]["replicas"], later), (&json!(3), 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_blueprint_leaves_to_people_ends_as_it_is() {
+    let mut scene = Scene::start().await;
+    scene.setting.verify_within_seconds = 6;
+    let _executor = scene.executor();
+    let case = scene.scale("web", 3).await;
+    scene.network.ill.store(true, Ordering::Relaxed);
+    let blueprints: Api<Blueprint> = Api::namespaced(scene.world.admin.clone(), SHOP);
+    let manual = Patch::Merge(json!({"spec": {"verification": {"rollback": {"automatic": false}}}}));
+    blueprints.patch("web", &PatchParams::default(), &manual).await.unwrap();
+    // Votes hold for the Blueprint that was there before them.
+    let case = Case { incident: assent_tests::seats::incident(), ..case };
+    scene.world.quorum(&case.incident, &case.proposal).await;
+    let case = scene.renamed(case);
+    scene.decide(&case).await;
+    let plan = scene.until_phase(&case, RemediationPhase::Failed).await;
+    assert!(plan.status.unwrap().message.unwrap().contains("leaves undoing it to people"));
+    let (now, later) = scene.now(&case).await;
+    assert_eq!((&now["spec"]["replicas"], later), (&json!(3), 1));
+    assert_eq!(scene.record.kinds(&case.incident), ["apply-intended", "applied", "failed"]);
 }
