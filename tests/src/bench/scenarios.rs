@@ -29,7 +29,7 @@ const PERSON: (&str, &str) = ("jane", "devops-team");
 /// Customers a second: usual, more than one replica is for, few, and more than one replica can serve.
 const USUAL: u32 = 20;
 const MORE: u32 = 37;
-const FEW: u32 = 6;
+const FEW: u32 = 1;
 const FLOOD: u32 = 80;
 
 /// What one scenario took.
