@@ -198,11 +198,11 @@ impl Ground {
         if words.is_empty() { "admitted".into() } else { rule_in(&words) }
     }
 
-    /// As [`Ground::word`], once a cooldown of a second is over.
+    /// As [`Ground::word`], once a cooldown of a second is over, and the end of the operation before it is noted.
     pub(super) async fn rested(&self, case: &Case) -> String {
         let mut seen = self.word(case).await;
         for _ in 0..10 {
-            if seen != "cooldown" {
+            if !["cooldown", "conflict"].contains(&seen.as_str()) {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
