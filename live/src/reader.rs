@@ -187,7 +187,6 @@ impl Live {
         self.items(path).await?.ok_or_else(|| unavailable(format!("{path} is not served")))
     }
 
-    /// Objects of a kind of ours.
     /// The Blueprint of this name.
     ///
     /// # Errors
@@ -204,6 +203,7 @@ impl Live {
         self.list(names::SYSTEM_NAMESPACE, None).await
     }
 
+    /// Objects of a kind of ours.
     pub(crate) async fn list<K>(&self, namespace: &str, incident: Option<&IncidentUid>) -> Result<Vec<K>, Refusal>
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,

@@ -168,11 +168,12 @@ impl Intents {
             return;
         }
         let known = self.lock();
+        let above: Option<Vec<blueprint::ClusterBlueprint>> = known.above.values().cloned().collect();
         let intents: Vec<(Service, Option<Intent>)> = known
             .deployments
             .values()
             .filter(|(service, _)| concerned(service))
-            .map(|(service, running)| (service.clone(), known.intent(service, running)))
+            .map(|(service, running)| (service.clone(), known.intent(above.as_deref(), service, running)))
             .collect();
         let gone: Vec<Service> = self.held.read(|view| view.followed().filter(|service| concerned(service)).cloned().collect());
         drop(known);
@@ -194,13 +195,13 @@ impl Intents {
 // === impl Known ===
 
 impl Known {
-    fn intent(&self, service: &Service, running: &Running) -> Option<Intent> {
-        let above: Vec<blueprint::ClusterBlueprint> = self.above.values().cloned().collect::<Option<_>>()?;
+    /// `above` is what stands above every Blueprint, if all of it is understood.
+    fn intent(&self, above: Option<&[blueprint::ClusterBlueprint]>, service: &Service, running: &Running) -> Option<Intent> {
         let speaks = |blueprint: &&Blueprint| blueprint.namespace().as_ref() == Some(&service.namespace) && blueprint.spec.speaks_of(DEPLOYMENT, &service.name);
         let mut speaking = self.blueprints.values().filter(speaks);
         // Two that speak of one workload contradict each other whatever they say.
         let (Some(blueprint), None) = (speaking.next(), speaking.next()) else { return None };
-        let effective = facts::blueprint(blueprint, &above).inspect_err(|reason| tracing::warn!(%service, reason, "its load is not followed")).ok()?.effective;
+        let effective = facts::blueprint(blueprint, above?).inspect_err(|reason| tracing::warn!(%service, reason, "its load is not followed")).ok()?.effective;
         effective.service.scaling.as_ref()?;
         Some(Intent {
             effective,

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::vote::RESOURCE;
 use super::{PodState, View};
 use crate::action::{Action, Scale};
-use crate::ballot::{Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, Round};
+use crate::ballot::{Evidence, Hypothesis, Opinion, Proposal, Round};
 use crate::blueprint::Effective;
-use crate::demand::{self, Autoscaler, Change, Container, Decision, Observation, Reason, Sample, State};
+use crate::demand::{self, Autoscaler, Change, Container, Decision, Observation, Reason, Sample, Settings, State};
 use crate::ids::{Domain, Millionths, UnixMillis};
 use crate::incident::Symptom;
 use crate::seats::opinion::{abstain, cause, evidence};
@@ -24,7 +25,6 @@ const SAMPLES: i64 = 200;
 const MAX_CHANGES: usize = 64;
 /// Services whose load is followed.
 const MAX_INTENTS: usize = 2_000;
-const RESOURCE: (EvidenceClass, Principal) = (EvidenceClass::Resource, Principal::Kubelet);
 /// What the use of the pods says of the number of replicas; the figures are the seat's own.
 const SURE: Millionths = Millionths::new(900_000);
 
@@ -58,7 +58,7 @@ struct Followed {
 }
 
 /// Another number of replicas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wanted {
     from: u32,
     to: u32,
@@ -83,11 +83,11 @@ impl Wanted {
 
 impl Followed {
     /// What should change by the figures of now, with the words for it.
-    fn decide(&self, now: UnixMillis) -> (Option<Wanted>, String) {
-        let Some(settings) = demand::settings(&self.intent.effective, now) else {
+    fn decide(&self, settings: Option<&Settings>, now: UnixMillis) -> (Option<Wanted>, String) {
+        let Some(settings) = settings else {
             return (None, "its Blueprint does not let replicas follow the load".into());
         };
-        let decision = demand::decide(&settings, &self.state, &self.observation(), now);
+        let decision = demand::decide(settings, &self.state, &self.observation(), now);
         let wanted = match &decision {
             Decision::Scale { from, to, .. } => Some(Wanted { from: *from, to: *to }),
             // More than the limits allow is asked for where people said whom to ask, a step at a time.
@@ -176,12 +176,13 @@ impl View {
         self.demand.looked_at = Some(now);
         let mut demand = std::mem::take(&mut self.demand);
         for (service, followed) in &mut demand.followed {
-            let keep_ms = demand::settings(&followed.intent.effective, now).map_or(0, |settings| settings.windows.down_ms);
+            let settings = demand::settings(&followed.intent.effective, now);
+            let keep_ms = settings.as_ref().map_or(0, |settings| settings.windows.down_ms);
             let due = now.since(followed.newest()) >= keep_ms / SAMPLES;
             if let Some(sample) = self.used_by(service, now).filter(|_| due) {
                 followed.take(sample, keep_ms);
             }
-            let (wanted, rationale) = followed.decide(now);
+            let (wanted, rationale) = followed.decide(settings.as_ref(), now);
             // The same need goes on while its direction does, whatever the figure.
             let before = followed.wanted.filter(|(before, _)| wanted.is_some_and(|wanted| wanted.is_more() == before.is_more()));
             followed.wanted = wanted.map(|wanted| (wanted, before.map_or(now, |(_, since)| since)));
@@ -263,7 +264,8 @@ impl View {
     fn decided(&self, asked: &Asked<'_>) -> Result<(&Followed, Option<Wanted>, String), String> {
         let service = &asked.context.service;
         let followed = self.demand.followed.get(service).ok_or_else(|| format!("the load of {service} is not followed"))?;
-        let (wanted, rationale) = followed.decide(asked.now);
+        let settings = demand::settings(&followed.intent.effective, asked.now);
+        let (wanted, rationale) = followed.decide(settings.as_ref(), asked.now);
         Ok((followed, wanted, rationale))
     }
 }

@@ -10,7 +10,7 @@ use crate::seats::opinion::{abstain, cause, evidence};
 use crate::seats::{Asked, Position, Put, Seat as _};
 use crate::target::Service;
 
-const RESOURCE: (EvidenceClass, Principal) = (EvidenceClass::Resource, Principal::Kubelet);
+pub(super) const RESOURCE: (EvidenceClass, Principal) = (EvidenceClass::Resource, Principal::Kubelet);
 /// Container states stand in the pod's status, which anybody with rights on it may write.
 const STATES: (EvidenceClass, Principal) = (EvidenceClass::ContainerState, Principal::ApiServer);
 /// Most replicas that this seat proposes; a Blueprint may allow fewer.
