@@ -1,7 +1,7 @@
 //! Stored objects as the facts that `core` judges by. The gate, the executor and the plugin all read them through here, so
 //! that what is seen before a write and at the write is the same.
 
-use assent_core::blueprint::{ClusterBlueprint, Problem, effective, read, read_cluster};
+use assent_core::blueprint::{Classification, ClusterBlueprint, Problem, Reason, Tier, Why, effective, read, read_cluster};
 use assent_core::breaker::{Circuit, End, History, Lift, Operation, Promotion, Scope, Settings, circuit};
 use assent_core::canonical::{self, Digest};
 use assent_core::ids::UnixMillis;
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::cast::parse_plan;
 use crate::resources::{
-    Blueprint, CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, CircuitBreakerStatus, Promoted, PromotedTo, Remediation, RemediationPhase,
-    RemediationResult,
+    Blueprint, CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, CircuitBreakerStatus, OperationProposalSpec, Promoted, PromotedTo, Remediation,
+    RemediationPhase, RemediationResult,
 };
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -51,6 +51,32 @@ pub fn blueprint(stored: &Blueprint, above: &[ClusterBlueprint]) -> Result<Bluep
         // Creation is a change too: `managedFields` may be absent.
         changed_at: changed_at(&stored.metadata).unwrap_or(created).max(created),
     })
+}
+
+/// What is said of an operation that somebody proposes in `namespace`: by the one Blueprint of `blueprints` that speaks of the
+/// service, below the rules that stand `above`. Without one nothing is done, and what is never done is still that.
+///
+/// # Errors
+/// If two Blueprints speak of the service, or the one that does is not understood.
+pub fn proposed(
+    spec: &OperationProposalSpec,
+    namespace: &str,
+    blueprints: &[Blueprint],
+    above: &[ClusterBlueprint],
+    now: UnixMillis,
+) -> Result<Classification, String> {
+    let mut about = blueprints.iter().filter(|blueprint| blueprint.spec.speaks_of(&spec.kind, &spec.service));
+    match (about.next(), about.next()) {
+        (Some(stored), None) => Ok(self::blueprint(stored, above)?.effective.classify(&spec.wanted(), now)),
+        (Some(_), Some(_)) => Err(format!("two Blueprints speak of {} {namespace}/{}", spec.kind, spec.service)),
+        (None, _) => {
+            let above: Vec<ClusterBlueprint> = above.iter().filter(|rules| rules.concerns(namespace)).cloned().collect();
+            let mut said = effective(&above, &read(&json!({})).value).classify(&spec.wanted(), now);
+            let text = format!("none speaks of {} {namespace}/{}", spec.kind, spec.service);
+            said.reasons.insert(Reason { tier: Tier::Forbidden, why: Why::Unlisted, layer: "Blueprint".into(), text });
+            Ok(said)
+        }
+    }
 }
 
 /// Rules above Blueprints, from the object as it is stored.

@@ -15,6 +15,7 @@ mod guardrail;
 mod guardrail_binding;
 mod guardrail_status;
 mod incident;
+mod operation_proposal;
 mod pause;
 mod remediation;
 mod roster;
@@ -44,6 +45,7 @@ pub use guardrail::{Guardrail, GuardrailSpec};
 pub use guardrail_binding::{GuardrailBinding, GuardrailBindingSpec};
 pub use guardrail_status::{ExpressionWarning, GuardrailBindingStatus, GuardrailStatus, TypeChecking};
 pub use incident::{Incident, IncidentSpec, IncidentStatus};
+pub use operation_proposal::{AlternativeSpec, OperationProposal, OperationProposalSpec, OperationProposalStatus};
 pub use pause::{Pause, PauseSpec};
 pub use remediation::{Remediation, RemediationPhase, RemediationResult, RemediationSpec, RemediationStatus};
 pub use roster::{CheckpointSpec, HeadSpec, Roster, RosterSpec, SeatSpec, TallySpec, WeightSpec};
@@ -62,6 +64,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         ApprovalRequest::crd(),
         Approval::crd(),
         CircuitBreaker::crd(),
+        OperationProposal::crd(),
         Roster::crd(),
         Pause::crd(),
         guardrail::definition(),

@@ -83,7 +83,7 @@ fn rule(code: &str) -> Option<Rule> {
     ALL.into_iter().find(|rule| rule.code() == code)
 }
 
-const ALL: [Rule; 41] = [
+const ALL: [Rule; 42] = [
     Rule::NoRoster,
     Rule::IncidentExtra,
     Rule::Account,
@@ -118,6 +118,7 @@ const ALL: [Rule; 41] = [
     Rule::Conflict,
     Rule::Approval,
     Rule::Blueprint,
+    Rule::Forbidden,
     Rule::Guardrail,
     Rule::Authority,
     Rule::Ledger,
@@ -202,6 +203,10 @@ fn text(rule: Rule) -> (&'static str, &'static str) {
         Rule::Blueprint => {
             ("Without a Blueprint that allows the action, Assent only observes.", "Write one beside the workload, in mode `autonomous`, that names the action.")
         }
+        Rule::Forbidden => (
+            "It is never done, or a Blueprint or a ClusterBlueprint lists it as forbidden; whoever watches over security is told.",
+            "What could be done instead stands in the refusal; who proposed it is in the ledger.",
+        ),
         Rule::Guardrail => ("A guardrail denies it, whatever the vote.", "Its message says why; people change guardrails."),
         Rule::Authority => (
             "Roster, Blueprint or guardrails changed after the vote; a loosened rule holds for later incidents only.",

@@ -22,6 +22,7 @@ mod mesh;
 mod output;
 mod pause;
 mod policy;
+mod propose;
 pub mod record;
 mod trust;
 pub mod verify;
@@ -90,6 +91,8 @@ enum Command {
     Approve(approve::AnswerArgs),
     /// Refuse what Assent asks; one refusal suffices
     Deny(approve::AnswerArgs),
+    /// Propose any operation: it is classified, answered and put on record, and never carried out
+    Propose(propose::ProposeArgs),
     /// Lift a circuit breaker, or say how far an action may go alone
     #[command(subcommand)]
     Breaker(breaker::BreakerCommand),
@@ -132,6 +135,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Approvals(args) => approve::list(args, connect).await.map(done),
         Command::Approve(args) => approve::answer(args, Verdict::Approve, connect).await.map(done),
         Command::Deny(args) => approve::answer(args, Verdict::Deny, connect).await.map(done),
+        Command::Propose(args) => propose::run(args, connect).await,
         Command::Breaker(command) => breaker::run(command, connect).await.map(done),
         Command::Policy(command) => policy::run(command, connect).await,
         Command::Blueprint(command) => blueprint::run(command, connect).await,

@@ -73,6 +73,8 @@ pub enum Rule {
     Conflict,
     /// No Blueprint allows it, or the Blueprint is stricter than the action.
     Blueprint,
+    /// It is never done, or on a list of what is forbidden; whoever watches over security is told.
+    Forbidden,
     /// People have to agree, and did not, not yet, or to something else.
     Approval,
     /// A guardrail denied it.

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use assent_api::parse_plan;
-use assent_api::resources::{Approval, ApprovalRequest, Ballot, Blueprint, BlueprintRevision, Decision, Incident, KEPT_REVISIONS, Remediation};
+use assent_api::resources::{
+    Approval, ApprovalRequest, Ballot, Blueprint, BlueprintRevision, Decision, Incident, KEPT_REVISIONS, OperationProposal, Remediation,
+};
 use assent_api::{facts, names};
 use assent_core::approval::MAX_EXPIRY_MS;
 use assent_core::ids::UnixMillis;
@@ -49,6 +51,7 @@ pub(crate) async fn clean(director: &Director, now: UnixMillis) -> Result<(), Er
     records::<ApprovalRequest>(director, old).await?;
     words(director, old.plus(-i64::from(MAX_EXPIRY_MS))).await?;
     revisions(director).await?;
+    proposals(director, now.plus(-SHOWN_MS)).await?;
     for uid in director.store.ended_before(now.plus(-SHOWN_MS), FORGOTTEN).await? {
         delete(&director.ours::<Incident>(), uid.as_str(), None).await?;
         director.store.forget(&uid).await?;
@@ -106,6 +109,17 @@ async fn revisions(director: &Director) -> Result<(), Error> {
         for revision in of_one.iter().skip(keep) {
             delete(&api, &revision.name_any(), revision.uid()).await?;
         }
+    }
+    Ok(())
+}
+
+/// What was proposed long ago, in any namespace; the ledger keeps it.
+async fn proposals(director: &Director, before: UnixMillis) -> Result<(), Error> {
+    let all = Api::<OperationProposal>::all(director.client.clone());
+    let stored = all.list_metadata(&ListParams::default().limit(LISTED)).await.map_err(kubernetes("list old proposals"))?;
+    for object in stored.items.iter().filter(|object| created_at(*object) < before) {
+        let api: Api<OperationProposal> = Api::namespaced(director.client.clone(), &object.namespace().unwrap_or_default());
+        delete(&api, &object.name_any(), object.uid()).await?;
     }
     Ok(())
 }

@@ -71,6 +71,8 @@ pub(crate) struct Director {
     pub(crate) metrics: Metrics,
     /// Told whenever there may be something to carry out or to show.
     pub(crate) wake: watch::Sender<()>,
+    /// Told whenever whoever watches over security must hear of something.
+    pub(crate) alarmed: watch::Sender<()>,
     /// Where seats are that are not at their Service.
     pub(crate) addresses: BTreeMap<String, String>,
 }

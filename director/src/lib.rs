@@ -18,10 +18,12 @@ mod inbox;
 mod intake;
 mod lease;
 mod metrics;
+mod proposals;
 mod publish;
 mod revisions;
 mod rpc;
 mod seats;
+mod security;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -37,6 +39,7 @@ use assent_runtime::kube::KubeArgs;
 use assent_runtime::metrics::registry::Registry;
 use assent_runtime::mtls;
 use assent_runtime::shutdown::{self, Tasks};
+use assent_runtime::store::Store as Receiver;
 use assent_runtime::telemetry::{self, LogArgs};
 use assent_runtime::workload::{ClientAuth, Workload, WorkloadArgs};
 use assent_runtime::{CancellationToken, Limits};
@@ -47,6 +50,7 @@ use crate::director::Director;
 use crate::intake::Intake;
 use crate::lease::Leadership;
 pub use crate::metrics::Metrics;
+pub use crate::security::SecurityArgs;
 use crate::store::{Store, Url};
 
 /// What the director is told at its start.
@@ -81,6 +85,9 @@ pub struct Args {
     /// Seats that are not at their Service, as NAME=HOST:PORT.
     #[arg(long, env = "ASSENT_SEAT_ADDRESSES", value_delimiter = ',', value_parser = seat_address)]
     pub seat_addresses: Vec<(String, String)>,
+    /// Who hears of what is forbidden.
+    #[command(flatten)]
+    pub security: SecurityArgs,
     /// Logging.
     #[command(flatten)]
     pub log: LogArgs,
@@ -212,7 +219,7 @@ pub async fn direct(
     let (routes, identity, stop) = (rpc::routes(director.clone()), director.workload.clone(), tasks.token());
     tasks.spawn("rpc", async move { mtls::serve(ports.rpc, &identity, ClientAuth::Required, Limits::default(), routes, stop).await.map_err(Into::into) });
     tasks.spawn_forever("checkpoint", checkpoint::run(director.client.clone(), director.store.clone()));
-    tasks.spawn("lead", lead(director, leadership, tasks.token()));
+    tasks.spawn("lead", lead(director, args.security.receiver()?, leadership, tasks.token()));
     ready();
     let ended = tasks.join().await;
     store.close().await;
@@ -232,11 +239,12 @@ async fn prepare(args: &Args, store: Store, client: kube::Client, workload: Work
         Ok(())
     });
     let addresses: BTreeMap<String, String> = args.seat_addresses.iter().cloned().collect();
-    Ok(Director { store, inbox, client, workload, cluster, author, metrics, wake, addresses })
+    let alarmed = channel::Sender::new(());
+    Ok(Director { store, inbox, client, workload, cluster, author, metrics, wake, alarmed, addresses })
 }
 
 /// Waits for the lease, if it is not held already, and then works under it. The ledger is examined again, since others wrote to it.
-async fn lead(director: Director, leadership: Option<Leadership>, token: CancellationToken) -> anyhow::Result<()> {
+async fn lead(director: Director, security: Option<Receiver>, leadership: Option<Leadership>, token: CancellationToken) -> anyhow::Result<()> {
     let mut tasks = Tasks::new(token.clone());
     if let Some(leadership) = leadership {
         if token.run_until_cancelled(leadership.acquire()).await.is_none() {
@@ -255,6 +263,8 @@ async fn lead(director: Director, leadership: Option<Leadership>, token: Cancell
     tasks.spawn_forever("publish", publish::run(director.clone()));
     tasks.spawn_forever("watch", watch::run(director.clone()));
     tasks.spawn_forever("revisions", revisions::run(director.clone()));
+    tasks.spawn_forever("proposals", proposals::run(director.clone()));
+    tasks.spawn_forever("security", security::run(director.clone(), security));
     tasks.spawn_forever("cleaner", cleaner::run(director));
     tracing::info!("directing");
     tasks.join().await

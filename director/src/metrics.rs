@@ -16,6 +16,8 @@ pub struct Metrics {
     verdicts: Family<[(&'static str, String); 2], Counter>,
     failures: Counter,
     turned_away: Counter,
+    proposals: Family<[(&'static str, String); 1], Counter>,
+    alarms: Counter,
 }
 
 // === impl Metrics ===
@@ -28,6 +30,8 @@ impl Metrics {
         registry.register("decisions", "Tallies, by verdict and by the rule that held", self.verdicts.clone());
         registry.register("effect_failures", "Effects that failed and will be tried again", self.failures.clone());
         registry.register("deliveries_turned_away", "Deliveries that were answered with 503, to come again", self.turned_away.clone());
+        registry.register("proposals", "Proposed operations that were answered, by tier", self.proposals.clone());
+        registry.register("security_alerts", "Proposals and decisions for what is forbidden", self.alarms.clone());
     }
 
     pub(crate) fn received(&self, source: AlertSource, what: &Received) {
@@ -60,6 +64,15 @@ impl Metrics {
 
     pub(crate) fn turned_away(&self) {
         self.turned_away.inc();
+    }
+
+    /// A tier is one of three.
+    pub(crate) fn proposed(&self, tier: &str) {
+        self.proposals.get_or_create(&[("tier", tier.to_owned())]).inc();
+    }
+
+    pub(crate) fn alarmed(&self) {
+        self.alarms.inc();
     }
 
     pub(crate) fn failed(&self) {

@@ -10,15 +10,17 @@ use assent_core::canonical;
 use assent_core::consensus::{Roster, Seat};
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::incident::{Alert, AlertSource, Anomaly, Event, RemediationResult};
+use assent_core::refusal::Rule;
 use assent_runtime::mtls::PeerIdentity;
 use assent_runtime::telemetry::chain;
 use assent_runtime::workload::Name;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use crate::director::{Director, Error};
 use crate::intake::{is_name, line};
+use crate::security;
 use crate::store::{self, Advance, Arrival, Delivery, Draft, Received};
 
 /// Largest body of an appended entry.
@@ -66,8 +68,11 @@ impl Ledger for Rpc {
         }
         let request = request.into_inner();
         let draft = draft(&peer, &request).map_err(Status::invalid_argument)?;
-        let (incident, refused) = (draft.incident.clone(), refusal(&draft));
+        let (incident, refused, forbidden) = (draft.incident.clone(), refusal(&draft), forbidden(&draft));
         let appended = self.0.store.append(draft, request.since).await.map_err(stored)?;
+        if let Some((name, body)) = forbidden {
+            security::raise(&self.0, &incident, &name, &body).await.map_err(unavailable)?;
+        }
         if let Some(reason) = refused {
             let event = Event::Finished(RemediationResult::Refused(reason));
             self.0.advance(&incident, Advance::by(event)).await.map_err(unavailable)?;
@@ -142,6 +147,16 @@ fn draft(peer: &Name, request: &AppendRequest) -> Result<Draft, String> {
 fn refusal(draft: &Draft) -> Option<String> {
     let reason = draft.body.get("reason").and_then(Value::as_str).unwrap_or("the executor gives no reason");
     (draft.kind == REFUSED).then(|| line(reason))
+}
+
+/// What whoever watches over security must hear of, if the executor was refused for that: a quorum decided for what is forbidden.
+fn forbidden(draft: &Draft) -> Option<(String, Value)> {
+    let text = |field: &str| draft.body.get(field).and_then(Value::as_str).unwrap_or_default();
+    (draft.kind == REFUSED && text("rule") == Rule::Forbidden.code()).then(|| {
+        let (namespace, service) = text("service").split_once('/').unwrap_or_default();
+        let body = json!({"operation": text("operation"), "namespace": namespace, "service": service, "because": text("reason")});
+        (format!("plan/{}", text("plan")), body)
+    })
 }
 
 fn unavailable(error: Error) -> Status {

@@ -213,7 +213,7 @@ fn canonical<T: Serialize + ?Sized>(what: &'static str, value: &T) -> Result<Str
     assent_core::canonical::text(value).map_err(|source| Error::Canonical { what, source })
 }
 
-fn uid(text: &str) -> Result<IncidentUid, Error> {
+pub(crate) fn uid(text: &str) -> Result<IncidentUid, Error> {
     read("incident uid", &format!("\"{text}\""))
 }
 

@@ -310,6 +310,7 @@ impl Executor {
         let mut body = json!({
             "plan": name, "reason": reason, "rule": refusal.rule.code(), "epoch": epoch,
             "action": proposal.action.act().describe(), "target": proposal.target.to_string(),
+            "operation": proposal.action.name(), "service": proposal.target.service().to_string(),
         });
         if !guardrails.is_null() {
             body["guardrails"] = guardrails;

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use assent_api::names;
-use assent_api::resources::{Ballot, Blueprint, CircuitBreaker, Pause, Remediation, RemediationPhase, Roster as StoredRoster, breaker_name};
+use assent_api::resources::{
+    Ballot, Blueprint, CircuitBreaker, OperationProposalSpec, Pause, Remediation, RemediationPhase, Roster as StoredRoster, breaker_name,
+};
 use assent_api::{cast, facts, parse_plan};
 use assent_core::action::Action;
 use assent_core::ballot::{CastBallot, Opinion, Proposal};
-use assent_core::blueprint::ClusterBlueprint;
+use assent_core::blueprint::{Classification, ClusterBlueprint};
 use assent_core::breaker::{History, Settings};
 use assent_core::canonical::Digest;
 use assent_core::consensus::Roster;
@@ -231,6 +233,16 @@ impl Live {
     pub async fn blueprint(&self, target: &Target) -> Result<Option<BlueprintFacts>, Refusal> {
         let (stored, above) = tokio::try_join!(self.stored_blueprint(target), self.above())?;
         stored.map(|stored| understood(&stored, &above)).transpose()
+    }
+
+    /// What is said of an operation that somebody proposes in `namespace`.
+    ///
+    /// # Errors
+    /// If two Blueprints speak of the service, or something cannot be read.
+    pub async fn proposed(&self, spec: &OperationProposalSpec, namespace: &str) -> Result<Classification, Refusal> {
+        let (blueprints, above, now) = tokio::try_join!(self.list::<Blueprint>(namespace, None), self.above(), self.now())?;
+        facts::proposed(spec, namespace, &blueprints, &above, now)
+            .map_err(|reason| Refusal::new(Rule::Blueprint, reason, "one Blueprint for one workload, without problems"))
     }
 
     /// Two that speak of one workload contradict each other whatever they say, so neither counts.

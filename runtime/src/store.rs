@@ -78,9 +78,25 @@ impl Store {
     /// # Errors
     /// See [`Error`].
     pub async fn get(&self, path: &str, query: &[(&str, &str)], limit: usize) -> Result<Vec<u8>, Error> {
-        let mut url = self.base.join(path).map_err(|error| Error::Answer(error.to_string()))?;
+        let mut url = self.at(path)?;
         url.query_pairs_mut().extend_pairs(query);
-        let mut request = self.client.get(url).headers(self.headers.clone());
+        self.ask(self.client.get(url), limit).await
+    }
+
+    /// The answer to JSON that is put there, at most `limit` bytes of it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn post(&self, path: &str, body: &serde_json::Value, limit: usize) -> Result<Vec<u8>, Error> {
+        self.ask(self.client.post(self.at(path)?).json(body), limit).await
+    }
+
+    fn at(&self, path: &str) -> Result<Url, Error> {
+        self.base.join(path).map_err(|error| Error::Answer(error.to_string()))
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder, limit: usize) -> Result<Vec<u8>, Error> {
+        let mut request = request.headers(self.headers.clone());
         if let Some(file) = &self.token_file {
             // Read anew each time: tokens are rotated.
             let token = tokio::fs::read_to_string(file).await.map_err(Error::Token)?;

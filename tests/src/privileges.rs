@@ -96,6 +96,7 @@ const RARE: &[(&str, &str, &str)] = &[
     ("assent-gate", "assent.dev/approval", "a Blueprint that asks people"),
     ("assent-executor", "assent.dev/approval", "a Blueprint that asks people"),
     ("assent-director", "assent.dev/approval", "a Blueprint that asks people"),
+    ("assent-director", "/operationproposals/status", "somebody proposes an operation"),
     ("assent-gate", "/blueprintrevisions/", "the cleaner, twenty generations of a Blueprint later"),
     ("assent-gate", "argoproj.io/", "a cluster with Argo CD"),
     ("assent-executor", "argoproj.io/", "a cluster with Argo CD"),

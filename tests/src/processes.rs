@@ -90,9 +90,9 @@ impl Component {
         Self { name: "assent-executor", arguments }
     }
 
-    /// The director; `files` is its own folder, `seats` are NAME and address.
+    /// The director; `files` is its own folder, `seats` are NAME and address, `security` is an Alertmanager.
     #[must_use]
-    pub fn director(world: &World, files: &Path, ports: DirectorPorts, seats: &[(String, SocketAddr)]) -> Self {
+    pub fn director(world: &World, files: &Path, ports: DirectorPorts, seats: &[(String, SocketAddr)], security: Option<SocketAddr>) -> Self {
         std::fs::write(files.join("token"), crate::INTAKE_SECRET).unwrap();
         let seats: Vec<String> = seats.iter().map(|(name, address)| format!("{name}={address}")).collect();
         let mut arguments = credentials(world, files, accounts::DIRECTOR);
@@ -105,6 +105,7 @@ impl Component {
             format!("--seat-addresses={}", seats.join(",")),
             "--log=info,kube_client=off".into(),
         ]);
+        arguments.extend(security.map(|address| format!("--security-alertmanager-url=http://{address}")));
         Self { name: "assent-director", arguments }
     }
 

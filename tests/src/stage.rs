@@ -30,8 +30,9 @@ pub struct Stage {
 // === impl Stage ===
 
 impl Stage {
-    /// Starts everything in `world`, whose own gate is stopped; `files` keeps what outlives a process.
-    pub async fn start(world: &World, files: &Path) -> Self {
+    /// Starts everything in `world`, whose own gate is stopped; `files` keeps what outlives a process, `security` is the Alertmanager that
+    /// hears of what is forbidden.
+    pub async fn start(world: &World, files: &Path, security: Option<SocketAddr>) -> Self {
         let says = [
             ("network", Says::Healthy),
             ("compute", Says::Blames(Principal::Kubelet)),
@@ -66,7 +67,8 @@ impl Stage {
             }
         };
         tokio::time::timeout(PATIENCE, listening).await.unwrap();
-        let components = [Component::director(world, &director_files, ports, &seats.addresses), Component::executor(world, &executor_files, &setting)];
+        let components =
+            [Component::director(world, &director_files, ports, &seats.addresses, security), Component::executor(world, &executor_files, &setting)];
         running.extend(components.into_iter().map(|component| (component.clone(), Some(component.start()))));
         Self { ports, running, _seats: seats }
     }

@@ -21,6 +21,20 @@ pub enum Tier {
     Forbidden,
 }
 
+// === impl Tier ===
+
+impl Tier {
+    /// As people and objects write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Restricted => "restricted",
+            Self::Forbidden => "forbidden",
+        }
+    }
+}
+
 /// One layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {

@@ -72,8 +72,9 @@ pub fn asks(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Propos
     let said = blueprint.effective.classify(&Operation::of(&proposal.action, facts.target.as_ref()), facts.now);
     if said.tier == Tier::Forbidden {
         let instead: Vec<&str> = said.alternatives.iter().map(|alternative| alternative.name).collect();
+        let rule = if said.alert { Rule::Forbidden } else { Rule::Blueprint };
         return Err(Refusal::new(
-            Rule::Blueprint,
+            rule,
             format!("Blueprint `{}` forbids {}: {}", blueprint.pin.name, said.operation, said.because()),
             format!("what the Blueprint allows; could be done instead: {}", instead.join(", ")),
         ));

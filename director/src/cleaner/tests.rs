@@ -50,6 +50,7 @@ async fn what_nobody_can_rest_on_goes_and_everything_else_stays() {
         author: "director".into(),
         metrics: Metrics::default(),
         wake: watch::Sender::new(()),
+        alarmed: watch::Sender::new(()),
         addresses: BTreeMap::new(),
     };
     let uid = ended(&director).await;

@@ -5,6 +5,7 @@
 
 mod approval;
 mod bench;
+mod proposes;
 mod replicas;
 mod story;
 mod survive;

@@ -31,6 +31,9 @@ const USUAL: u32 = 20;
 const MORE: u32 = 37;
 const FEW: u32 = 1;
 const FLOOD: u32 = 80;
+/// How long a number of customers has to show, and the most that come.
+const STEADY: Duration = Duration::from_secs(50);
+const MOST: u32 = 140;
 
 /// Each scenario with the seconds that it may take.
 const MORE_REPLICAS: (&str, f64) = ("1 autonomous scale-up, detection to verified", 120.0);
@@ -132,8 +135,10 @@ impl Scene {
         say(&format!("1  customers: {USUAL} a second, now {MORE}"));
         let known = self.known().await?;
         let started = Instant::now();
-        shop::rate(&self.place, MORE).await?;
-        let ending = self.follow(&known, started, say, None).await?;
+        let following = self.follow(&known, started, say, None);
+        let (ending, grown) = tokio::join!(following, self.grow(&known, MORE, say));
+        let ending = ending?;
+        grown?;
         let replicas = self.replicas("orders").await?;
         let right = ending.phase == "Resolved" && replicas == 2;
         let note = format!("orders {} with {replicas} replicas: {}", ending.phase, ending.incident.spec.summary);
@@ -176,10 +181,8 @@ impl Scene {
     async fn beyond(&self, say: Progress<'_>) -> anyhow::Result<Scenario> {
         let known = self.known().await?;
         let started = Instant::now();
-        // Enough for two replicas to be full, and not so many that they are late: that would be trouble.
-        let rate = 2 * MORE - USUAL / 4;
+        let rate = 2 * MORE - USUAL / 2;
         say(&format!("2  customers: {rate} a second, with two replicas of at most two"));
-        shop::rate(&self.place, rate).await?;
         let answering = async {
             let request = self.asked().await?;
             say(&format!("   {} asks: {} on {}", request.name_any(), request.spec.action, request.spec.target));
@@ -188,13 +191,34 @@ impl Scene {
             Ok::<_, anyhow::Error>(())
         };
         let following = self.follow(&known, started, say, None);
-        let (ending, answered) = tokio::join!(following, answering);
+        let (ending, answered, grown) = tokio::join!(following, answering, self.grow(&known, rate, say));
         let ending = ending?;
         answered?;
+        grown?;
         let replicas = self.replicas("orders").await?;
         let right = ending.phase == "Resolved" && replicas == 3;
         let took = ending.timeline.closed.unwrap_or_default() - ending.timeline.incident.unwrap_or_default();
         Ok(Scenario::of(BEYOND, took, right, &format!("{} with {replicas} replicas", ending.phase)))
+    }
+
+    /// More customers until there is an incident: enough for the replicas to be full on whatever machine, and never so many at once
+    /// that they are late, which would be trouble.
+    async fn grow(&self, known: &BTreeSet<String>, from: u32, say: Progress<'_>) -> anyhow::Result<()> {
+        let mut rate = from;
+        while rate <= MOST {
+            shop::rate(&self.place, rate).await?;
+            let until = Instant::now() + STEADY;
+            while Instant::now() < until {
+                if self.known().await?.difference(known).next().is_some() {
+                    return Ok(());
+                }
+                // One kind, looked at as a person would.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            rate += from.div_ceil(8);
+            say(&format!("   and {rate} a second, since the replicas are not full yet"));
+        }
+        bail!("with {MOST} customers a second the replicas are not full")
     }
 
     /// Follows the next incident; `applied` hears when its write is done.

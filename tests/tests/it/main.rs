@@ -10,6 +10,7 @@ mod agree_types;
 mod demo_guest;
 mod house;
 mod keep_revisions;
+mod propose_operations;
 mod refuse_authority;
 mod refuse_people;
 mod refuse_plans;

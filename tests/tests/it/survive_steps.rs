@@ -48,7 +48,7 @@ async fn killed_at_every_step_the_incident_ends_once_and_was_applied_once() {
 async fn survives(world: &World, workload: &str, victims: &[&str], files: &Path, known: &BTreeSet<String>) -> String {
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
-    let mut stage = Stage::start(world, files).await;
+    let mut stage = Stage::start(world, files, None).await;
     world.deployment(workload, "registry.invalid/x:1").await;
     world.blueprint(workload).await;
 

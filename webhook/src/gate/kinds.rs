@@ -5,6 +5,7 @@
 mod asking;
 mod breakers;
 mod people;
+mod proposals;
 mod record;
 mod revisions;
 mod rules;
@@ -42,6 +43,8 @@ pub(super) async fn judge(gate: &Gate, request: &Request) -> Result<Passed, Refu
         ("pauses", "") => person(request, "pause"),
         ("blueprints", "") => return people::blueprint(live, request).await,
         ("blueprintrevisions", "") => revisions::revision(live, request).await,
+        ("operationproposals", "") => return proposals::proposal(live, request).await,
+        ("operationproposals", "status") => only(request, accounts::DIRECTOR, "operation-proposal-status"),
         ("clusterblueprints", "") => return rules::cluster_blueprint(live, request).await,
         (kind, part) => Err(Refusal::new(Rule::Account, format!("nobody may write `{kind}` `{part}` yet"), "a kind and sub-resource that the gate knows")),
     };

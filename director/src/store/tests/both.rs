@@ -199,6 +199,24 @@ async fn what_comes_after_a_person_was_told_opens_the_incident_again() {
 }
 
 #[tokio::test]
+async fn what_is_due_is_outstanding_until_it_is_done_and_is_noted_once() {
+    for place in places() {
+        let store = place.store().await;
+        let note =
+            |key: &str| Draft { incident: IncidentUid::of_no_cluster(), author: US.into(), kind: "noted".into(), key: key.into(), body: json!({"key": key}) };
+        for key in ["due/a", "due/b", "due/a", "other/c", "done/b"] {
+            store.note(&note(key)).await.unwrap();
+        }
+        let outstanding = store.outstanding("due/", "done/").await.unwrap();
+        let seen: Vec<_> = outstanding.iter().map(|(name, entry)| (name.as_str(), entry.sequence, entry.body["key"].as_str().unwrap())).collect();
+        assert_eq!(seen, [("a", 1, "due/a")]);
+        store.note(&note("done/a")).await.unwrap();
+        assert!(store.outstanding("due/", "done/").await.unwrap().is_empty());
+        assert_eq!(store.head().await.unwrap().sequence, 5);
+    }
+}
+
+#[tokio::test]
 async fn directors_that_append_at_the_same_time_make_one_chain() {
     let Some(server) = Postgres::start() else { return };
     let url = Url::parse(&server.url()).unwrap();

@@ -33,7 +33,7 @@ pub(super) async fn accuracy(ground: &Ground) -> Vec<Section> {
     for (name, replicas, spec, situation, what, rule) in [
         ("within", 3, json!({}), "inside the limits, allowed", "verified", ""),
         ("beyond", 4, json!({"limits": {"maxReplicas": 3}}), "beyond the limits", "asked", ""),
-        ("forbidden", 3, forbids, "forbidden", "refused", "blueprint"),
+        ("forbidden", 3, forbids, "forbidden", "refused", "forbidden"),
         ("unlisted", 3, unlisted, "on no list", "asked", ""),
         ("frozen", 3, frozen, "in a freeze", "refused", "blueprint"),
         ("guarded", 3, json!({}), "denied by a guardrail", "refused", "guardrail"),
@@ -147,14 +147,9 @@ pub(super) async fn forbidden(ground: &Ground) -> Vec<Section> {
         director.create(&PostParams::default(), &decision).await.unwrap();
         let end = ground.end(&case, PATIENCE).await;
         times.push(asked.elapsed().as_secs_f64() * 1000.0);
-        answered += usize::from(end.told() == "refused by blueprint" && end.words.contains("could be done instead: "));
+        answered += usize::from(end.told() == "refused by forbidden" && end.words.contains("could be done instead: "));
     }
     section.rows.push(Criterion::worst("forbidden blocked", "ms", 1000.0, &Figures(times)));
     section.rows.push(Criterion::count("forbidden answered with alternatives", answered, FORBIDDEN, FORBIDDEN));
-    section.rows.push(Criterion::unmeasured(
-        "forbidden alerts security",
-        "an alert for each",
-        "nothing sends one yet: the classification says `alert`, and the refusal is in the ledger and in the Incident",
-    ));
     vec![section]
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use assent_api::names::SYSTEM_NAMESPACE;
 use assent_api::parse_plan;
-use assent_api::resources::{Blueprint, Decision, GuardrailBinding, Incident, Remediation, RemediationPhase, decision_name};
+use assent_api::resources::{Blueprint, Decision, GuardrailBinding, Incident, OperationProposal, Remediation, RemediationPhase, decision_name};
+use assent_core::blueprint::NEVER;
 use assent_core::ledger::Entry;
 use futures::StreamExt as _;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -15,9 +16,10 @@ use serde_json::{Value, json};
 
 use super::report::{Criterion, Section};
 use super::violations;
+use crate::alertmanager::{self, Alertmanager};
 use crate::bench::rows::Figures;
 use crate::stage::Stage;
-use crate::world::{SHOP, World};
+use crate::world::{SHOP, World, apply};
 use crate::{images, privileges};
 
 /// Longest that anything here takes on a busy machine.
@@ -42,7 +44,9 @@ pub(super) async fn whole() -> Vec<Section> {
     let mut world = World::start("whole").await;
     world.kill_gate().await;
     let files = tempfile::tempdir().unwrap();
-    let stage = Stage::start(&world, files.path()).await;
+    let address = alertmanager::free();
+    let security = Alertmanager::start(address).await.expect("an Alertmanager is needed");
+    let stage = Stage::start(&world, files.path(), Some(address)).await;
     // It would allow ten restarts an hour; here each decision is one.
     let bindings: Api<GuardrailBinding> = Api::all(world.admin.clone());
     bindings.delete("restart-storm", &DeleteParams::default()).await.unwrap();
@@ -50,6 +54,7 @@ pub(super) async fn whole() -> Vec<Section> {
     let mut sections = vec![whole.times().await];
     sections.push(whole.kills().await);
     sections.push(whole.audits().await);
+    sections.push(whole.alarms(&security).await);
     sections.push(whole.many().await);
     let log = std::fs::read_to_string(whole.world.cluster.audit_log()).unwrap();
     let plans = whole.world.remediations(&whole.world.admin).list(&ListParams::default()).await.unwrap().items;
@@ -101,6 +106,49 @@ impl Whole {
     async fn plans(&self, uid: &str) -> Vec<Remediation> {
         let params = ListParams::default().labels(&format!("assent.dev/incident-uid={uid}"));
         self.world.remediations(&self.world.admin).list(&params).await.unwrap().items
+    }
+
+    /// What is forbidden, proposed by somebody or decided for by a quorum: answered, and heard of by a real Alertmanager.
+    async fn alarms(&mut self, security: &Alertmanager) -> Section {
+        let mut section = Section::new(
+            "Forbidden operations are heard of",
+            "Each operation that is never done is proposed as an object, and one decision is for what its Blueprint forbids; a real Alertmanager hears of each. \
+             The time is from the request to the answer in the proposal's status.",
+        );
+        let api: Api<OperationProposal> = Api::namespaced(self.world.admin.clone(), SHOP);
+        let (mut times, mut wanted) = (Vec::new(), Vec::new());
+        self.world.blueprint("proposed").await;
+        let user = self.world.cluster.kubectl(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await.unwrap();
+        for operation in NEVER {
+            let spec = json!({"operation": operation, "service": "proposed", "user": user.trim()});
+            let object = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "OperationProposal", "metadata": {"generateName": "prop-"}, "spec": spec});
+            let asked = Instant::now();
+            let stored = api.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+            let name = stored.metadata.name.unwrap();
+            let status = self.until("answer to a proposal", async || api.get(&name).await.unwrap().status).await;
+            times.push(asked.elapsed().as_secs_f64() * 1000.0);
+            let right = status.tier == "forbidden" && !status.executable && !status.alternatives.is_empty();
+            section.case(operation, "forbidden, with alternatives", status.line(), right);
+            wanted.push(status.incident);
+        }
+        self.world.deployment("never", "registry.invalid/x:1").await;
+        let spec = json!({"target": {"kind": "Deployment", "name": "never"}, "mode": "autonomous", "limits": {"maxReplicas": 5},
+            "operations": {"allowed": ["ScaleWorkload"], "forbidden": ["RestartWorkload"], "approvers": ["group:oncall"]}});
+        apply(
+            &self.world.admin,
+            &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "never", "namespace": SHOP}, "spec": spec}),
+        )
+        .await;
+        let (uid, _) = self.stage.report(&self.world, "never", &self.known).await;
+        self.known.insert(uid.clone());
+        let end = self.closed(&uid).await;
+        section.case("a decision for what is forbidden", "Escalated", &end, end == "Escalated");
+        wanted.push(uid);
+        let alerts = security.alerts(wanted.len()).await;
+        let heard = wanted.iter().filter(|uid| alerts.iter().any(|alert| alert["labels"]["incident"] == uid.as_str())).count();
+        section.rows.push(Criterion::worst("forbidden proposals answered", "ms", 1000.0, &Figures(times)));
+        section.rows.push(Criterion::count("forbidden alerts security", heard, wanted.len(), wanted.len()));
+        section
     }
 
     async fn times(&mut self) -> Section {
