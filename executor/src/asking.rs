@@ -50,12 +50,11 @@ pub(crate) async fn ask(live: &Live, decided: &Decided, facts: &Facts, rules: im
     let Decided { incident, epoch, proposal } = decided;
     let mut spec = ApprovalRequestSpec::of(incident, *epoch, proposal, seconds).map_err(|error| verbatim(Rule::Payload, &error.to_string()))?;
     spec.approvals = rules.into_iter().map(ApprovalRule::from).collect();
-    let why = capped(&proof::why_asked(facts, incident, *epoch, proposal));
+    spec.reasons = proof::why_asked(facts, incident, *epoch, proposal).iter().map(|line| capped(line)).collect();
     if spec.approvals.iter().any(|rule| rule.approvers.is_empty()) {
-        let reason = format!("{} on {} asks people, and the Blueprint names none: {why}", spec.action, spec.target);
+        let reason = format!("{} on {} asks people, and the Blueprint names none: {}", spec.action, spec.target, spec.reasons.join("; "));
         return Err(Refusal::new(Rule::Approval, reason, "`operations.approvers` in the Blueprint"));
     }
-    spec.reasons = vec![why];
     let object = ApprovalRequest::named(&facts.cluster, spec).map_err(|reason| verbatim(Rule::Payload, &reason))?;
     let name = object.name_any();
     let params = PostParams { field_manager: Some(names::FIELD_MANAGER.into()), ..PostParams::default() };

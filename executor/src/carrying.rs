@@ -21,6 +21,7 @@ use crate::entering;
 use crate::gate;
 use crate::planning::{Times, inverse};
 use crate::queries::Queries;
+use crate::raising::raise;
 use crate::record::{Entry, Ledger};
 use crate::signals::Signals;
 use crate::status::Status;
@@ -269,7 +270,8 @@ impl Journey<'_> {
             return;
         }
         let did = self.compare().await;
-        let message = &format!("{message}{did}");
+        let raised = if phase == RemediationPhase::Verified { raise(&self.carrier.live, &self.plan).await } else { String::new() };
+        let message = &format!("{message}{did}{raised}");
         tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, phase = ?phase, reason = message, "finished");
         let mut backoff = backoff();
         while let Err(refusal) = self.record(phase, message).await {

@@ -15,6 +15,7 @@ mod guardrails;
 mod metrics;
 mod planning;
 mod queries;
+mod raising;
 mod record;
 mod signals;
 mod status;

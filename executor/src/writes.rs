@@ -21,6 +21,8 @@ pub(crate) enum Step {
     Apply = 2,
     /// Its inverse.
     Revert = 3,
+    /// The limit of the Blueprint that people agreed to go beyond.
+    Raise = 4,
 }
 
 /// What the API server answered.
@@ -46,10 +48,15 @@ pub(crate) struct Writer<'a> {
 // === impl Writer ===
 
 impl Writer<'_> {
-    /// Puts `object`, which carries the uid and resourceVersion that were read.
+    /// Puts `object`, which carries the uid and resourceVersion that were read, where `target` is.
     pub(crate) async fn put(&self, write: &Write, target: &Target, object: &Value, step: Step) -> Answer {
+        self.put_at(write, (&target.namespace, &target.name), object, step).await
+    }
+
+    /// As [`Writer::put`], by namespace and name.
+    pub(crate) async fn put_at(&self, write: &Write, at: (&str, &str), object: &Value, step: Step) -> Answer {
         let dry_run = matches!(step, Step::Canary | Step::DryRun);
-        match self.request(write, target, object, step, dry_run) {
+        match self.request(write, at, object, step, dry_run) {
             Ok(request) => match self.client.request::<Value>(request).await {
                 Ok(stored) => Answer::Done(stored),
                 Err(kube::Error::Api(status)) => classify(&status),
@@ -60,9 +67,15 @@ impl Writer<'_> {
         }
     }
 
-    fn request(&self, write: &Write, target: &Target, object: &Value, step: Step, dry_run: bool) -> Result<http::Request<Vec<u8>>, http::Error> {
+    fn request(
+        &self,
+        write: &Write,
+        (namespace, name): (&str, &str),
+        object: &Value,
+        step: Step,
+        dry_run: bool,
+    ) -> Result<http::Request<Vec<u8>>, http::Error> {
         let Write { group, version, resource, subresource, .. } = write;
-        let Target { namespace, name, .. } = target;
         let slash = if subresource.is_empty() { "" } else { "/" };
         let dry_run = if dry_run { "&dryRun=All" } else { "" };
         let manager = names::FIELD_MANAGER;

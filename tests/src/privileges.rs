@@ -97,6 +97,8 @@ const RARE: &[(&str, &str, &str)] = &[
     ("assent-executor", "assent.dev/approval", "a Blueprint that asks people"),
     ("assent-director", "assent.dev/approval", "a Blueprint that asks people"),
     ("assent-director", "/operationproposals/status", "somebody proposes an operation"),
+    ("assent-executor", "assent.dev/blueprints/", "people agreed to go beyond a limit"),
+    ("assent:executor", "assent.dev/blueprints/", "people agreed to go beyond a limit"),
     ("assent-gate", "/blueprintrevisions/", "the cleaner, twenty generations of a Blueprint later"),
     ("assent-gate", "argoproj.io/", "a cluster with Argo CD"),
     ("assent-executor", "argoproj.io/", "a cluster with Argo CD"),

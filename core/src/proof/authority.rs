@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Facts;
+use super::{Facts, raises};
 use crate::approval::{self, Standing};
 use crate::ballot::Proposal;
 use crate::blueprint::{Approval, Operation, Tier};
@@ -90,15 +90,18 @@ pub fn asks(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Propos
     permits(true).map(|()| asked)
 }
 
-/// Why it is asked, in a line for the people who are.
+/// Why it is asked, and what follows if it holds, in lines for the people who are.
 #[must_use]
-pub fn why_asked(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Proposal) -> String {
-    let Some(blueprint) = &facts.blueprint else { return String::new() };
+pub fn why_asked(facts: &Facts, incident: &IncidentUid, epoch: u32, proposal: &Proposal) -> Vec<String> {
+    let Some(blueprint) = &facts.blueprint else { return Vec::new() };
     let said = blueprint.effective.classify(&Operation::of(&proposal.action, facts.target.as_ref()), facts.now);
     let held = settings(facts).and_then(|settings| breaker::permits(&settings, &facts.history, facts.now, &request(facts, incident, epoch, proposal, false)?));
     let held = held.err().map(|held| held.reason);
     let because = Some(said.because()).filter(|because| !because.is_empty());
-    because.into_iter().chain(held).collect::<Vec<_>>().join("; ")
+    let raised = raises(&blueprint.effective, proposal)
+        .filter(|_| blueprint.effective.service.gitops.is_none())
+        .map(|(from, to)| format!("if it holds, `limits.maxReplicas` of Blueprint `{}` is raised from {from} to {to}", blueprint.pin.name));
+    because.into_iter().chain(held).chain(raised).collect()
 }
 
 /// Whether everybody agreed to this change in this incident, and nothing was done on that word before.

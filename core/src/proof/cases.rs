@@ -5,6 +5,7 @@ mod difference;
 mod fixture;
 mod people;
 mod plans;
+mod raise;
 mod writes;
 
 use serde_json::{Value, json};

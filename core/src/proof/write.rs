@@ -196,7 +196,7 @@ fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal) -> R
     difference::permitted(&request.old, &expected, &request.new, act.write().roots)
 }
 
-fn check_resource(write: &Write, request: &WriteRequest) -> Result<(), Refusal> {
+pub(super) fn check_resource(write: &Write, request: &WriteRequest) -> Result<(), Refusal> {
     let is = (request.group.as_str(), request.version.as_str(), request.resource.as_str(), request.subresource.as_str());
     if is != (write.group, write.version, write.resource, write.subresource) {
         let slash = if write.subresource.is_empty() { "" } else { "/" };

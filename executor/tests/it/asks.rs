@@ -1,12 +1,13 @@
 //! What asks people waits for their word, also across a kill, and is done or not as they say.
 
 use assent_api::names::SYSTEM_NAMESPACE;
-use assent_api::resources::{ApprovalPhase, ApprovalRequest, CircuitBreaker, RemediationPhase, Verdict, breaker_name};
+use assent_api::resources::{ApprovalPhase, ApprovalRequest, Blueprint, CircuitBreaker, RemediationPhase, Verdict, breaker_name};
 use assent_tests::people::Person;
+use assent_tests::world::{SHOP, apply};
+use assent_tests::{scene::Scene, seats};
 use kube::ResourceExt as _;
 use kube::api::Api;
-
-use assent_tests::scene::Scene;
+use serde_json::{Value, json};
 
 const ALICE: Person<'_> = Person { user: "alice", groups: &["oncall"] };
 const BOB: Person<'_> = Person { user: "bob", groups: &["oncall"] };
@@ -58,4 +59,67 @@ async fn a_no_ends_it_and_the_director_hears_who_said_so() {
     let ended = scene.until_request(&case, ApprovalPhase::Denied).await;
     assert_eq!(ended.name_any(), request.name_any());
     assert!(!scene.planned(&case).await);
+}
+
+/// A Blueprint of `name` that asks one of `oncall` beyond three replicas.
+async fn asking_beyond(scene: &Scene, name: &str, more: Value) {
+    let mut spec = json!({
+        "target": {"kind": "Deployment", "name": name}, "mode": "autonomous", "limits": {"minReplicas": 1, "maxReplicas": 3},
+        "operations": {"allowed": ["ScaleWorkload"], "restricted": [{"operation": "scale_beyond_limits", "approvers": ["group:oncall"]}]},
+    });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    apply(&scene.world.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP}, "spec": spec}))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_people_agreed_to_go_beyond_is_raised_once_it_held() {
+    let mut scene = Scene::start().await;
+    scene.world.let_approve("oncall").await;
+    scene.setting.soak_seconds = 6;
+    let _executor = scene.executor();
+    let blueprints: Api<Blueprint> = Api::namespaced(scene.world.admin.clone(), SHOP);
+    for (name, more, most, words) in [
+        ("own", json!({}), 4, "`limits.maxReplicas` of Blueprint `own` is 4 now, and was 3"),
+        (
+            "git",
+            json!({"gitops": {"owner": "Flux", "namespace": "flux-system", "name": "shop", "path": "shop/git.yaml"}}),
+            3,
+            "set `spec.limits.maxReplicas: 4` in shop/git.yaml",
+        ),
+    ] {
+        scene.world.deployment(name, "registry.invalid/x:1").await;
+        asking_beyond(&scene, name, more).await;
+        let case = scene.voted(name, |workload| seats::scale(workload, 4)).await;
+        scene.decide(&case).await;
+        let request = scene.until_request(&case, ApprovalPhase::Pending).await;
+        assert_eq!(request.spec.reasons.concat().contains("is raised from 3 to 4"), name == "own", "{:?}", request.spec.reasons);
+        says(&scene, ALICE, &request, Verdict::Approve).await;
+
+        // While it is watched, a hostile executor tries to take more than was agreed to.
+        scene.until_phase(&case, RemediationPhase::Applied).await;
+        let path = format!("/apis/assent.dev/v1alpha1/namespaces/{SHOP}/blueprints/{name}?fieldManager=assent-executor");
+        let before = serde_json::to_value(blueprints.get(name).await.unwrap()).unwrap();
+        for (pointer, value) in [("/spec/limits/maxReplicas", json!(9)), ("/spec/limits/minReplicas", json!(0)), ("/spec/operations/restricted", json!([]))] {
+            let mut more = before.clone();
+            *more.pointer_mut(pointer).unwrap() = value;
+            let incident = case.incident.to_string();
+            let refused = scene.world.write(&[&incident], "PUT", &path, &more).await.unwrap_err();
+            assert!(refused.contains("assent[difference]") || refused.contains("only `spec.limits.maxReplicas` may change"), "{pointer}: {refused}");
+        }
+        let mut raised = before.clone();
+        raised["spec"]["limits"]["maxReplicas"] = json!(4);
+        let stranger = seats::incident().to_string();
+        let refused = scene.world.write(&[&stranger], "PUT", &path, &raised).await.unwrap_err();
+        assert!(refused.contains("assent[no-plan]"), "{refused}");
+
+        let plan = scene.until_phase(&case, RemediationPhase::Verified).await;
+        let message = plan.status.unwrap().message.unwrap();
+        assert!(message.contains(words), "{message}");
+        let after = blueprints.get(name).await.unwrap();
+        assert_eq!(after.spec.limits.max_replicas, Some(most));
+        let mut wanted = before["spec"].clone();
+        wanted["limits"]["maxReplicas"] = json!(most);
+        assert_eq!(serde_json::to_value(&after.spec).unwrap(), wanted, "nothing else changed");
+    }
 }

@@ -75,7 +75,8 @@ fn missing(request: &Request) -> Refusal {
     Refusal::new(Rule::Stale, reason, "a target that exists")
 }
 
-fn write_request(request: &Request) -> WriteRequest {
+/// It as the proof sees it.
+pub(super) fn write_request(request: &Request) -> WriteRequest {
     WriteRequest {
         incidents: request.user_info.extra.get(names::INCIDENT).cloned().unwrap_or_default(),
         group: request.resource.group.clone(),

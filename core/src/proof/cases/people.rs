@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::fixture::PLANNED;
 use super::*;
 use crate::approval::{Answer, Asked, Word, change, request_name};
-use crate::blueprint::{Approval, Approver};
+use crate::blueprint::{Approval, Approver, Tier};
 use crate::breaker::{End, Operation};
 use crate::incident::Mode;
 
@@ -29,6 +29,16 @@ fn asking(fixture: &Fixture, answers: &[(&str, Word)]) -> Facts {
         comment: String::new(),
     };
     facts.approvals = vec![(asked, answers.iter().map(answer).collect())];
+    facts
+}
+
+/// The facts of a service that asks beyond two replicas, in which `answers` were given.
+pub(super) fn asking_beyond(fixture: &Fixture, answers: &[(&str, Word)]) -> Facts {
+    let mut facts = asking(fixture, answers);
+    let rules = &mut facts.blueprint.as_mut().unwrap().effective.service.rules;
+    rules.mode = Mode::Autonomous;
+    rules.limits.max_replicas = Some(2);
+    rules.operations.beyond = Tier::Restricted;
     facts
 }
 

@@ -1,10 +1,12 @@
 //! Authority that only people give: the Roster and Blueprints.
 
 use assent_api::facts::listed;
+use assent_api::names::EXECUTOR_USER;
 use assent_api::resources::RosterSpec;
 use assent_core::blueprint::{ClusterBlueprint, Reading, effective, read};
 use assent_core::consensus::Roster;
 use assent_core::ledger::{Checkpoint, Position};
+use assent_core::proof;
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::is_system_namespace;
 use assent_live::Live;
@@ -12,6 +14,7 @@ use serde_json::Value;
 
 use super::rules::dated;
 use super::{Passed, Verdict, parse, person, stranger};
+use crate::gate::writes::write_request;
 use crate::review::Request;
 
 pub(super) async fn roster(live: &Live, request: &Request) -> Verdict {
@@ -53,8 +56,11 @@ fn followed(checkpoint: &Checkpoint, newest: &Position) -> Result<(), Refusal> {
 /// Everything that is wrong with it is told at once; what is right and may surprise, or is taken back by what stands above
 /// it, is a warning.
 pub(super) async fn blueprint(live: &Live, request: &Request) -> Result<Passed, Refusal> {
+    if request.user_info.username == EXECUTOR_USER {
+        return raise(live, request).await;
+    }
     if request.is_by_assent() {
-        return Err(stranger(request, "a person or their GitOps controller: Assent never widens its own authority"));
+        return Err(stranger(request, "a person or their GitOps controller: Assent never widens its own authority, but by what people agreed to"));
     }
     if request.operation == "DELETE" {
         return Ok("blueprint".into());
@@ -70,6 +76,23 @@ pub(super) async fn blueprint(live: &Live, request: &Request) -> Result<Passed, 
         reading.notes.extend(effective(&above, &reading.value).overruled());
     }
     understood(reading, "blueprint")
+}
+
+/// The one thing that Assent writes to a Blueprint: the limit that people agreed to go beyond, once that was done.
+async fn raise(live: &Live, request: &Request) -> Result<Passed, Refusal> {
+    let write = write_request(request);
+    let incident = proof::incident_of(&write.incidents)?;
+    let uid = request.old_object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+    let plans = live.plans(&incident).await?;
+    let plan = plans.iter().filter(|(plan, _)| plan.blueprint.uid == uid).max_by_key(|(_, created_at)| *created_at);
+    let target = plan.map(|(plan, _)| plan.proposal.target.clone());
+    let workload = match &target {
+        Some(target) => live.workload(target).await?,
+        None => None,
+    };
+    let facts = live.authority(&incident, target.as_ref(), workload).await?.facts;
+    proof::judge_raise(&facts, &write)?;
+    Ok("blueprint-limit-raised".into())
 }
 
 /// Passes what was read without a problem, with its notes.
