@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use crate::cast::parse_plan;
+use crate::cast::{parse_plan, told_plan};
 use crate::resources::{
     Blueprint, CLUSTER_BREAKER, CircuitBreaker, CircuitBreakerSpec, CircuitBreakerStatus, OperationProposalSpec, Promoted, PromotedTo, Remediation,
     RemediationPhase, RemediationResult,
@@ -115,7 +115,7 @@ pub fn newest_position(plans: &[Remediation]) -> Position {
 /// A stored plan as one operation of its service; `None` for one that cannot be read.
 #[must_use]
 pub fn operation(stored: &Remediation) -> Option<Operation> {
-    let plan = parse_plan(stored).ok()?;
+    let plan = told_plan(stored)?;
     let at = created_at(stored)?;
     let status = stored.status.clone().unwrap_or_default();
     let end = match (status.phase, status.result) {

@@ -13,7 +13,7 @@ pub mod signed;
 
 mod cast;
 
-pub use cast::{cast, parse_plan};
+pub use cast::{cast, parse_plan, told_plan};
 
 /// Messages and services of `assent.v1`, generated from `api/proto`.
 #[expect(missing_docs, clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated code")]

@@ -65,9 +65,12 @@ async fn plans(director: &Director, now: UnixMillis) -> Result<(), Error> {
     let stored = api.list(&ListParams::default().limit(LISTED)).await.map_err(kubernetes("list remediations"))?.items;
     let newest = facts::newest_position(&stored);
     for object in &stored {
-        let Ok(plan) = parse_plan(object) else { continue };
-        let is_newest = newest.order() <= plan.ledger.position().order();
-        if proof::permits_deletion(&plan, created_at(object), is_newest, now).is_ok() {
+        let over = match parse_plan(object) {
+            Ok(plan) => proof::permits_deletion(&plan, created_at(object), newest.order() <= plan.ledger.position().order(), now).is_ok(),
+            // Another version's: only its age tells.
+            Err(_) => now.since(created_at(object)) > KEEP_MS + i64::from(MAX_REVERT_MS),
+        };
+        if over {
             delete(&api, &object.name_any(), object.uid()).await?;
         }
     }

@@ -7,7 +7,7 @@ use assent_api::names;
 use assent_api::resources::{
     Ballot, Blueprint, CircuitBreaker, OperationProposalSpec, Pause, Remediation, RemediationPhase, Roster as StoredRoster, breaker_name,
 };
-use assent_api::{cast, facts, parse_plan};
+use assent_api::{cast, facts, parse_plan, told_plan};
 use assent_core::action::Action;
 use assent_core::ballot::{CastBallot, Opinion, Proposal};
 use assent_core::blueprint::{Classification, ClusterBlueprint};
@@ -16,7 +16,7 @@ use assent_core::canonical::Digest;
 use assent_core::consensus::Roster;
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::ledger::Position;
-use assent_core::plan::{BlueprintFacts, Plan};
+use assent_core::plan::{BlueprintFacts, KEEP_MS, Plan};
 use assent_core::proof::Facts;
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::{Service, Target};
@@ -61,7 +61,7 @@ fn understood(stored: &Blueprint, above: &[ClusterBlueprint]) -> Result<Blueprin
 
 fn stored_plan(stored: &Remediation) -> Option<StoredPlan> {
     use RemediationPhase as P;
-    let (plan, created_at) = dated_plan(stored).ok()?;
+    let (plan, created_at) = (told_plan(stored)?, facts::created_at(stored)?);
     let phase = stored.status.as_ref().and_then(|status| status.phase);
     Some(StoredPlan { name: stored.name_any(), created_at, plan, over: matches!(phase, Some(P::Verified | P::Reverted | P::Refused)) })
 }
@@ -203,6 +203,9 @@ impl Live {
         let plans = of_incident.map(dated_plan).collect::<Result<Vec<_>, Refusal>>()?;
         let (lifts, promotions, breaker) = facts::people(&breakers);
         let all: Vec<StoredPlan> = remediations.iter().filter_map(stored_plan).collect();
+        // What cannot be read might have been done a moment ago; a day later nobody counts it any more.
+        let recent = |stored: &&Remediation| facts::created_at(*stored).is_none_or(|created_at| now.since(created_at) <= KEEP_MS);
+        let unreadable = remediations.iter().filter(recent).filter(|stored| stored_plan(stored).is_none()).count();
         let facts = Facts {
             cluster,
             now,
@@ -223,7 +226,7 @@ impl Live {
             history: History { operations: remediations.iter().filter_map(facts::operation).collect(), lifts, promotions, ..History::default() },
             entered: wanted.map(|target| entered(&breakers, &target.service())).unwrap_or_default(),
         };
-        Ok(Authority { facts, guardrails: rules.set, freezes: rules.freezes, unreadable: remediations.len() - all.len(), plans: all })
+        Ok(Authority { facts, guardrails: rules.set, freezes: rules.freezes, unreadable, plans: all })
     }
 
     /// The Blueprint that speaks of `target`, below what stands above it.

@@ -78,13 +78,28 @@ impl Drop for World {
 impl World {
     /// Servers, kinds, accounts, policies, gate and roster.
     pub async fn start(name: &str) -> Self {
+        Self::start_over(name, &[]).await
+    }
+
+    /// As [`World::start`], in a cluster in which `before` was there: definitions of another version, and objects of these.
+    pub async fn start_over(name: &str, before: &[Value]) -> Self {
         let cluster = assent_cluster::api_only(name).await.unwrap();
         let admin = cluster.client().await.unwrap();
-        for definition in resources::definitions() {
-            apply(&admin, &serde_json::to_value(definition).unwrap()).await;
-        }
         for namespace in [names::SYSTEM_NAMESPACE, SHOP] {
             apply(&admin, &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
+        }
+        let (definitions, objects): (Vec<&Value>, Vec<&Value>) = before.iter().partition(|object| object["kind"] == "CustomResourceDefinition");
+        for definition in definitions {
+            apply(&admin, definition).await;
+        }
+        if !objects.is_empty() {
+            established(&admin).await;
+        }
+        for object in objects {
+            apply(&admin, object).await;
+        }
+        for definition in resources::definitions() {
+            apply(&admin, &serde_json::to_value(definition).unwrap()).await;
         }
         established(&admin).await;
         for object in shipped(&["gate/rbac.yaml", "executor/rbac.yaml", "director/rbac.yaml", "specialists/rbac.yaml", "policies", "protection"]) {
@@ -144,8 +159,7 @@ impl World {
             );
             match self.remediations(&self.admin).create(&PostParams::default(), &spurious).await {
                 Err(error) if error.to_string().contains("assent[") => {
-                    let api: Api<StoredRoster> = Api::all(self.admin.clone());
-                    api.create(&PostParams::default(), &roster).await.unwrap();
+                    apply(&self.admin, &serde_json::to_value(&roster).unwrap()).await;
                     return;
                 }
                 _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
@@ -540,7 +554,7 @@ async fn established(admin: &Client) {
     for _ in 0..200 {
         let path = format!("{}/default", StoredRoster::url_path(&(), None));
         // 404 for the object, with the kind served, says `rosters.assent.dev "default" not found`.
-        if get(admin, &path).await.is_err_and(|message| message.contains("rosters.assent.dev")) {
+        if get(admin, &path).await.map_or_else(|message| message.contains("rosters.assent.dev"), |_| true) {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(25)).await;

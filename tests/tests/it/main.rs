@@ -20,6 +20,7 @@ mod refuse_weakened;
 mod refuse_writes;
 mod survive_gate;
 mod survive_steps;
+mod upgrade_kinds;
 
 use assent_core::ballot::Proposal;
 use assent_core::ids::IncidentUid;
