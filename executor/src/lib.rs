@@ -20,6 +20,7 @@ mod record;
 mod signals;
 mod status;
 mod step;
+mod turns;
 mod watching;
 mod writes;
 

@@ -93,8 +93,9 @@ pub(crate) struct Planner {
 // === impl Planner ===
 
 impl Planner {
-    /// The admitted plan for `decided`, whether it was stored now or before. Asked again it comes to the same plan.
-    pub(crate) async fn plan(&self, decided: &Decided) -> Result<Remediation, NoPlan> {
+    /// The admitted plan for `decided`, whether it was stored now or before. Asked again it comes to the same plan. Who went first though
+    /// they came later, `overtaken_by`, goes on record.
+    pub(crate) async fn plan(&self, decided: &Decided, overtaken_by: &[String]) -> Result<Remediation, NoPlan> {
         let Decided { incident, epoch, proposal } = decided;
         let target = &proposal.target;
         assent_live::plain_names(target)?;
@@ -102,14 +103,14 @@ impl Planner {
         if let Some(stored) = self.stored(&name).await? {
             return Ok(stored);
         }
-        match self.make(decided, &name).await {
+        match self.make(decided, &name, overtaken_by).await {
             // Another executor may have stored the plan, and even carried it out, while we judged it.
             Err(no @ (NoPlan::Refused(_) | NoPlan::Judged(..))) => self.stored(&name).await?.ok_or(no),
             made => made,
         }
     }
 
-    async fn make(&self, decided: &Decided, name: &str) -> Result<Remediation, NoPlan> {
+    async fn make(&self, decided: &Decided, name: &str, overtaken_by: &[String]) -> Result<Remediation, NoPlan> {
         let Decided { incident, epoch, proposal } = decided;
         let target = &proposal.target;
         self.concerns_us(incident, target).await?;
@@ -137,6 +138,9 @@ impl Planner {
         let agreed = asking::agreed(&facts, decided);
         if !agreed.is_empty() {
             body["approvedBy"] = agreed.into();
+        }
+        if !overtaken_by.is_empty() {
+            body["overtakenBy"] = overtaken_by.into();
         }
         let since = plan.ledger.head.sequence;
         let (head, proof) = self.ledger.append(&Entry { incident, kind: "apply-intended", plan: name, body }, since).await?;

@@ -19,8 +19,8 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::sync::watch::Sender;
-use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::asking::{self, Word};
@@ -29,6 +29,7 @@ use crate::carrying::Carrier;
 use crate::metrics::Metrics;
 use crate::planning::{Decided, NoPlan, Planner};
 use crate::record::Entry;
+use crate::turns::{Rank, Turns};
 
 /// Objects per page of a first list: plans and decisions may be large.
 const PAGE: u32 = 16;
@@ -45,7 +46,7 @@ pub(crate) struct Executor {
     pub(crate) carrier: Carrier,
     pub(crate) metrics: Metrics,
     /// Plans extend one ledger, one after the other.
-    pub(crate) planning: Mutex<()>,
+    pub(crate) turns: Turns,
     pub(crate) permits: Semaphore,
     /// Changes whenever somebody answers an approval request.
     pub(crate) heard: Sender<()>,
@@ -53,7 +54,7 @@ pub(crate) struct Executor {
 
 impl Executor {
     pub(crate) fn new(planner: Planner, carrier: Carrier, metrics: Metrics) -> Self {
-        Self { planner, carrier, metrics, planning: Mutex::new(()), permits: Semaphore::new(CONCURRENCY), heard: Sender::new(()) }
+        Self { planner, carrier, metrics, turns: Turns::default(), permits: Semaphore::new(CONCURRENCY), heard: Sender::new(()) }
     }
 }
 
@@ -282,8 +283,9 @@ impl Executor {
         let until = tokio::time::Instant::now() + Duration::from_millis(self.planner.times.apply_within_ms.into());
         let mut backoff = backoff();
         loop {
-            let turn = self.planning.lock().await;
-            let planned = self.planner.plan(decided).await;
+            let rank = self.rank(decided).await;
+            let turn = self.turns.take(rank, &format!("{name} of {}", decided.proposal.target.service())).await;
+            let planned = self.planner.plan(decided, &turn.overtaken_by).await;
             drop(turn);
             match planned {
                 Err(NoPlan::Later(refusal)) if tokio::time::Instant::now() < until => {
@@ -292,6 +294,14 @@ impl Executor {
                 }
                 settled => return settled,
             }
+        }
+    }
+
+    /// How its service ranks; one whose Blueprint cannot be read now is as most.
+    async fn rank(&self, decided: &Decided) -> Rank {
+        match self.planner.live.blueprint(&decided.proposal.target).await {
+            Ok(Some(blueprint)) => Rank::of(&blueprint.effective),
+            Ok(None) | Err(_) => Rank::default(),
         }
     }
 

@@ -223,6 +223,20 @@ impl Default for Tuning {
     }
 }
 
+// === impl Priority ===
+
+impl Priority {
+    /// The word in objects.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
 // === impl Criticality ===
 
 impl Criticality {

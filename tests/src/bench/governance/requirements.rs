@@ -1,14 +1,17 @@
 //! SC-001: every derived requirement, and what shows that it is kept: rows of other parts, a probe of its own, or nothing yet.
 
 use std::process::Command;
+use std::time::Duration;
 
 use assent_api::resources::{Blueprint, RemediationPhase, Verdict};
+use assent_core::ledger::Entry;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
 use super::ground::{ALICE, Ground};
 use super::report::{Criterion, Section};
 use crate::images::{self, program};
+use crate::scene::Case;
 use crate::world::SHOP;
 
 /// What shows it.
@@ -47,7 +50,7 @@ const LIST: [(&str, &str, Shown); 26] = [
     ("R20", "critical and trigger flags of checks", Probe("flags")),
     ("R21", "automatic rollback that can be switched off", Probe("switched")),
     ("R22", "isolation per service", Rows("SC-007")),
-    ("R23", "conflicts resolved by priority", Nothing("two operations on one service follow each other; priority is read and decides nothing yet")),
+    ("R23", "conflicts resolved by priority", Probe("ranked")),
     ("R24", "full audit", Rows("SC-005")),
     ("R25", "readable by kubectl", Probe("kubectl")),
     ("R26", "dashboards", Nothing("metrics are served; no dashboard ships")),
@@ -101,6 +104,7 @@ async fn probes(ground: &Ground) -> Vec<Seen> {
     probes.extend(approved(ground).await);
     probes.push(flags(ground).await);
     probes.push(switched(ground).await);
+    probes.push(ranked(ground).await);
     let kinds = ground.scene.world.cluster.kubectl(&["get", "bp,dec,apr,cb,rem", "-A", "-o", "name"]).await.unwrap_or_else(|error| error.to_string());
     let names = ["blueprint", "decision", "approvalrequest", "circuitbreaker", "remediation"];
     let there: Vec<&str> = names.into_iter().filter(|name| kinds.contains(&format!("{name}.assent.dev/"))).collect();
@@ -128,6 +132,32 @@ fn desk() -> Vec<Seen> {
         ("check", format!("`blueprint check` of a YAML file ends with {checked}"), checked == 0),
         ("above", format!("`blueprint classify` ends with {own}, and below a ClusterBlueprint that forbids it with {above}"), (own, above) == (0, 3)),
     ]
+}
+
+/// Five services that want to be planned at once, the least important first: of those that wait, the more important goes first, and the
+/// others hear of it.
+async fn ranked(ground: &Ground) -> Seen {
+    let ranks = [("low", "low"), ("standard", "low"), ("standard", "medium"), ("standard", "high"), ("high", "low")];
+    ground.no_executor().await;
+    let mut cases = Vec::new();
+    for (number, (criticality, priority)) in ranks.into_iter().enumerate() {
+        let case = ground.scale(&format!("r-ranked-{number}"), 3, &json!({"criticality": criticality, "priority": priority})).await;
+        ground.scene.decide(&case).await;
+        cases.push(case);
+    }
+    ground.executor(|_| ()).await;
+    let ends = ground.ends_of(&cases, Duration::from_secs(90)).await;
+    let record = &ground.scene.record;
+    let intent = |case: &Case| record.of(&case.incident).into_iter().find(|entry| entry.kind == "apply-intended");
+    let mut intents: Vec<(usize, Entry)> = cases.iter().enumerate().filter_map(|(rank, case)| Some((rank, intent(case)?))).collect();
+    intents.sort_by_key(|(_, entry)| entry.sequence);
+    // Whoever comes to an empty queue goes at once.
+    let order: Vec<usize> = intents.iter().map(|(rank, _)| *rank).collect();
+    let ordered = order.get(1..).is_some_and(|waited| waited.windows(2).all(|pair| pair[0] > pair[1]));
+    let told = intents.iter().skip(1).filter(|(_, entry)| entry.body["overtakenBy"].is_array()).count();
+    let done = ends.iter().filter(|end| end.what == "verified").count();
+    let seen = format!("of ranks 0 to 4 that came in this order, planned in order {order:?}; {told} were told who overtook them; {done} of 5 verified");
+    ("ranked", seen, ordered && order.len() == ranks.len() && told > 0 && done == ranks.len())
 }
 
 async fn errors(ground: &Ground) -> Seen {

@@ -1,0 +1,182 @@
+//! Who plans next. Plans extend one ledger, one after the other; of those that wait, the more critical service goes first, then the
+//! one of higher priority, then whoever came first. Who was overtaken is told by whom.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use assent_core::blueprint::{Criticality, Effective, Priority};
+use tokio::sync::Notify;
+
+/// Most that are named as having gone first.
+const MOST_NAMED: usize = 8;
+
+/// What decides between two that wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    criticality: Criticality,
+    priority: Priority,
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: bool,
+    arrivals: u64,
+    /// The first is next.
+    waiting: BTreeMap<(Reverse<Rank>, u64), Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    name: String,
+    overtaken_by: Vec<String>,
+}
+
+/// Somebody's turn, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    turns: &'a Turns,
+    /// Who came later and went first, with why.
+    pub(crate) overtaken_by: Vec<String>,
+}
+
+/// A place in the queue, given up when it is dropped.
+struct Place<'a> {
+    turns: &'a Turns,
+    at: (Reverse<Rank>, u64),
+}
+
+// === impl Rank ===
+
+impl Rank {
+    pub(crate) fn of(effective: &Effective) -> Self {
+        Self { criticality: effective.service.criticality, priority: effective.service.priority }
+    }
+}
+
+impl std::fmt::Display for Rank {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "criticality {}, priority {}", self.criticality.as_str(), self.priority.as_str())
+    }
+}
+
+// === impl Turns ===
+
+impl Turns {
+    /// Waits for the turn of `name`.
+    pub(crate) async fn take(&self, rank: Rank, name: &str) -> Turn<'_> {
+        let place = self.queue(rank, name);
+        loop {
+            let changed = self.changed.notified();
+            if let Some(overtaken_by) = place.reached() {
+                return Turn { turns: self, overtaken_by };
+            }
+            changed.await;
+        }
+    }
+
+    fn queue(&self, rank: Rank, name: &str) -> Place<'_> {
+        let mut state = self.lock();
+        state.arrivals = state.arrivals.wrapping_add(1);
+        let at = (Reverse(rank), state.arrivals);
+        state.waiting.insert(at, Waiting { name: name.to_owned(), overtaken_by: Vec::new() });
+        Place { turns: self, at }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Place ===
+
+impl Place<'_> {
+    /// Takes the turn if it is this one's.
+    fn reached(&self) -> Option<Vec<String>> {
+        let mut state = self.turns.lock();
+        if state.taken || state.waiting.first_key_value().is_none_or(|(first, _)| *first != self.at) {
+            return None;
+        }
+        let mine = state.waiting.remove(&self.at)?;
+        state.taken = true;
+        let (Reverse(rank), arrived) = self.at;
+        let why = format!("{} ({rank})", mine.name);
+        let earlier = state.waiting.iter_mut().filter(|((_, arrival), other)| *arrival < arrived && other.overtaken_by.len() < MOST_NAMED);
+        earlier.for_each(|(_, other)| other.overtaken_by.push(why.clone()));
+        Some(mine.overtaken_by)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        // Taken, it is no longer there; given up, whoever is next may go.
+        if self.turns.lock().waiting.remove(&self.at).is_some() {
+            self.turns.changed.notify_waiters();
+        }
+    }
+}
+
+// === impl Turn ===
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.turns.lock().taken = false;
+        self.turns.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const LOW: Rank = Rank { criticality: Criticality::Standard, priority: Priority::Low };
+    const HIGH: Rank = Rank { criticality: Criticality::Standard, priority: Priority::High };
+    const CRITICAL: Rank = Rank { criticality: Criticality::Critical, priority: Priority::Low };
+
+    #[tokio::test]
+    async fn of_those_that_wait_the_more_critical_goes_first_and_the_others_hear_of_it() {
+        let turns = Arc::new(Turns::default());
+        let first = turns.take(Rank::default(), "first").await;
+        let (told, mut went) = tokio::sync::mpsc::unbounded_channel();
+        for (rank, name) in [(LOW, "low"), (HIGH, "high"), (HIGH, "second high"), (CRITICAL, "critical")] {
+            let (waiting, told) = (turns.clone(), told.clone());
+            tokio::spawn(async move {
+                let turn = waiting.take(rank, name).await;
+                told.send((name, turn.overtaken_by.clone())).unwrap();
+            });
+            while !turns.lock().waiting.values().any(|waiting| waiting.name == name) {
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(first);
+        let (critical, high) = ("critical (criticality critical, priority low)", "high (criticality standard, priority high)");
+        let expected = [
+            ("critical", vec![]),
+            ("high", vec![critical.to_owned()]),
+            ("second high", vec![critical.to_owned()]),
+            ("low", vec![critical.to_owned(), high.to_owned(), format!("second {high}")]),
+        ];
+        for one in expected {
+            assert_eq!(went.recv().await.unwrap(), one);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_holds_nobody_up() {
+        let turns = Turns::default();
+        let first = turns.take(LOW, "first").await;
+        let given_up = tokio::time::timeout(std::time::Duration::from_millis(10), turns.take(CRITICAL, "given up")).await;
+        assert!(given_up.is_err());
+        drop(first);
+        assert_eq!(turns.take(LOW, "next").await.overtaken_by, Vec::<String>::new());
+    }
+}
