@@ -94,3 +94,26 @@ fn every_test_that_the_threat_table_names_exists() {
     let missing: Vec<&str> = tests.filter(|test| !sources.contains(&format!("fn {test}("))).collect();
     assert!(missing.is_empty(), "no such test: {missing:?}");
 }
+
+/// A panel of a metric that nobody exports would be empty for ever.
+#[test]
+fn every_metric_of_the_dashboard_is_exported() {
+    let dashboard = std::fs::read_to_string(root().join("manifests/optional/grafana/assent.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let expressions: Vec<&str> = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap()).map(|target| target["expr"].as_str().unwrap()).collect();
+    let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    let asked: BTreeSet<&str> = expressions.iter().flat_map(|text| text.split(word)).filter(|name| name.starts_with("assent_")).collect();
+    assert!(asked.len() > 5, "{asked:?}");
+    let sources = sources();
+    let exported = |name: &str| {
+        let plain = ["_total", "_bucket", "_sum", "_count"].into_iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+        sources.iter().any(|(_, text)| {
+            let prefixes = text.split("sub_registry_with_prefix(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            let own = prefixes.filter_map(|prefix| plain.strip_prefix(prefix)?.strip_prefix('_'));
+            own.chain([plain]).any(|name| text.contains(&format!("register(\"{name}\"")))
+        })
+    };
+    let missing: Vec<&&str> = asked.iter().filter(|name| !exported(name)).collect();
+    assert!(missing.is_empty(), "nobody exports {missing:?}");
+}

@@ -53,7 +53,7 @@ const LIST: [(&str, &str, Shown); 26] = [
     ("R23", "conflicts resolved by priority", Probe("ranked")),
     ("R24", "full audit", Rows("SC-005")),
     ("R25", "readable by kubectl", Probe("kubectl")),
-    ("R26", "dashboards", Nothing("metrics are served; no dashboard ships")),
+    ("R26", "dashboards", Probe("dashboard")),
 ];
 
 /// SC-001, given everything that was measured.
@@ -105,6 +105,9 @@ async fn probes(ground: &Ground) -> Vec<Seen> {
     probes.push(flags(ground).await);
     probes.push(switched(ground).await);
     probes.push(ranked(ground).await);
+    let folder = images::root().join("manifests/optional/grafana").display().to_string();
+    let applied = ground.scene.world.cluster.kubectl(&["apply", "--dry-run=server", "-k", &folder]).await;
+    probes.push(("dashboard", format!("`kubectl apply -k manifests/optional/grafana`: {applied:?}"), applied.is_ok()));
     let kinds = ground.scene.world.cluster.kubectl(&["get", "bp,dec,apr,cb,rem", "-A", "-o", "name"]).await.unwrap_or_else(|error| error.to_string());
     let names = ["blueprint", "decision", "approvalrequest", "circuitbreaker", "remediation"];
     let there: Vec<&str> = names.into_iter().filter(|name| kinds.contains(&format!("{name}.assent.dev/"))).collect();
