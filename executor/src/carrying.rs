@@ -24,7 +24,7 @@ use crate::queries::Queries;
 use crate::record::{Entry, Ledger};
 use crate::signals::Signals;
 use crate::status::Status;
-use crate::step::{Next, Seen, deadline, sight, step};
+use crate::step::{Against, Next, Seen, deadline, sight, step, watching_since};
 use crate::writes::{Answer, Step, Writer};
 
 /// Between two readings.
@@ -33,6 +33,8 @@ const READING: Duration = Duration::from_secs(1);
 const BEFORE_MS: i64 = 60_000;
 /// Readings are kept for this long beyond the soak.
 const KEEP_READINGS_MS: i64 = 30_000;
+/// What is kept of an answer, in characters.
+const MAX_WORDS: usize = 600;
 
 /// Carries plans out.
 pub(crate) struct Carrier {
@@ -52,6 +54,10 @@ struct Journey<'a> {
     status: Status,
     readings: VecDeque<Reading>,
     watching_since: Option<UnixMillis>,
+    /// The end of the last look.
+    looked_at: Option<UnixMillis>,
+    /// What stands against the write that is due.
+    against: Option<Against>,
     /// What the Blueprint says of verifying and undoing, once it was read.
     blueprint: Option<Effective>,
     /// Its checks that do not hold.
@@ -77,6 +83,8 @@ impl Carrier {
             status: Status::of(self.live.client(), stored),
             readings: VecDeque::new(),
             watching_since: None,
+            looked_at: None,
+            against: None,
             blueprint: None,
             missed: Vec::new(),
             gate_seen,
@@ -103,11 +111,13 @@ impl Journey<'_> {
                 return false;
             }
         };
+        self.after_a_gap(own_clock());
         let seen = Seen {
             created_at: self.created_at,
             phase: self.status.phase(),
             sight: sight(&self.plan, target.as_ref()),
             progress: self.progress(),
+            against: self.against.clone(),
             now: own_clock(),
         };
         let next = step(&self.plan, &seen);
@@ -161,6 +171,7 @@ impl Journey<'_> {
             match refusal.rule {
                 assent_core::refusal::Rule::Unavailable => {
                     tracing::warn!(plan.id = self.name, reason = refusal.reason, "the write has no verdict yet");
+                    self.against(&refusal.reason, false);
                     self.gate_seen = false;
                     self.backoff.wait().await;
                 }
@@ -183,6 +194,7 @@ impl Journey<'_> {
         match writer.put(&write, &self.plan.proposal.target, &change.new, Step::Apply).await {
             Answer::Done(_) => {
                 tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, action.kind = self.plan.proposal.action.name(), "applied");
+                self.against = None;
                 self.backoff.reset();
                 Ok(())
             }
@@ -205,12 +217,15 @@ impl Journey<'_> {
         let readings = self.carrier.signals.read(&self.carrier.live, target, applied_at).await;
         // From the first look on, not from the start of the process: reading may have taken its time.
         let now = own_clock();
+        self.after_a_gap(now);
         self.watching_since.get_or_insert(now);
         for reading in readings {
             tracing::debug!(plan.id = self.name, principal = ?reading.principal, healthy = ?reading.healthy, summary = reading.summary, "reading");
             self.readings.push_back(reading);
         }
         self.check(target, applied_at, now).await;
+        // Not before the check: asking a slow store is no gap.
+        self.looked_at = Some(own_clock());
         let oldest = now.plus(-i64::from(self.plan.soak_ms) - KEEP_READINGS_MS);
         while self.readings.front().is_some_and(|reading| reading.at < oldest) {
             self.readings.pop_front();
@@ -256,10 +271,31 @@ impl Journey<'_> {
             }
             Answer::Changed(message) | Answer::Transient(message) => {
                 tracing::warn!(plan.id = self.name, reason = message, "the revert has no verdict yet");
+                self.against(&message, false);
                 self.backoff.wait().await;
             }
-            Answer::Refused(message) => self.finish(RemediationPhase::Failed, &format!("the revert was refused: {message}")).await,
+            Answer::Refused(message) => {
+                tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = message, "the revert is refused");
+                self.against(&format!("the revert was refused: {message}"), true);
+                self.backoff.wait().await;
+            }
         }
+    }
+
+    /// What was answered to a write that is still due.
+    fn against(&mut self, words: &str, verdict: bool) {
+        let words = words.chars().take(MAX_WORDS).collect();
+        self.against = Some(Against::after(self.against.as_ref(), words, verdict, own_clock()));
+    }
+
+    /// Begins to look anew after a time in which nobody could.
+    fn after_a_gap(&mut self, now: UnixMillis) {
+        let since = watching_since(&self.plan, self.created_at, self.watching_since, self.looked_at, now);
+        if since != self.watching_since {
+            tracing::warn!(plan.id = self.name, "the target could not be looked at for a while, so the soak begins anew");
+            self.readings.clear();
+        }
+        self.watching_since = since;
     }
 
     /// The outcome goes to the ledger first: a plan that counts as finished is never looked at again.

@@ -5,10 +5,12 @@
 pub mod alike;
 pub mod bench;
 pub mod entry;
+mod hook;
 pub mod images;
 pub mod install;
 pub mod kubelet;
 pub mod mutator;
+pub mod onlooker;
 pub mod people;
 pub mod place;
 pub mod pods;

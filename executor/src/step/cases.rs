@@ -50,7 +50,14 @@ fn rollback() -> Plan {
 }
 
 fn next(plan: &Plan, phase: RemediationPhase, sight: Sight, progress: Progress, age_ms: i64) -> Next {
-    step(plan, &Seen { created_at: CREATED, phase, sight, progress, now: CREATED.plus(age_ms) })
+    step(plan, &Seen { created_at: CREATED, phase, sight, progress, against: None, now: CREATED.plus(age_ms) })
+}
+
+/// As [`next`], where the write that is due got no verdict, or one that stands for so long.
+fn against(phase: RemediationPhase, sight: Sight, refused_for_ms: Option<i64>, age_ms: i64) -> Next {
+    let now = CREATED.plus(age_ms);
+    let against = Against { refused_since: refused_for_ms.map(|ms| now.plus(-ms)), words: "a freeze".into() };
+    step(&scale(), &Seen { created_at: CREATED, phase, sight, progress: Progress::Watching, against: Some(against), now })
 }
 
 fn elsewhere(written: bool) -> Sight {
@@ -138,6 +145,42 @@ fn what_did_not_help_is_put_back() {
     let mut kept = scale();
     kept.inverse = Inverse::Empty;
     assert_eq!(ended(&next(&kept, P::Applied, Sight::AsLeft, failed, 0)), Some(P::Failed));
+}
+
+#[test]
+fn what_stands_against_a_write_is_told_at_the_end() {
+    use RemediationPhase as P;
+    let told = |next: Next, phase: P, words: &str| assert!(matches!(&next, Next::Finish(p, why) if *p == phase && why.ends_with(words)), "{next:?}");
+    assert_eq!(against(P::Planned, Sight::Planned, None, 60_000), Next::Apply);
+    told(against(P::Planned, Sight::Planned, None, 60_001), P::Refused, "not applied within 60 s of the plan; at last: a freeze");
+    // A revert is owed: it is tried until it was refused for a while, or until its time is up.
+    for refused_for_ms in [None, Some(0), Some(30_000)] {
+        assert_eq!(against(P::Reverting, Sight::AsLeft, refused_for_ms, 500_000), Next::Revert);
+    }
+    told(against(P::Reverting, Sight::AsLeft, Some(30_001), 500_000), P::Failed, "not put back: a freeze");
+    told(against(P::Reverting, Sight::AsLeft, None, 600_001), P::Failed, "not put back within 600 s of the plan; at last: a freeze");
+    assert_eq!(ended(&against(P::Reverting, Sight::Restored, Some(30_001), 0)), Some(P::Reverted));
+}
+
+#[test]
+fn a_verdict_stands_until_there_is_another_answer() {
+    let next = |before: Option<&Against>, verdict, now| Against::after(before, "words".into(), verdict, UnixMillis(now));
+    let first = next(None, true, 1);
+    let second = next(Some(&first), true, 2);
+    assert_eq!((first.refused_since, second.refused_since), (Some(UnixMillis(1)), Some(UnixMillis(1))));
+    let lost = next(Some(&second), false, 3);
+    assert_eq!((lost.refused_since, next(Some(&lost), true, 4).refused_since), (None, Some(UnixMillis(4))));
+}
+
+#[test]
+fn what_an_outage_hid_is_no_sign_of_illness() {
+    let at = |looked_at: Option<i64>, now: i64| {
+        watching_since(&scale(), CREATED, Some(CREATED), looked_at.map(|ms| CREATED.plus(ms)), CREATED.plus(now)).is_some()
+    };
+    assert!(at(None, 1_000) && at(Some(10_000), 15_000));
+    assert!(!at(Some(10_000), 15_001));
+    // It ends all the same: the time that a revert needs stays free.
+    assert!(!at(Some(10_000), 540_000) && at(Some(10_000), 540_001));
 }
 
 #[test]
