@@ -24,7 +24,7 @@ use crate::queries::Queries;
 use crate::record::{Entry, Ledger};
 use crate::signals::Signals;
 use crate::status::Status;
-use crate::step::{Against, Next, Seen, deadline, sight, step, watching_since};
+use crate::step::{Against, Next, Seen, Watch, deadline, sight, step};
 use crate::writes::{Answer, Step, Writer};
 
 /// Between two readings.
@@ -53,9 +53,7 @@ struct Journey<'a> {
     created_at: UnixMillis,
     status: Status,
     readings: VecDeque<Reading>,
-    watching_since: Option<UnixMillis>,
-    /// The end of the last look.
-    looked_at: Option<UnixMillis>,
+    watch: Watch,
     /// What stands against the write that is due.
     against: Option<Against>,
     /// What the Blueprint says of verifying and undoing, once it was read.
@@ -82,8 +80,7 @@ impl Carrier {
             created_at,
             status: Status::of(self.live.client(), stored),
             readings: VecDeque::new(),
-            watching_since: None,
-            looked_at: None,
+            watch: Watch::default(),
             against: None,
             blueprint: None,
             missed: Vec::new(),
@@ -144,8 +141,8 @@ impl Journey<'_> {
     }
 
     fn progress(&self) -> Progress {
-        let (Some(applied_at), Some(since)) = (self.status.applied_at(), self.watching_since) else { return Progress::Watching };
-        let deadline = deadline(&self.plan, self.created_at, applied_at, since, self.carrier.times.verify_within_ms);
+        let (Some(applied_at), Some(since)) = (self.status.applied_at(), self.watch.since) else { return Progress::Watching };
+        let deadline = deadline(&self.plan, self.created_at, applied_at, since, self.watch.gap_ms, self.carrier.times.verify_within_ms);
         let readings: Vec<Reading> = self.readings.iter().cloned().collect();
         let now = own_clock();
         let judged = judge(&readings, self.plan.soak_ms, deadline, now);
@@ -204,6 +201,7 @@ impl Journey<'_> {
     }
 
     async fn note_applied(&mut self) {
+        self.watch.looked_at = Some(own_clock());
         self.status.applied(own_clock()).await;
         // Once here, so that the record is prompt; if the ledger is away, it is recorded with the end.
         if let Err(refusal) = self.append("applied", RemediationPhase::Applied, "the voted change is written").await {
@@ -218,14 +216,14 @@ impl Journey<'_> {
         // From the first look on, not from the start of the process: reading may have taken its time.
         let now = own_clock();
         self.after_a_gap(now);
-        self.watching_since.get_or_insert(now);
+        self.watch.since.get_or_insert(now);
         for reading in readings {
             tracing::debug!(plan.id = self.name, principal = ?reading.principal, healthy = ?reading.healthy, summary = reading.summary, "reading");
             self.readings.push_back(reading);
         }
         self.check(target, applied_at, now).await;
         // Not before the check: asking a slow store is no gap.
-        self.looked_at = Some(own_clock());
+        self.watch.looked_at = Some(own_clock());
         let oldest = now.plus(-i64::from(self.plan.soak_ms) - KEEP_READINGS_MS);
         while self.readings.front().is_some_and(|reading| reading.at < oldest) {
             self.readings.pop_front();
@@ -290,12 +288,12 @@ impl Journey<'_> {
 
     /// Begins to look anew after a time in which nobody could.
     fn after_a_gap(&mut self, now: UnixMillis) {
-        let since = watching_since(&self.plan, self.created_at, self.watching_since, self.looked_at, now);
-        if since != self.watching_since {
-            tracing::warn!(plan.id = self.name, "the target could not be looked at for a while, so the soak begins anew");
+        let watch = self.watch.resumed(&self.plan, self.created_at, now);
+        if watch != self.watch {
+            tracing::warn!(plan.id = self.name, gap_ms = watch.gap_ms, "nobody could look for a while, so the soak begins anew");
             self.readings.clear();
         }
-        self.watching_since = since;
+        self.watch = watch;
     }
 
     /// The outcome goes to the ledger first: a plan that counts as finished is never looked at again.

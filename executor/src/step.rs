@@ -184,21 +184,37 @@ pub(crate) fn sight(plan: &Plan, target: Option<&Value>) -> Sight {
     }
 }
 
+/// How the effect has been looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Watch {
+    /// Since when without a gap.
+    pub(crate) since: Option<UnixMillis>,
+    /// The end of the last look, or of the write; none where another process wrote.
+    pub(crate) looked_at: Option<UnixMillis>,
+    /// How long the last gap was.
+    pub(crate) gap_ms: i64,
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// The same at a moment when the target can be looked at: after a gap it begins anew, because what an outage hid says neither
+    /// well nor ill. The time that a revert needs stays free here too.
+    pub(crate) fn resumed(self, plan: &Plan, created_at: UnixMillis, now: UnixMillis) -> Self {
+        let gap_ms = self.looked_at.map_or(0, |at| now.since(at));
+        if gap_ms <= BLIND_MS || now > latest(plan, created_at) { self } else { Self { since: None, looked_at: None, gap_ms } }
+    }
+}
+
 /// By when the service must be well. A process that was away looks for as long as the soak takes, whatever the clock says:
-/// that nobody looked is no sign of illness. The time that a revert needs stays free.
-pub(crate) fn deadline(plan: &Plan, created_at: UnixMillis, applied_at: UnixMillis, watching_since: UnixMillis, verify_within_ms: u32) -> UnixMillis {
+/// that nobody looked is no sign of illness. Who else lost the API server comes back about as late as it was away.
+pub(crate) fn deadline(plan: &Plan, created_at: UnixMillis, applied_at: UnixMillis, since: UnixMillis, gap_ms: i64, verify_within_ms: u32) -> UnixMillis {
     let regular = applied_at.plus(i64::from(verify_within_ms));
-    let resumed = watching_since.plus(i64::from(plan.soak_ms)).plus(RESUME_GRACE_MS);
+    let resumed = since.plus(i64::from(plan.soak_ms)).plus(RESUME_GRACE_MS.max(2 * gap_ms));
     regular.max(resumed).min(latest(plan, created_at))
 }
 
-/// Since when the service has been looked at without a gap, at a moment when it can be looked at again; none after a gap: what an
-/// outage hid says neither well nor ill. The time that a revert needs stays free here too.
-pub(crate) fn watching_since(plan: &Plan, created_at: UnixMillis, since: Option<UnixMillis>, looked_at: Option<UnixMillis>, now: UnixMillis) -> Option<UnixMillis> {
-    let gap = looked_at.is_some_and(|at| now.since(at) > BLIND_MS);
-    since.filter(|_| !gap || now > latest(plan, created_at))
-}
-
+/// The time that a revert needs stays free.
 fn latest(plan: &Plan, created_at: UnixMillis) -> UnixMillis {
     created_at.plus(i64::from(plan.revert_within_ms)).plus(-REVERT_RESERVE_MS)
 }

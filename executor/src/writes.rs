@@ -101,7 +101,7 @@ pub(crate) fn code(rule: Rule) -> String {
 
 /// A refusal of ours with words of somebody else.
 pub(crate) fn verbatim(rule: Rule, message: &str) -> Refusal {
-    Refusal::new(rule, message.chars().take(600).collect::<String>(), "a write that the gate admits")
+    Refusal::new(rule, message.chars().take(600).collect::<String>(), "a write that the API server and all whom it asks let through")
 }
 
 #[cfg(test)]

@@ -174,13 +174,15 @@ fn a_verdict_stands_until_there_is_another_answer() {
 
 #[test]
 fn what_an_outage_hid_is_no_sign_of_illness() {
-    let at = |looked_at: Option<i64>, now: i64| {
-        watching_since(&scale(), CREATED, Some(CREATED), looked_at.map(|ms| CREATED.plus(ms)), CREATED.plus(now)).is_some()
-    };
-    assert!(at(None, 1_000) && at(Some(10_000), 15_000));
-    assert!(!at(Some(10_000), 15_001));
-    // It ends all the same: the time that a revert needs stays free.
-    assert!(!at(Some(10_000), 540_000) && at(Some(10_000), 540_001));
+    let watch = |looked_at: i64| Watch { since: Some(CREATED), looked_at: Some(CREATED.plus(looked_at)), gap_ms: 0 };
+    let at = |watch: Watch, now: i64| watch.resumed(&scale(), CREATED, CREATED.plus(now));
+    for (looked_at, now) in [(10_000, 10_000), (10_000, 15_000), (10_000, 540_001)] {
+        assert_eq!(at(watch(looked_at), now), watch(looked_at), "no gap, or no time left for one");
+    }
+    let anew = at(watch(10_000), 30_000);
+    assert_eq!(anew, Watch { since: None, looked_at: None, gap_ms: 20_000 });
+    assert_eq!(at(anew, 90_000), anew, "not looked at yet");
+    assert_eq!(at(Watch::default(), 90_000), Watch::default());
 }
 
 #[test]
@@ -195,9 +197,11 @@ fn a_finished_plan_stays_finished() {
 
 #[test]
 fn whoever_takes_over_late_still_looks_for_the_soak_time() {
-    let at = |watching_since: i64| deadline(&scale(), CREATED, CREATED.plus(5_000), CREATED.plus(watching_since), 60_000).since(CREATED);
-    assert_eq!(at(6_000), 65_000);
-    assert_eq!(at(300_000), 325_000);
+    let at = |since: i64, gap_ms: i64| deadline(&scale(), CREATED, CREATED.plus(5_000), CREATED.plus(since), gap_ms, 60_000).since(CREATED);
+    assert_eq!(at(6_000, 0), 65_000);
+    assert_eq!(at(300_000, 0), 325_000);
+    // After an outage controllers come back late.
+    assert_eq!(at(300_000, 20_000), 350_000);
     // The time that a revert needs stays free.
-    assert_eq!(at(599_000), 540_000);
+    assert_eq!(at(599_000, 0), 540_000);
 }
