@@ -108,7 +108,9 @@ impl Journey<'_> {
                 return false;
             }
         };
-        self.after_a_gap(own_clock());
+        if self.status.phase() == RemediationPhase::Applied {
+            self.after_a_gap(own_clock());
+        }
         let seen = Seen {
             created_at: self.created_at,
             phase: self.status.phase(),
@@ -303,7 +305,8 @@ impl Journey<'_> {
             return;
         }
         let did = self.compare().await;
-        let message = &format!("{message}{did}");
+        let why = self.status.undone_because().map_or_else(String::new, |why| format!("; seen before: {why}"));
+        let message = &format!("{message}{why}{did}");
         tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, phase = ?phase, reason = message, "finished");
         let mut backoff = backoff();
         while let Err(refusal) = self.record(phase, message).await {

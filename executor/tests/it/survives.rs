@@ -42,16 +42,8 @@ enum Undoing {
     Recorded,
 }
 
-const APPLYING: [Applying; 8] = [
-    Applying::Intended,
-    Applying::Planned,
-    Applying::Entered,
-    Applying::Written,
-    Applying::Noted,
-    Applying::Recorded,
-    Applying::Watched,
-    Applying::Verified,
-];
+const APPLYING: [Applying; 8] =
+    [Applying::Intended, Applying::Planned, Applying::Entered, Applying::Written, Applying::Noted, Applying::Recorded, Applying::Watched, Applying::Verified];
 const UNDOING: [Undoing; 3] = [Undoing::Reverting, Undoing::Restored, Undoing::Recorded];
 
 /// One voted incident for each action of the catalogue; an action without a line here fails.
