@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long an API server may take: seconds on an idle machine, many times that beside a compiler.
-const API_READY: Duration = Duration::from_secs(180);
+pub(crate) const API_READY: Duration = Duration::from_secs(180);
 
 /// Pause between two looks at something that offers no event.
 pub(crate) const POLL: Duration = Duration::from_millis(50);
@@ -198,7 +198,7 @@ impl Drop for Cluster {
     }
 }
 
-async fn ready(client: &kube::Client) -> bool {
+pub(crate) async fn ready(client: &kube::Client) -> bool {
     let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
         return false;
     };

@@ -28,6 +28,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The cluster has no server of that name.
+    #[error("the cluster has no server `{name}`; its folder `logs` names them")]
+    NoServer {
+        /// The name that was given.
+        name: String,
+    },
     /// A program ran and failed.
     #[error("`{command}` failed with {status}: {stderr}")]
     Command {

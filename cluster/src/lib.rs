@@ -14,6 +14,7 @@ mod error;
 pub mod image;
 mod kubeconfig;
 mod node;
+mod outage;
 mod pki;
 mod process;
 mod remains;

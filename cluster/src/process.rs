@@ -37,6 +37,10 @@ pub(crate) struct Process {
     name: String,
     log: PathBuf,
     child: Child,
+    /// What it was started with.
+    at: Surroundings,
+    program: PathBuf,
+    arguments: Vec<OsString>,
 }
 
 /// What a server is started with, besides its own arguments.
@@ -60,8 +64,10 @@ impl Surroundings {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
+        let arguments: Vec<OsString> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
         let log = self.dir.join("logs").join(format!("{name}.log"));
-        let output = fs::File::create(&log).map_err(Error::file("create", &log))?;
+        // One that is started again goes on in its log.
+        let output = fs::OpenOptions::new().create(true).append(true).open(&log).map_err(Error::file("open", &log))?;
         let errors = output.try_clone().map_err(Error::file("open twice", &log))?;
 
         let mut line: Vec<OsString> = Vec::new();
@@ -73,7 +79,7 @@ impl Surroundings {
             line.extend(["nsenter".into(), format!("--net=/run/netns/{network}").into(), "--".into()]);
         }
         line.push(program.into());
-        line.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        line.extend(arguments.iter().cloned());
 
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).current_dir(&self.dir);
@@ -81,7 +87,7 @@ impl Surroundings {
         command.env_clear().env("PATH", search_path()).env("HOME", &self.dir);
         command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
         let child = spawn_lastingly(command).map_err(|source| Error::Start { program: name.to_owned(), source })?;
-        let process = Process { name: name.to_owned(), log, child };
+        let process = Process { name: name.to_owned(), log, child, at: self.clone(), program: program.to_owned(), arguments };
         let record = self.dir.join("pids").join(name);
         fs::write(&record, Recorded::of(process.child.id()).to_string()).map_err(Error::file("write", &record))?;
         if let Some(cgroup) = &self.cgroup {
@@ -102,6 +108,24 @@ fn search_path() -> OsString {
 // === impl Process ===
 
 impl Process {
+    /// Its name, as its log is named.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let failed = |source| Error::Start { program: format!("{signal} to {}", self.name), source };
+        let pid = i32::try_from(self.child.id()).map_err(|error| failed(io::Error::other(error)))?;
+        kill(Pid::from_raw(pid), signal).map_err(|errno| failed(errno.into()))
+    }
+
+    /// Another one of the same, in place of this one, which has ended.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        *self = self.at.start(&self.name, &self.program, &self.arguments)?;
+        Ok(())
+    }
+
     /// Fails, with the end of the log, when the server has ended.
     pub(crate) fn check(&mut self) -> Result<()> {
         match self.child.try_wait() {

@@ -25,7 +25,7 @@ use crate::raising::raise;
 use crate::record::{Entry, Ledger};
 use crate::signals::Signals;
 use crate::status::Status;
-use crate::step::{Next, Seen, deadline, sight, step};
+use crate::step::{Against, Next, Seen, Watch, deadline, sight, step};
 use crate::writes::{Answer, Step, Writer};
 
 /// Between two readings.
@@ -34,6 +34,8 @@ const READING: Duration = Duration::from_secs(1);
 const BEFORE_MS: i64 = 60_000;
 /// Readings are kept for this long beyond the soak.
 const KEEP_READINGS_MS: i64 = 30_000;
+/// What is kept of an answer, in characters.
+const MAX_WORDS: usize = 600;
 
 /// Carries plans out.
 pub(crate) struct Carrier {
@@ -52,7 +54,9 @@ struct Journey<'a> {
     created_at: UnixMillis,
     status: Status,
     readings: VecDeque<Reading>,
-    watching_since: Option<UnixMillis>,
+    watch: Watch,
+    /// What stands against the write that is due.
+    against: Option<Against>,
     /// What the Blueprint says of verifying and undoing, once it was read.
     blueprint: Option<Effective>,
     /// Its checks that do not hold.
@@ -77,7 +81,8 @@ impl Carrier {
             created_at,
             status: Status::of(self.live.client(), stored),
             readings: VecDeque::new(),
-            watching_since: None,
+            watch: Watch::default(),
+            against: None,
             blueprint: None,
             missed: Vec::new(),
             gate_seen,
@@ -104,11 +109,15 @@ impl Journey<'_> {
                 return false;
             }
         };
+        if self.status.phase() == RemediationPhase::Applied {
+            self.after_a_gap(own_clock());
+        }
         let seen = Seen {
             created_at: self.created_at,
             phase: self.status.phase(),
             sight: sight(&self.plan, target.as_ref()),
             progress: self.progress(),
+            against: self.against.clone(),
             now: own_clock(),
         };
         let next = step(&self.plan, &seen);
@@ -135,8 +144,8 @@ impl Journey<'_> {
     }
 
     fn progress(&self) -> Progress {
-        let (Some(applied_at), Some(since)) = (self.status.applied_at(), self.watching_since) else { return Progress::Watching };
-        let deadline = deadline(&self.plan, self.created_at, applied_at, since, self.carrier.times.verify_within_ms);
+        let (Some(applied_at), Some(since)) = (self.status.applied_at(), self.watch.since) else { return Progress::Watching };
+        let deadline = deadline(&self.plan, self.created_at, applied_at, since, self.watch.gap_ms, self.carrier.times.verify_within_ms);
         let readings: Vec<Reading> = self.readings.iter().cloned().collect();
         let now = own_clock();
         let judged = judge(&readings, self.plan.soak_ms, deadline, now);
@@ -162,6 +171,7 @@ impl Journey<'_> {
             match refusal.rule {
                 assent_core::refusal::Rule::Unavailable => {
                     tracing::warn!(plan.id = self.name, reason = refusal.reason, "the write has no verdict yet");
+                    self.against(&refusal.reason, false);
                     self.gate_seen = false;
                     self.backoff.wait().await;
                 }
@@ -184,6 +194,7 @@ impl Journey<'_> {
         match writer.put(&write, &self.plan.proposal.target, &change.new, Step::Apply).await {
             Answer::Done(_) => {
                 tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, action.kind = self.plan.proposal.action.name(), "applied");
+                self.against = None;
                 self.backoff.reset();
                 Ok(())
             }
@@ -193,6 +204,7 @@ impl Journey<'_> {
     }
 
     async fn note_applied(&mut self) {
+        self.watch.looked_at = Some(own_clock());
         self.status.applied(own_clock()).await;
         // Once here, so that the record is prompt; if the ledger is away, it is recorded with the end.
         if let Err(refusal) = self.append("applied", RemediationPhase::Applied, "the voted change is written").await {
@@ -206,12 +218,15 @@ impl Journey<'_> {
         let readings = self.carrier.signals.read(&self.carrier.live, target, applied_at).await;
         // From the first look on, not from the start of the process: reading may have taken its time.
         let now = own_clock();
-        self.watching_since.get_or_insert(now);
+        self.after_a_gap(now);
+        self.watch.since.get_or_insert(now);
         for reading in readings {
             tracing::debug!(plan.id = self.name, principal = ?reading.principal, healthy = ?reading.healthy, summary = reading.summary, "reading");
             self.readings.push_back(reading);
         }
         self.check(target, applied_at, now).await;
+        // Not before the check: asking a slow store is no gap.
+        self.watch.looked_at = Some(own_clock());
         let oldest = now.plus(-i64::from(self.plan.soak_ms) - KEEP_READINGS_MS);
         while self.readings.front().is_some_and(|reading| reading.at < oldest) {
             self.readings.pop_front();
@@ -257,10 +272,31 @@ impl Journey<'_> {
             }
             Answer::Changed(message) | Answer::Transient(message) => {
                 tracing::warn!(plan.id = self.name, reason = message, "the revert has no verdict yet");
+                self.against(&message, false);
                 self.backoff.wait().await;
             }
-            Answer::Refused(message) => self.finish(RemediationPhase::Failed, &format!("the revert was refused: {message}")).await,
+            Answer::Refused(message) => {
+                tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = message, "the revert is refused");
+                self.against(&format!("the revert was refused: {message}"), true);
+                self.backoff.wait().await;
+            }
         }
+    }
+
+    /// What was answered to a write that is still due.
+    fn against(&mut self, words: &str, verdict: bool) {
+        let words = words.chars().take(MAX_WORDS).collect();
+        self.against = Some(Against::after(self.against.as_ref(), words, verdict, own_clock()));
+    }
+
+    /// Begins to look anew after a time in which nobody could.
+    fn after_a_gap(&mut self, now: UnixMillis) {
+        let watch = self.watch.resumed(&self.plan, self.created_at, now);
+        if watch != self.watch {
+            tracing::warn!(plan.id = self.name, gap_ms = watch.gap_ms, "nobody could look for a while, so the soak begins anew");
+            self.readings.clear();
+        }
+        self.watch = watch;
     }
 
     /// The outcome goes to the ledger first: a plan that counts as finished is never looked at again.
@@ -270,8 +306,9 @@ impl Journey<'_> {
             return;
         }
         let did = self.compare().await;
+        let why = self.status.undone_because().map_or_else(String::new, |why| format!("; seen before: {why}"));
         let raised = if phase == RemediationPhase::Verified { raise(&self.carrier.live, &self.plan).await } else { String::new() };
-        let message = &format!("{message}{did}{raised}");
+        let message = &format!("{message}{why}{did}{raised}");
         tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, phase = ?phase, reason = message, "finished");
         let mut backoff = backoff();
         while let Err(refusal) = self.record(phase, message).await {

@@ -131,6 +131,7 @@ impl Planner {
         if let Err(refusal) = proof::judge_plan(&facts, &plan) {
             return Err(self.ask(decided, &facts, &plan, &change, refusal).await);
         }
+        self.dry_run(&plan, &change).await?;
         let mut body = json!({
             "plan": name, "action": proposal.action.act().describe(), "target": target.to_string(), "epoch": epoch,
             "targetUid": target.uid, "targetGeneration": target.generation, "guardrails": said.record, "blueprint": plan.blueprint,
@@ -147,7 +148,6 @@ impl Planner {
         plan.ledger = LedgerPin { head, proof, ..plan.ledger };
         // … and once with it.
         proof::judge_plan(&facts, &plan)?;
-        self.dry_run(&plan, &change).await?;
         self.store(&plan).await
     }
 

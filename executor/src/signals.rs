@@ -110,10 +110,21 @@ fn rolled_out(target: &Value) -> Result<(), String> {
     for (what, field) in [("exist", "replicas"), ("are updated", "updatedReplicas"), ("are ready", "readyReplicas"), ("are available", "availableReplicas")] {
         let have = number(&format!("/status/{field}"));
         if have != wanted {
-            return Err(format!("{have} of {wanted} replicas {what}"));
+            return Err(format!("{have} of {wanted} replicas {what}{}", hindered(target)));
         }
     }
     Ok(())
+}
+
+/// Why pods are not made, in the API server's words, where the controller says so: a quota, a policy.
+fn hindered(target: &Value) -> String {
+    let conditions = target.pointer("/status/conditions").and_then(Value::as_array);
+    let failure = conditions.into_iter().flatten().find(|condition| {
+        let is = |field: &str, value: &str| condition.get(field).and_then(Value::as_str) == Some(value);
+        is("type", "ReplicaFailure") && is("status", "True")
+    });
+    let message = failure.and_then(|condition| condition.get("message")).and_then(Value::as_str);
+    message.map_or_else(String::new, |message| format!(": {message:.200}"))
 }
 
 fn pods_path(target: &Value) -> String {
@@ -189,6 +200,9 @@ mod tests {
             assert!(rolled_out(&deployment(partly)).is_err(), "{field}");
         }
         assert!(rolled_out(&deployment(json!({}))).is_err());
+        let failure = json!([{"type": "ReplicaFailure", "status": "True", "message": "pods \"x\" is forbidden: exceeded quota: q"}]);
+        let hindered = json!({"observedGeneration": 3, "replicas": 1, "conditions": failure});
+        assert_eq!(rolled_out(&deployment(hindered)).unwrap_err(), "1 of 2 replicas exist: pods \"x\" is forbidden: exceeded quota: q");
     }
 
     #[test]

@@ -69,6 +69,12 @@ impl Status {
         Some(UnixMillis(time.as_millisecond()))
     }
 
+    /// Why the write must be undone, as it was noted.
+    pub(crate) fn undone_because(&self) -> Option<&str> {
+        let failed = self.current.conditions.iter().find(|condition| condition.kind == "Verified" && condition.status == "False")?;
+        (self.phase() == RemediationPhase::Reverting).then_some(failed.message.as_str())
+    }
+
     /// What the write did, as it was noted.
     pub(crate) fn result(&self) -> Option<RemediationResult> {
         self.current.result

@@ -38,8 +38,29 @@ pub(crate) struct Seen {
     pub(crate) sight: Sight,
     /// What the readings say; only asked while its effect is watched.
     pub(crate) progress: Progress,
+    /// What stands against the write that is due.
+    pub(crate) against: Option<Against>,
     /// Now.
     pub(crate) now: UnixMillis,
+}
+
+/// What came of the last attempts at a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Against {
+    /// Since when it is a verdict, without another answer in between; `None` when nobody judged the write.
+    pub(crate) refused_since: Option<UnixMillis>,
+    /// In the words of whoever answered.
+    pub(crate) words: String,
+}
+
+// === impl Against ===
+
+impl Against {
+    /// The next one after `before`.
+    pub(crate) fn after(before: Option<&Self>, words: String, verdict: bool, now: UnixMillis) -> Self {
+        let since = before.and_then(|before| before.refused_since).unwrap_or(now);
+        Self { refused_since: verdict.then_some(since), words }
+    }
 }
 
 /// The one thing to do.
@@ -76,7 +97,7 @@ fn planned(plan: &Plan, seen: &Seen) -> Next {
         Sight::Planned => {
             let age = seen.now.since(seen.created_at);
             if age > i64::from(plan.expires_after_ms) {
-                return refuse(format!("not applied within {} s of the plan", plan.expires_after_ms / 1000));
+                return refuse(format!("not applied within {} s of the plan{}", plan.expires_after_ms / 1000, because(seen)));
             }
             Next::Apply
         }
@@ -84,7 +105,7 @@ fn planned(plan: &Plan, seen: &Seen) -> Next {
         Sight::AsLeft | Sight::Touched => Next::NoteApplied,
         Sight::Restored => fail("the target was changed and changed back, and nothing says by whom".into()),
         Sight::Elsewhere { reason, written: false } => refuse(format!("the target is not as the seats judged it: {reason}")),
-        Sight::Elsewhere { reason, written: true } => fail(format!("the target is neither as judged nor as the action leaves it: {reason}")),
+        Sight::Elsewhere { reason, written: true } => fail(format!("nothing says whether the change was made: {reason}")),
     }
 }
 
@@ -109,13 +130,22 @@ fn reverting(plan: &Plan, seen: &Seen) -> Next {
     match &seen.sight {
         Sight::Restored => Next::Finish(RemediationPhase::Reverted, "it did not help; the target is as it was".into()),
         Sight::AsLeft if seen.now.since(seen.created_at) > i64::from(plan.revert_within_ms) => {
-            fail(format!("not put back within {} s of the plan", plan.revert_within_ms / 1000))
+            fail(format!("not put back within {} s of the plan{}", plan.revert_within_ms / 1000, because(seen)))
         }
-        Sight::AsLeft => Next::Revert,
+        // A revert is owed, and who refuses it may not know better yet: roles and policies of an API server that just started,
+        // a policy that is taken back. But people hear of it while they can still do something.
+        Sight::AsLeft => match &seen.against {
+            Some(Against { refused_since: Some(since), words }) if seen.now.since(*since) > STANDS_MS => fail(format!("not put back: {words}")),
+            _ => Next::Revert,
+        },
         Sight::Planned => fail("the plan counts as applied, and the target is as it was before".into()),
         Sight::Touched => fail("not put back, because somebody changed the target since".into()),
         Sight::Elsewhere { reason, .. } => fail(format!("not put back, because somebody changed the target: {reason}")),
     }
+}
+
+fn because(seen: &Seen) -> String {
+    seen.against.as_ref().map_or_else(String::new, |against| format!("; at last: {}", against.words))
 }
 
 fn refuse(reason: String) -> Next {
@@ -130,7 +160,7 @@ fn fail(reason: String) -> Next {
 pub(crate) fn sight(plan: &Plan, target: Option<&Value>) -> Sight {
     let voted = &plan.proposal.target;
     let elsewhere = |reason: &str, written| Sight::Elsewhere { reason: reason.to_owned(), written };
-    let Some(object) = target else { return elsewhere("it does not exist", true) };
+    let Some(object) = target else { return elsewhere("it was deleted", true) };
     let now = match Target::of(object) {
         Ok(now) => now,
         Err(reason) => return elsewhere(&reason, true),
@@ -139,29 +169,60 @@ pub(crate) fn sight(plan: &Plan, target: Option<&Value>) -> Sight {
         return Sight::Planned;
     }
     if now.uid != voted.uid {
-        return elsewhere("it is another object of the same name", true);
+        return elsewhere("it was deleted, and what has its name now is another object", true);
     }
     let later = now.generation.saturating_sub(voted.generation);
+    let changed = format!("it is at generation {} instead of {}", now.generation, voted.generation);
     let holds = proof::as_left(&plan.proposal.action, object);
     match (later, holds) {
         (1, true) => Sight::AsLeft,
         (2, false) if now.spec == voted.spec => Sight::Restored,
         (2.., true) => Sight::Touched,
         // One generation later without what we write: that one change was somebody else's.
-        (..=1, _) => elsewhere(&format!("generation {} instead of {}", now.generation, voted.generation), false),
-        _ => elsewhere(&format!("generation {} instead of {}", now.generation, voted.generation), true),
+        (..=1, _) => elsewhere(&changed, false),
+        _ => elsewhere(&changed, true),
+    }
+}
+
+/// How the effect has been looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Watch {
+    /// Since when without a gap.
+    pub(crate) since: Option<UnixMillis>,
+    /// The end of the last look, or of the write; none where another process wrote.
+    pub(crate) looked_at: Option<UnixMillis>,
+    /// How long the last gap was.
+    pub(crate) gap_ms: i64,
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// The same at a moment when the target can be looked at: after a gap it begins anew, because what an outage hid says neither
+    /// well nor ill. The time that a revert needs stays free here too.
+    pub(crate) fn resumed(self, plan: &Plan, created_at: UnixMillis, now: UnixMillis) -> Self {
+        let gap_ms = self.looked_at.map_or(0, |at| now.since(at));
+        if gap_ms <= BLIND_MS || now > latest(plan, created_at) { self } else { Self { since: None, looked_at: None, gap_ms } }
     }
 }
 
 /// By when the service must be well. A process that was away looks for as long as the soak takes, whatever the clock says:
-/// that nobody looked is no sign of illness. The time that a revert needs stays free.
-pub(crate) fn deadline(plan: &Plan, created_at: UnixMillis, applied_at: UnixMillis, watching_since: UnixMillis, verify_within_ms: u32) -> UnixMillis {
+/// that nobody looked is no sign of illness. Who else lost the API server comes back about as late as it was away.
+pub(crate) fn deadline(plan: &Plan, created_at: UnixMillis, applied_at: UnixMillis, since: UnixMillis, gap_ms: i64, verify_within_ms: u32) -> UnixMillis {
     let regular = applied_at.plus(i64::from(verify_within_ms));
-    let resumed = watching_since.plus(i64::from(plan.soak_ms)).plus(RESUME_GRACE_MS);
-    let latest = created_at.plus(i64::from(plan.revert_within_ms)).plus(-REVERT_RESERVE_MS);
-    regular.max(resumed).min(latest)
+    let resumed = since.plus(i64::from(plan.soak_ms)).plus(RESUME_GRACE_MS.max(2 * gap_ms));
+    regular.max(resumed).min(latest(plan, created_at))
 }
 
+/// The time that a revert needs stays free.
+fn latest(plan: &Plan, created_at: UnixMillis) -> UnixMillis {
+    created_at.plus(i64::from(plan.revert_within_ms)).plus(-REVERT_RESERVE_MS)
+}
+
+/// A longer time without a look is a gap. A look takes a second, and with a slow server some.
+const BLIND_MS: i64 = 5_000;
+/// A refusal of the revert that is repeated for so long is one.
+const STANDS_MS: i64 = 30_000;
 /// What a resumed watch gets beyond the soak.
 const RESUME_GRACE_MS: i64 = 15_000;
 /// What a revert may take.

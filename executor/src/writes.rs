@@ -88,10 +88,14 @@ impl Writer<'_> {
     }
 }
 
+/// What an API server answers that judged nothing: its admission plugins or its authorizer are not there yet, in its first moments
+/// for everybody. A right that is really missing is still missing when the plan expires.
+const NOT_JUDGED: [&str; 4] = ["failed calling webhook", "failed to call webhook", "not yet ready to handle request", "is forbidden: User \""];
+
 /// Verdicts end it; everything that is no verdict may be tried again.
 pub(crate) fn classify(status: &Status) -> Answer {
     let message = status.message.clone();
-    if message.contains(&code(Rule::Unavailable)) || message.contains("failed calling webhook") || message.contains("failed to call webhook") {
+    if message.contains(&code(Rule::Unavailable)) || NOT_JUDGED.iter().any(|words| message.contains(words)) {
         return Answer::Transient(message);
     }
     if message.contains(&code(Rule::Stale)) || status.code == 409 {
@@ -110,7 +114,7 @@ pub(crate) fn code(rule: Rule) -> String {
 
 /// A refusal of ours with words of somebody else.
 pub(crate) fn verbatim(rule: Rule, message: &str) -> Refusal {
-    Refusal::new(rule, message.chars().take(600).collect::<String>(), "a write that the gate admits")
+    Refusal::new(rule, message.chars().take(600).collect::<String>(), "a write that the API server and all whom it asks let through")
 }
 
 #[cfg(test)]
@@ -127,7 +131,9 @@ mod tests {
         assert!(matches!(answer(403, "admission webhook \"x\" denied the request: assent[unavailable]: cannot read"), Answer::Transient(_)));
         assert!(matches!(answer(429, "slow down"), Answer::Transient(_)));
         assert!(matches!(answer(403, "admission webhook \"x\" denied the request: assent[paused]: a pause"), Answer::Refused(_)));
-        assert!(matches!(answer(403, "deployments.apps \"orders\" is forbidden"), Answer::Refused(_)));
+        assert!(matches!(answer(403, "deployments.apps \"orders\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: no"), Answer::Refused(_)));
+        assert!(matches!(answer(403, "deployments.apps \"orders\" is forbidden: not yet ready to handle request"), Answer::Transient(_)));
+        assert!(matches!(answer(403, "users \"assent:executor\" is forbidden: User \"x\" cannot impersonate resource \"users\""), Answer::Transient(_)));
         assert!(matches!(answer(404, "not found"), Answer::Refused(_)));
         assert!(matches!(answer(409, "the object has been modified"), Answer::Changed(_)));
         assert!(matches!(answer(403, "denied the request: assent[stale]: the workload changed"), Answer::Changed(_)));

@@ -236,10 +236,32 @@ impl Scene {
     /// Requests of the executor's user in the API server's audit log for `incident` that were stored.
     #[must_use]
     pub fn audited(&self, incident: &IncidentUid) -> Vec<Value> {
+        self.tried(incident).into_iter().filter(|event| event["responseStatus"]["code"] == 200).collect()
+    }
+
+    /// Requests of the executor's user for `incident` that were meant to be stored, whatever became of them.
+    #[must_use]
+    pub fn tried(&self, incident: &IncidentUid) -> Vec<Value> {
+        let ours = self.audit().into_iter().filter(|e| e["impersonatedUser"]["extra"]["assent.dev/incident-uid"] == json!([incident.as_str()]));
+        ours.filter(|e| !e["requestURI"].as_str().unwrap().contains("dryRun")).collect()
+    }
+
+    /// The API server's audit log so far.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Value> {
         let log = std::fs::read_to_string(self.world.cluster.audit_log()).unwrap();
-        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let ours = events.filter(|e| e["impersonatedUser"]["extra"]["assent.dev/incident-uid"] == json!([incident.as_str()]));
-        ours.filter(|e| e["responseStatus"]["code"] == 200 && !e["requestURI"].as_str().unwrap().contains("dryRun")).collect()
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Waits until the audit log has more than `before` events for which `holds`.
+    pub async fn until_audited(&self, before: usize, holds: impl Fn(&Value) -> bool) {
+        let more = async {
+            // A file offers no event that would be simpler than this.
+            while self.audit().iter().filter(|event| holds(event)).count() <= before {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, more).await.unwrap_or_else(|_| panic!("the audit log never told of it"));
     }
 }
 

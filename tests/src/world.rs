@@ -244,6 +244,13 @@ impl World {
         .await;
     }
 
+    /// So many failures of all services stop everything.
+    pub async fn brake(&self, failures: u32) {
+        let spec = json!({"brake": {"failures": failures, "windowSeconds": 3600, "standSeconds": 3600}});
+        let metadata = json!({"name": resources::CLUSTER_BREAKER, "namespace": names::SYSTEM_NAMESPACE});
+        apply(&self.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "CircuitBreaker", "metadata": metadata, "spec": spec})).await;
+    }
+
     /// Signs `ballot` as the seat that it names.
     #[must_use]
     pub fn sign(&self, ballot: Ballot) -> Signed {

@@ -50,7 +50,14 @@ fn rollback() -> Plan {
 }
 
 fn next(plan: &Plan, phase: RemediationPhase, sight: Sight, progress: Progress, age_ms: i64) -> Next {
-    step(plan, &Seen { created_at: CREATED, phase, sight, progress, now: CREATED.plus(age_ms) })
+    step(plan, &Seen { created_at: CREATED, phase, sight, progress, against: None, now: CREATED.plus(age_ms) })
+}
+
+/// As [`next`], where the write that is due got no verdict, or one that stands for so long.
+fn against(phase: RemediationPhase, sight: Sight, refused_for_ms: Option<i64>, age_ms: i64) -> Next {
+    let now = CREATED.plus(age_ms);
+    let against = Against { refused_since: refused_for_ms.map(|ms| now.plus(-ms)), words: "a freeze".into() };
+    step(&scale(), &Seen { created_at: CREATED, phase, sight, progress: Progress::Watching, against: Some(against), now })
 }
 
 fn elsewhere(written: bool) -> Sight {
@@ -141,6 +148,44 @@ fn what_did_not_help_is_put_back() {
 }
 
 #[test]
+fn what_stands_against_a_write_is_told_at_the_end() {
+    use RemediationPhase as P;
+    let told = |next: Next, phase: P, words: &str| assert!(matches!(&next, Next::Finish(p, why) if *p == phase && why.ends_with(words)), "{next:?}");
+    assert_eq!(against(P::Planned, Sight::Planned, None, 60_000), Next::Apply);
+    told(against(P::Planned, Sight::Planned, None, 60_001), P::Refused, "not applied within 60 s of the plan; at last: a freeze");
+    // A revert is owed: it is tried until it was refused for a while, or until its time is up.
+    for refused_for_ms in [None, Some(0), Some(30_000)] {
+        assert_eq!(against(P::Reverting, Sight::AsLeft, refused_for_ms, 500_000), Next::Revert);
+    }
+    told(against(P::Reverting, Sight::AsLeft, Some(30_001), 500_000), P::Failed, "not put back: a freeze");
+    told(against(P::Reverting, Sight::AsLeft, None, 600_001), P::Failed, "not put back within 600 s of the plan; at last: a freeze");
+    assert_eq!(ended(&against(P::Reverting, Sight::Restored, Some(30_001), 0)), Some(P::Reverted));
+}
+
+#[test]
+fn a_verdict_stands_until_there_is_another_answer() {
+    let next = |before: Option<&Against>, verdict, now| Against::after(before, "words".into(), verdict, UnixMillis(now));
+    let first = next(None, true, 1);
+    let second = next(Some(&first), true, 2);
+    assert_eq!((first.refused_since, second.refused_since), (Some(UnixMillis(1)), Some(UnixMillis(1))));
+    let lost = next(Some(&second), false, 3);
+    assert_eq!((lost.refused_since, next(Some(&lost), true, 4).refused_since), (None, Some(UnixMillis(4))));
+}
+
+#[test]
+fn what_an_outage_hid_is_no_sign_of_illness() {
+    let watch = |looked_at: i64| Watch { since: Some(CREATED), looked_at: Some(CREATED.plus(looked_at)), gap_ms: 0 };
+    let at = |watch: Watch, now: i64| watch.resumed(&scale(), CREATED, CREATED.plus(now));
+    for (looked_at, now) in [(10_000, 10_000), (10_000, 15_000), (10_000, 540_001)] {
+        assert_eq!(at(watch(looked_at), now), watch(looked_at), "no gap, or no time left for one");
+    }
+    let anew = at(watch(10_000), 30_000);
+    assert_eq!(anew, Watch { since: None, looked_at: None, gap_ms: 20_000 });
+    assert_eq!(at(anew, 90_000), anew, "not looked at yet");
+    assert_eq!(at(Watch::default(), 90_000), Watch::default());
+}
+
+#[test]
 fn a_finished_plan_stays_finished() {
     use RemediationPhase as P;
     for phase in [P::Verified, P::Reverted, P::Refused, P::Failed] {
@@ -152,9 +197,11 @@ fn a_finished_plan_stays_finished() {
 
 #[test]
 fn whoever_takes_over_late_still_looks_for_the_soak_time() {
-    let at = |watching_since: i64| deadline(&scale(), CREATED, CREATED.plus(5_000), CREATED.plus(watching_since), 60_000).since(CREATED);
-    assert_eq!(at(6_000), 65_000);
-    assert_eq!(at(300_000), 325_000);
+    let at = |since: i64, gap_ms: i64| deadline(&scale(), CREATED, CREATED.plus(5_000), CREATED.plus(since), gap_ms, 60_000).since(CREATED);
+    assert_eq!(at(6_000, 0), 65_000);
+    assert_eq!(at(300_000, 0), 325_000);
+    // After an outage controllers come back late.
+    assert_eq!(at(300_000, 20_000), 350_000);
     // The time that a revert needs stays free.
-    assert_eq!(at(599_000), 540_000);
+    assert_eq!(at(599_000, 0), 540_000);
 }

@@ -4,6 +4,7 @@
 
 mod applies;
 mod asks;
+mod disturbed;
 mod refuses;
 mod reverts;
 mod survives;

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use assent_api::names::SYSTEM_NAMESPACE;
 use assent_api::resources::{ApprovalPhase, ApprovalRequest, Remediation, RemediationPhase, RemediationResult, Verdict};
 use assent_core::plan::Plan;
 use kube::ResourceExt as _;
@@ -92,9 +91,7 @@ impl Ground {
 
     /// So many failures of all services stop everything.
     pub(super) async fn brake(&self, failures: u32) {
-        let spec = json!({"brake": {"failures": failures, "windowSeconds": 3600, "standSeconds": 3600}});
-        let metadata = json!({"name": "cluster", "namespace": SYSTEM_NAMESPACE});
-        apply(&self.scene.world.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "CircuitBreaker", "metadata": metadata, "spec": spec})).await;
+        self.scene.world.brake(failures).await;
     }
 
     /// From now on this executor runs, and no other.
