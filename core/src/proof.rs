@@ -5,6 +5,7 @@
 
 mod authority;
 mod difference;
+mod patch;
 mod quorum;
 mod raise;
 mod write;
@@ -23,6 +24,7 @@ use crate::refusal::{Refusal, Rule};
 
 pub use authority::{asks, may_enter, permits_deletion, standing, why_asked};
 pub use difference::{describe_difference, permitted, without_server_fields};
+pub use patch::patch;
 pub use quorum::prove;
 pub use raise::{RAISE, judge_raise, raised, raises};
 pub use write::{Admitted, as_left, concerned, judge_write};

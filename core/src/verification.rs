@@ -71,15 +71,17 @@ pub fn judge(readings: &[Reading], soak_ms: u32, deadline: UnixMillis, now: Unix
 }
 
 /// What the readings mean beside a Blueprint's checks. `stabilised` is whether the service has had the time that it needs after a
-/// change; before that a check that fails is no failure.
+/// change; before that a check that fails is no failure. `critical_suffices` is whether a critical one that fails undoes it at once, whatever
+/// its own flag says.
 #[must_use]
-pub fn with_checks(progress: Progress, missed: &[Missed], stabilised: bool, deadline: UnixMillis, now: UnixMillis) -> Progress {
+pub fn with_checks(progress: Progress, missed: &[Missed], stabilised: bool, critical_suffices: bool, deadline: UnixMillis, now: UnixMillis) -> Progress {
     let told = |missed: &Missed| Progress::Failed(format!("check {}", missed.text));
     if matches!(progress, Progress::Failed(_)) {
         return progress;
     }
     // One that undoes it does so at once; one that was not measured may be by the deadline.
-    if let Some(missed) = missed.iter().find(|missed| stabilised && missed.undoes && missed.measured) {
+    let undoes = |missed: &&Missed| missed.measured && (missed.undoes || (missed.critical && critical_suffices));
+    if let Some(missed) = missed.iter().filter(|_| stabilised).find(undoes) {
         return told(missed);
     }
     match (progress, missed.iter().find(|missed| missed.critical)) {
@@ -125,7 +127,7 @@ mod tests {
     #[test]
     fn a_check_holds_verification_up_and_after_a_while_undoes() {
         let missed = |critical, undoes, measured| [Missed { name: "c".into(), critical, undoes, measured, text: "c is 2, wanted < 1".into() }];
-        let judge = |missed: &[Missed], stabilised, now| with_checks(Progress::Verified, missed, stabilised, UnixMillis(100), UnixMillis(now));
+        let judge = |missed: &[Missed], stabilised, now| with_checks(Progress::Verified, missed, stabilised, false, UnixMillis(100), UnixMillis(now));
         assert_eq!(judge(&[], true, 0), Progress::Verified);
         assert_eq!(judge(&missed(false, false, true), true, 0), Progress::Verified);
         assert_eq!(judge(&missed(true, true, true), false, 0), Progress::Watching);
@@ -133,7 +135,13 @@ mod tests {
         assert_eq!(judge(&missed(true, true, false), true, 0), Progress::Watching);
         assert!(matches!(judge(&missed(true, true, false), true, 101), Progress::Failed(_)));
         let failed = Progress::Failed("x".into());
-        assert_eq!(with_checks(failed.clone(), &missed(true, true, true), true, UnixMillis(100), UnixMillis(0)), failed);
+        assert_eq!(with_checks(failed.clone(), &missed(true, true, true), true, false, UnixMillis(100), UnixMillis(0)), failed);
+        // Where one critical check suffices, its own flag is not asked; what was not measured may still be.
+        let strict = |missed: &[Missed], stabilised| with_checks(Progress::Verified, missed, stabilised, true, UnixMillis(100), UnixMillis(0));
+        assert!(matches!(strict(&missed(true, false, true), true), Progress::Failed(_)));
+        assert_eq!(strict(&missed(true, false, true), false), Progress::Watching, "it has not had its time");
+        assert_eq!(strict(&missed(true, false, false), true), Progress::Watching);
+        assert_eq!(strict(&missed(false, false, true), true), Progress::Verified);
     }
 
     #[test]

@@ -149,8 +149,10 @@ impl Journey<'_> {
         let readings: Vec<Reading> = self.readings.iter().cloned().collect();
         let now = own_clock();
         let judged = judge(&readings, self.plan.soak_ms, deadline, now);
-        let wait = self.blueprint.as_ref().map_or(0, |effective| i64::try_from(effective.undoing().stabilization_ms).unwrap_or(i64::MAX));
-        with_checks(judged, &self.missed, now.since(applied_at) >= wait, deadline, now)
+        let undoing = self.blueprint.as_ref().map(Effective::undoing);
+        let wait = undoing.map_or(0, |undoing| i64::try_from(undoing.stabilization_ms).unwrap_or(i64::MAX));
+        let critical_suffices = undoing.is_some_and(|undoing| undoing.on_critical_failure);
+        with_checks(judged, &self.missed, now.since(applied_at) >= wait, critical_suffices, deadline, now)
     }
 
     /// Says what the write did, compared with before, if that was not said yet; in words that follow a reason.
@@ -246,7 +248,7 @@ impl Journey<'_> {
         }
         let Some(effective) = &self.blueprint else { return };
         let checks: Vec<_> = effective.checks().into_iter().filter(|check| check.is_measured()).collect();
-        if checks.is_empty() {
+        if checks.is_empty() || !effective.undoing().verify {
             return;
         }
         let since = now.plus(-i64::from(self.plan.soak_ms / 2)).max(applied_at);

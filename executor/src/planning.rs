@@ -25,6 +25,9 @@ use crate::guardrails;
 use crate::record::{Entry, Ledger};
 use crate::writes::{Answer, Step, Writer, code, verbatim};
 
+/// Largest patch that goes on record, in bytes.
+const MAX_PATCH: usize = 16 * 1024;
+
 /// What a decision says to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Decided {
@@ -51,7 +54,7 @@ pub(crate) enum NoPlan {
     Left(String),
     /// It may not be done.
     Refused(Refusal),
-    /// A rule refuses it after guardrails were asked, and this is what they said, for the ledger.
+    /// A rule refuses it after guardrails were asked: what they said and what would have been written, as fields of the ledger's entry.
     Judged(Refusal, Value),
     /// Nobody judged it: to be tried again.
     Later(Refusal),
@@ -75,9 +78,9 @@ impl NoPlan {
         }
     }
 
-    fn judged(refusal: Refusal, record: &Value) -> Self {
+    fn judged(refusal: Refusal, guardrails: &Value, proposal: &Proposal, change: &Change) -> Self {
         match Self::from(refusal) {
-            Self::Refused(refusal) => Self::Judged(refusal, record.clone()),
+            Self::Refused(refusal) => Self::Judged(refusal, json!({"guardrails": guardrails, "patch": for_people(proposal, change)})),
             other => other,
         }
     }
@@ -127,7 +130,7 @@ impl Planner {
         authority.facts.guardrail_denial = said.refusal;
         let Authority { facts, .. } = authority;
         // Once before the intent is recorded, so that the record holds no intent that could never be admitted …
-        proof::judge_but_approval(&facts, &plan).map_err(|refusal| NoPlan::judged(refusal, &said.record))?;
+        proof::judge_but_approval(&facts, &plan).map_err(|refusal| NoPlan::judged(refusal, &said.record, proposal, &change))?;
         if let Err(refusal) = proof::judge_plan(&facts, &plan) {
             return Err(self.ask(decided, &facts, &plan, &change, refusal).await);
         }
@@ -257,6 +260,20 @@ impl Planner {
 pub(crate) fn inverse(plan: &Plan, workload: &Value) -> Result<Option<Value>, Refusal> {
     let old = object_of(&plan.proposal.action.act().write(), workload);
     plan.inverse.expected(&old).map_err(|reason| verbatim(Rule::Revert, &reason))
+}
+
+/// The change as people can make it themselves, in git or by `kubectl patch --type=json`; nothing where it is too large for the record.
+fn for_people(proposal: &Proposal, change: &Change) -> Value {
+    let operations = Value::from(proof::patch(&change.old, &change.new));
+    if operations.to_string().len() > MAX_PATCH {
+        return Value::Null;
+    }
+    let target = &proposal.target;
+    let (group, version) = target.api_version.split_once('/').unwrap_or(("", &target.api_version));
+    json!({
+        "target": {"group": group, "version": version, "kind": target.kind, "namespace": target.namespace, "name": target.name},
+        "operations": operations,
+    })
 }
 
 fn no_blueprint() -> BlueprintPin {

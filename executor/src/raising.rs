@@ -6,9 +6,13 @@ use assent_core::plan::Plan;
 use assent_core::proof::{self, RAISE};
 use assent_core::refusal::Refusal;
 use assent_live::{Live, unavailable};
+use serde_json::Value;
 
 use crate::writes::{Answer, Step, Writer};
 
+/// Labels and annotations by which Argo CD and Flux know what they apply.
+const MARKS: [&str; 4] =
+    ["argocd.argoproj.io/tracking-id", "argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
 /// How often what nobody judged is tried again.
 const ATTEMPTS: u32 = 5;
 
@@ -41,12 +45,13 @@ async fn attempted(live: &Live, plan: &Plan) -> Result<String, Refusal> {
     if blueprint.pin != plan.blueprint {
         return Ok(format!("; `limits.maxReplicas` stays {from}: Blueprint `{name}` was changed meanwhile"));
     }
-    if let Some(git) = &blueprint.effective.service.gitops {
-        let file = git.path.as_deref().unwrap_or("its file");
-        return Ok(format!("; git owns Blueprint `{name}`: set `spec.limits.maxReplicas: {to}` in {file} in place of {from}, or it is asked again"));
-    }
     let path = format!("/apis/{}/{}/namespaces/{}/{}/{name}", RAISE.group, RAISE.version, target.namespace, RAISE.resource);
     let stored = live.object(&path).await?.ok_or_else(|| unavailable(format!("Blueprint `{name}` is gone")))?;
+    let git = blueprint.effective.service.gitops.as_ref();
+    if git.is_some() || applied_from_git(&stored) {
+        let file = git.and_then(|git| git.path.as_deref()).unwrap_or("its file");
+        return Ok(format!("; git owns Blueprint `{name}`: set `spec.limits.maxReplicas: {to}` in {file} in place of {from}, or it is asked again"));
+    }
     let new = proof::raised(&stored, to).map_err(unavailable)?;
     let writer = Writer { client: live.client(), incident: &plan.incident };
     match writer.put_at(&RAISE, (&target.namespace, name), &new, Step::Raise).await {
@@ -57,4 +62,10 @@ async fn attempted(live: &Live, plan: &Plan) -> Result<String, Refusal> {
         Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(message)),
         Answer::Refused(message) => Ok(format!("; `limits.maxReplicas` was not raised: {message}")),
     }
+}
+
+/// Whether a GitOps controller marked the Blueprint as its own: it would take back what is written here.
+fn applied_from_git(stored: &Value) -> bool {
+    let has = |part: &str, key: &str| stored.pointer("/metadata").and_then(|metadata| metadata.get(part)?.get(key)).is_some();
+    MARKS.iter().any(|key| has("annotations", key) || has("labels", key))
 }

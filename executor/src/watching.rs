@@ -253,7 +253,7 @@ impl Executor {
         match no {
             NoPlan::Left(reason) => tracing::info!(incident.id = %decided.incident, plan.id = name, reason, "left alone"),
             NoPlan::Refused(refusal) | NoPlan::Later(refusal) => self.refuse(decided, name, &refusal, Value::Null).await,
-            NoPlan::Judged(refusal, guardrails) => self.refuse(decided, name, &refusal, guardrails).await,
+            NoPlan::Judged(refusal, more) => self.refuse(decided, name, &refusal, more).await,
             NoPlan::Asked(_) => {}
         }
     }
@@ -305,15 +305,15 @@ impl Executor {
         }
     }
 
-    async fn refuse(&self, decided: &Decided, name: &str, refusal: &Refusal, guardrails: Value) {
+    async fn refuse(&self, decided: &Decided, name: &str, refusal: &Refusal, more: Value) {
         tracing::warn!(incident.id = %decided.incident, plan.id = name, rule = refusal.rule.code(), reason = refusal.reason, "not planned");
         self.metrics.refused(refusal);
-        self.tell(decided, name, refusal, guardrails).await;
+        self.tell(decided, name, refusal, more).await;
     }
 
     /// There is no object that could carry this refusal, so the director hears of it, and through it a person. What guardrails
     /// said goes with it whole, for whoever asks later.
-    async fn tell(&self, decided: &Decided, name: &str, refusal: &Refusal, guardrails: Value) {
+    async fn tell(&self, decided: &Decided, name: &str, refusal: &Refusal, more: Value) {
         let until = tokio::time::Instant::now() + REFUSAL_PATIENCE;
         let reason: String = refusal.to_string().chars().take(1000).collect();
         let Decided { incident, epoch, proposal } = decided;
@@ -322,8 +322,8 @@ impl Executor {
             "action": proposal.action.act().describe(), "target": proposal.target.to_string(),
             "operation": proposal.action.name(), "service": proposal.target.service().to_string(),
         });
-        if !guardrails.is_null() {
-            body["guardrails"] = guardrails;
+        if let Value::Object(more) = more {
+            more.into_iter().filter(|(_, value)| !value.is_null()).for_each(|(field, value)| body[field] = value);
         }
         let entry = Entry { incident, kind: "refused", plan: name, body };
         let mut backoff = backoff();

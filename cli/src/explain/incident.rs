@@ -9,7 +9,7 @@ use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::ledger::Entry;
 use assent_policies::{Decision, Evaluation, Outcome};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{rule, text};
 use crate::connect::ConnectArgs;
@@ -39,6 +39,9 @@ pub(super) struct Attempt {
     /// The Facts that they were asked with.
     #[serde(skip_serializing_if = "Option::is_none")]
     facts: Option<Value>,
+    /// What would have been written, for whoever writes it themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<Value>,
     /// Whether the record says nothing about guardrails.
     unrecorded: bool,
 }
@@ -125,6 +128,7 @@ impl Attempt {
             rule: if entry.kind == "refused" { rule_of(entry) } else { None },
             judged: Vec::new(),
             facts: None,
+            patch: None,
             unrecorded: true,
         };
         attempt.judge(&entry.body);
@@ -133,6 +137,7 @@ impl Attempt {
 
     /// Reads what guardrails said; a later record of the same plan replaces an earlier one.
     fn judge(&mut self, body: &Value) {
+        self.patch = body.get("patch").cloned().or_else(|| self.patch.take());
         let Some(record) = body.get("guardrails").and_then(Value::as_object) else { return };
         self.unrecorded = false;
         self.facts = record.get("facts").cloned();
@@ -169,8 +174,19 @@ impl Attempt {
         if let Some(facts) = &self.facts {
             lines.push(format!("  {} {}", dim("judged with these facts:"), plain(&facts.to_string())));
         }
+        if let Some(patch) = self.patch.as_ref().and_then(kustomized) {
+            lines.push(format!("  {}", dim("the same change in git, as a patch for a kustomization:")));
+            lines.extend(patch.lines().map(|line| format!("    {}", plain(line))));
+        }
         lines
     }
+}
+
+/// A recorded patch as kustomize takes it.
+fn kustomized(patch: &Value) -> Option<String> {
+    let operations = serde_yaml_ng::to_string(patch.get("operations")?).ok()?;
+    let target = patch.get("target")?.clone();
+    serde_yaml_ng::to_string(&json!({"patches": [{"target": target, "patch": operations}]})).ok()
 }
 
 /// What guardrails said of one request.

@@ -3,6 +3,7 @@
 
 mod difference;
 mod fixture;
+mod patch;
 mod people;
 mod plans;
 mod raise;

@@ -5,6 +5,7 @@
 mod applies;
 mod asks;
 mod disturbed;
+mod gitops;
 mod refuses;
 mod reverts;
 mod survives;
