@@ -11,8 +11,7 @@ use serde_json::Value;
 use crate::writes::{Answer, Step, Writer};
 
 /// Labels and annotations by which Argo CD and Flux know what they apply.
-const MARKS: [&str; 4] =
-    ["argocd.argoproj.io/tracking-id", "argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
+const MARKS: [&str; 4] = ["argocd.argoproj.io/tracking-id", "argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name"];
 /// How often what nobody judged is tried again.
 const ATTEMPTS: u32 = 5;
 

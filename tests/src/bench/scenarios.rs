@@ -30,7 +30,7 @@ const PERSON: (&str, &str) = ("jane", "devops-team");
 const USUAL: u32 = 20;
 const MORE: u32 = 37;
 const FEW: u32 = 1;
-const FLOOD: u32 = 80;
+const FLOOD: u32 = 160;
 /// How long a number of customers has to show, and the most that come.
 const STEADY: Duration = Duration::from_secs(50);
 const MOST: u32 = 140;
