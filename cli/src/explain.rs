@@ -83,7 +83,7 @@ fn rule(code: &str) -> Option<Rule> {
     ALL.into_iter().find(|rule| rule.code() == code)
 }
 
-const ALL: [Rule; 42] = [
+const ALL: [Rule; 43] = [
     Rule::NoRoster,
     Rule::IncidentExtra,
     Rule::Account,
@@ -120,6 +120,7 @@ const ALL: [Rule; 42] = [
     Rule::Blueprint,
     Rule::Forbidden,
     Rule::Guardrail,
+    Rule::Denied,
     Rule::Authority,
     Rule::Ledger,
     Rule::Revert,
@@ -208,6 +209,10 @@ fn text(rule: Rule) -> (&'static str, &'static str) {
             "What could be done instead stands in the refusal; who proposed it is in the ledger.",
         ),
         Rule::Guardrail => ("A guardrail denies it, whatever the vote.", "Its message says why; people change guardrails."),
+        Rule::Denied => (
+            "Somebody else's policy or webhook refuses it, or the API server itself; their words stand in the refusal.",
+            "Ask whoever owns that policy: an exception for the user `assent:executor`, or the change by hand.",
+        ),
         Rule::Authority => (
             "Roster, Blueprint or guardrails changed after the vote; a loosened rule holds for later incidents only.",
             "Nothing: the next epoch votes under what is in force now.",

@@ -79,6 +79,8 @@ pub enum Rule {
     Approval,
     /// A guardrail denied it.
     Guardrail,
+    /// Another policy or webhook of the cluster denied it, or the API server itself.
+    Denied,
     /// The roster, guardrails or blueprint differ from those the plan was made under.
     Authority,
     /// The ledger is not shown to be the one that the newest plan names, or that people vouch for, with entries added.

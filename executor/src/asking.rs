@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::planning::Decided;
-use crate::writes::{Answer, classify, verbatim};
+use crate::writes::{Answer, classify, denied, verbatim};
 
 /// Longest line of a request.
 const LINE: usize = 600;
@@ -63,7 +63,7 @@ pub(crate) async fn ask(live: &Live, decided: &Decided, facts: &Facts, rules: im
         Err(kube::Error::Api(status)) if status.is_already_exists() => {}
         Err(kube::Error::Api(status)) => {
             return Err(match classify(&status) {
-                Answer::Refused(message) => verbatim(Rule::Authority, &format!("the approval request was refused: {message}")),
+                Answer::Refused(message) => denied("the approval request", &message),
                 _ => unavailable(status.message),
             });
         }

@@ -201,7 +201,7 @@ impl Journey<'_> {
                 Ok(())
             }
             Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(message)),
-            Answer::Refused(message) => Err(crate::writes::verbatim(assent_core::refusal::Rule::Authority, &format!("the write was refused: {message}"))),
+            Answer::Refused(message) => Err(crate::writes::denied("the write", &message)),
         }
     }
 

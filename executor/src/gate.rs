@@ -11,7 +11,7 @@ use assent_core::target::Target;
 use assent_live::{Live, scale_of, unavailable};
 use serde_json::Value;
 
-use crate::writes::{Answer, Step, Writer, code, verbatim};
+use crate::writes::{Answer, Step, Writer, code, denied};
 
 /// The native policies behind the gate; each has a binding of its own name.
 const POLICIES: [&str; 3] = ["assent-ballots", "assent-gate-protection", "assent-executor-limits"];
@@ -74,7 +74,7 @@ async fn canary(live: &Live, target: &Target, workload: &Value) -> Result<(), Re
         // The workload moved between our read and the canary; that is no answer of the gate.
         Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(format!("no verdict on a write without proof: {message:.300}"))),
         // Native policies are asked before the gate, so nothing is known of it; but what refuses this refuses the write as well.
-        Answer::Refused(message) => Err(verbatim(Rule::Authority, &format!("before the gate was asked, the write was refused: {message}"))),
+        Answer::Refused(message) => Err(denied("before the gate was asked, the write", &message)),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::asking;
 use crate::gate;
 use crate::guardrails;
 use crate::record::{Entry, Ledger};
-use crate::writes::{Answer, Step, Writer, code, verbatim};
+use crate::writes::{Answer, Step, Writer, code, denied, verbatim};
 
 /// Largest patch that goes on record, in bytes.
 const MAX_PATCH: usize = 16 * 1024;
@@ -230,7 +230,7 @@ impl Planner {
             Answer::Done(stored) => proof::permitted(&change.old, &change.new, &stored, write.roots),
             // What changed is read again: if it is the target itself, the next judgement says so.
             Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(format!("no verdict on the dry run: {message:.300}"))),
-            Answer::Refused(message) => Err(verbatim(Rule::Authority, &format!("the dry run was refused: {message}"))),
+            Answer::Refused(message) => Err(denied("the dry run", &message)),
         }
     }
 
@@ -251,7 +251,7 @@ impl Planner {
             // Another plan was admitted since we read the head.
             _ if refused.message.contains(&code(Rule::Ledger)) => Err(NoPlan::Later(verbatim(Rule::Ledger, &refused.message))),
             Answer::Transient(message) => Err(NoPlan::Later(unavailable(message))),
-            _ => Err(NoPlan::Refused(verbatim(Rule::Authority, &format!("the plan was refused: {}", refused.message)))),
+            _ => Err(NoPlan::Refused(denied("the plan", &refused.message))),
         }
     }
 }

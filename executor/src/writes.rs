@@ -112,6 +112,13 @@ pub(crate) fn code(rule: Rule) -> String {
     format!("assent[{}]", rule.code())
 }
 
+/// A refusal by whoever judged a request: under our own rule where the gate names one, or else as somebody else's.
+pub(crate) fn denied(what: &str, message: &str) -> Refusal {
+    let named = message.split_once("assent[").and_then(|(_, rest)| rest.split_once(']'));
+    let rule = named.and_then(|(code, _)| serde_json::from_value(Value::from(code)).ok()).unwrap_or(Rule::Denied);
+    verbatim(rule, &format!("{what} was refused: {message}"))
+}
+
 /// A refusal of ours with words of somebody else.
 pub(crate) fn verbatim(rule: Rule, message: &str) -> Refusal {
     Refusal::new(rule, message.chars().take(600).collect::<String>(), "a write that the API server and all whom it asks let through")
@@ -123,6 +130,14 @@ mod tests {
 
     fn answer(code: u16, message: &str) -> Answer {
         classify(&Status::failure(message, "").with_code(code))
+    }
+
+    #[test]
+    fn a_refusal_is_under_the_rule_of_whoever_refused() {
+        let gate = denied("the dry run", "admission webhook \"x\" denied the request: assent[paused]: a pause is in force");
+        assert_eq!((gate.rule, gate.reason.starts_with("the dry run was refused: admission")), (Rule::Paused, true));
+        assert_eq!(denied("the write", "ValidatingAdmissionPolicy 'freeze' denied request").rule, Rule::Denied);
+        assert_eq!(denied("the write", "assent[no-such-rule]: x").rule, Rule::Denied);
     }
 
     #[test]
