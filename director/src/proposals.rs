@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use assent_api::facts;
 use assent_api::resources::{Blueprint, ClusterBlueprint, OperationProposal, OperationProposalStatus};
-use assent_core::blueprint::{self, Classification};
+use assent_core::blueprint::{self, Classification, canonical};
 use assent_core::canonical::Digest;
 use assent_core::ids::IncidentUid;
 use assent_runtime::telemetry::chain;
@@ -46,28 +46,17 @@ pub(crate) async fn run(director: Director) {
 
 /// On record first, then told to whoever watches over security, then answered. All of it may be repeated.
 async fn answer(director: &Director, proposal: &OperationProposal) -> Result<(), Error> {
-    let (spec, namespace) = (&proposal.spec, proposal.namespace().unwrap_or_default());
+    let (spec, namespace, name) = (&proposal.spec, proposal.namespace().unwrap_or_default(), proposal.uid().unwrap_or_default());
     let uid = record_uid(proposal)?;
-    let (status, body) = match classify(director, proposal, &namespace).await? {
-        Ok(said) => {
-            let status = OperationProposalStatus::of(&said, uid.as_str());
-            let alternatives: Vec<&str> = said.alternatives.iter().map(|one| one.name).collect();
-            let body = json!({"operation": said.operation, "tier": status.tier, "because": status.message, "alternatives": alternatives});
-            (status, body)
-        }
-        Err(reason) => {
-            let status = OperationProposalStatus { tier: "forbidden".into(), message: reason, incident: uid.to_string(), ..OperationProposalStatus::default() };
-            let body = json!({"operation": spec.operation, "tier": status.tier, "because": status.message});
-            (status, body)
-        }
+    let status = match classify(director, proposal, &namespace).await? {
+        Ok(said) => OperationProposalStatus::of(&said, uid.as_str()),
+        Err(reason) => OperationProposalStatus::unjudged(reason, uid.as_str()),
     };
-    let mut body = body;
-    body["proposal"] = proposal.uid().into();
-    body["namespace"] = namespace.clone().into();
-    body["service"] = spec.service.clone().into();
-    body["user"] = spec.user.clone().into();
-    body["reason"] = spec.reason.clone().into();
-    let name = proposal.uid().unwrap_or_default();
+    let alternatives: Vec<&str> = status.alternatives.iter().map(|one| one.name.as_str()).collect();
+    let body = json!({
+        "proposal": name, "namespace": namespace, "service": spec.service, "operation": canonical(&spec.operation), "user": spec.user, "reason": spec.reason,
+        "tier": status.tier, "because": status.message, "alternatives": alternatives,
+    });
     let draft = Draft { incident: uid.clone(), author: director.author.clone(), kind: "proposed".into(), key: format!("proposed/{name}"), body: body.clone() };
     director.store.note(&draft).await?;
     if status.alert {
