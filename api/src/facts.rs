@@ -54,29 +54,31 @@ pub fn blueprint(stored: &Blueprint, above: &[ClusterBlueprint]) -> Result<Bluep
 }
 
 /// What is said of an operation that somebody proposes in `namespace`: by the one Blueprint of `blueprints` that speaks of the
-/// service, below the rules that stand `above`. Without one nothing is done, and what is never done is still that.
-///
-/// # Errors
-/// If two Blueprints speak of the service, or the one that does is not understood.
+/// service, below the rules that stand `above`. Where there is no such one, or something is not understood, nothing is done; and
+/// what is never done is still that.
+#[must_use]
 pub fn proposed(
     spec: &OperationProposalSpec,
     namespace: &str,
     blueprints: &[Blueprint],
-    above: &[ClusterBlueprint],
+    above: Result<&[ClusterBlueprint], &str>,
     now: UnixMillis,
-) -> Result<Classification, String> {
+) -> Classification {
     let mut about = blueprints.iter().filter(|blueprint| blueprint.spec.speaks_of(&spec.kind, &spec.service));
-    match (about.next(), about.next()) {
-        (Some(stored), None) => Ok(self::blueprint(stored, above)?.effective.classify(&spec.wanted(), now)),
-        (Some(_), Some(_)) => Err(format!("two Blueprints speak of {} {namespace}/{}", spec.kind, spec.service)),
-        (None, _) => {
-            let above: Vec<ClusterBlueprint> = above.iter().filter(|rules| rules.concerns(namespace)).cloned().collect();
-            let mut said = effective(&above, &read(&json!({})).value).classify(&spec.wanted(), now);
-            let text = format!("none speaks of {} {namespace}/{}", spec.kind, spec.service);
-            said.reasons.insert(Reason { tier: Tier::Forbidden, why: Why::Unlisted, layer: "Blueprint".into(), text });
-            Ok(said)
-        }
-    }
+    let service = format!("{} {namespace}/{}", spec.kind, spec.service);
+    let own = match (above, about.next(), about.next()) {
+        (Err(reason), ..) => Err(reason.to_owned()),
+        (Ok(above), Some(stored), None) => self::blueprint(stored, above).map(|facts| facts.effective),
+        (Ok(_), Some(_), Some(_)) => Err(format!("two speak of {service}")),
+        (Ok(_), None, _) => Err(format!("none speaks of {service}")),
+    };
+    let nothing = |text| {
+        let above: Vec<ClusterBlueprint> = above.unwrap_or_default().iter().filter(|rules| rules.concerns(namespace)).cloned().collect();
+        let mut said = effective(&above, &read(&json!({})).value).classify(&spec.wanted(), now);
+        said.reasons.insert(Reason { tier: Tier::Forbidden, why: Why::Unlisted, layer: "Blueprint".into(), text });
+        said
+    };
+    own.map_or_else(nothing, |effective| effective.classify(&spec.wanted(), now))
 }
 
 /// Rules above Blueprints, from the object as it is stored.

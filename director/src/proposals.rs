@@ -48,10 +48,7 @@ pub(crate) async fn run(director: Director) {
 async fn answer(director: &Director, proposal: &OperationProposal) -> Result<(), Error> {
     let (spec, namespace, name) = (&proposal.spec, proposal.namespace().unwrap_or_default(), proposal.uid().unwrap_or_default());
     let uid = record_uid(proposal)?;
-    let status = match classify(director, proposal, &namespace).await? {
-        Ok(said) => OperationProposalStatus::of(&said, uid.as_str()),
-        Err(reason) => OperationProposalStatus::unjudged(reason, uid.as_str()),
-    };
+    let status = OperationProposalStatus::of(&classify(director, proposal, &namespace).await?, uid.as_str());
     let alternatives: Vec<&str> = status.alternatives.iter().map(|one| one.name.as_str()).collect();
     let body = json!({
         "proposal": name, "namespace": namespace, "service": spec.service, "operation": canonical(&spec.operation), "user": spec.user, "reason": spec.reason,
@@ -73,14 +70,14 @@ async fn answer(director: &Director, proposal: &OperationProposal) -> Result<(),
     }
 }
 
-/// What is said of it; the inner error is why nothing can be.
-async fn classify(director: &Director, proposal: &OperationProposal, namespace: &str) -> Result<Result<Classification, String>, Error> {
+async fn classify(director: &Director, proposal: &OperationProposal, namespace: &str) -> Result<Classification, Error> {
     let all = ListParams::default();
     let blueprints = Api::<Blueprint>::namespaced(director.client.clone(), namespace).list(&all).await.map_err(kubernetes("list blueprints"))?.items;
     let above = Api::<ClusterBlueprint>::all(director.client.clone()).list(&all).await.map_err(kubernetes("list cluster blueprints"))?.items;
     let read = |stored| serde_json::to_value(stored).map_err(|error| error.to_string()).and_then(|stored: Value| facts::cluster_blueprint(&stored));
     let above: Result<Vec<blueprint::ClusterBlueprint>, String> = above.iter().map(read).collect();
-    Ok(above.and_then(|above| facts::proposed(&proposal.spec, namespace, &blueprints, &above, store::now())))
+    let above = above.as_deref().map_err(String::as_str);
+    Ok(facts::proposed(&proposal.spec, namespace, &blueprints, above, store::now()))
 }
 
 /// The one Incident-UID of this object, so that whoever takes it up again puts it on record under the same.

@@ -241,11 +241,10 @@ impl Live {
     /// What is said of an operation that somebody proposes in `namespace`.
     ///
     /// # Errors
-    /// If two Blueprints speak of the service, or something cannot be read.
+    /// If something cannot be read.
     pub async fn proposed(&self, spec: &OperationProposalSpec, namespace: &str) -> Result<Classification, Refusal> {
         let (blueprints, above, now) = tokio::try_join!(self.list::<Blueprint>(namespace, None), self.above(), self.now())?;
-        facts::proposed(spec, namespace, &blueprints, &above, now)
-            .map_err(|reason| Refusal::new(Rule::Blueprint, reason, "one Blueprint for one workload, without problems"))
+        Ok(facts::proposed(spec, namespace, &blueprints, Ok(&above), now))
     }
 
     /// Two that speak of one workload contradict each other whatever they say, so neither counts.

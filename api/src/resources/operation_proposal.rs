@@ -120,12 +120,6 @@ impl OperationProposalStatus {
         }
     }
 
-    /// The answer where nothing can be said of it, for this reason: that is no leave.
-    #[must_use]
-    pub fn unjudged(reason: String, incident: &str) -> Self {
-        Self { tier: Tier::Forbidden.as_str().to_owned(), message: reason, incident: incident.to_owned(), ..Self::default() }
-    }
-
     /// The answer in one line.
     #[must_use]
     pub fn line(&self) -> String {

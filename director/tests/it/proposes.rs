@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, Running, within};
 
-/// What is proposed, the tier that it has, and whether security hears of it.
-const TABLE: [(&str, &str, Option<u32>, &str, bool); 8] = [
+/// What is proposed, the tier that it has, and whether security hears of it. Two Blueprints speak of `twice`.
+const TABLE: [(&str, &str, Option<u32>, &str, bool); 10] = [
     ("ScaleWorkload", "mail", Some(4), "allowed", false),
     ("scale_within_limits", "mail", Some(9), "restricted", false),
     ("RestartWorkload", "mail", None, "forbidden", true),
@@ -23,6 +23,8 @@ const TABLE: [(&str, &str, Option<u32>, &str, bool); 8] = [
     ("change_rbac", "mail", None, "forbidden", true),
     ("make_coffee", "mail", None, "restricted", false),
     ("ScaleWorkload", "nobody-knows-it", Some(2), "forbidden", false),
+    ("ScaleWorkload", "twice", Some(2), "forbidden", false),
+    ("delete_volume", "twice", None, "forbidden", true),
 ];
 
 async fn propose(bench: &Bench, operation: &str, service: &str, replicas: Option<u32>) -> OperationProposal {
@@ -58,13 +60,14 @@ async fn told(director: &Running, incident: &str) -> Vec<String> {
 #[tokio::test]
 async fn what_is_proposed_is_answered_and_what_is_forbidden_is_told_once() {
     let bench = Bench::start("proposes").await;
-    bench
-        .create(json!({
-            "apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "mail", "namespace": "shop"},
-            "spec": {"target": {"kind": "Deployment", "name": "mail"}, "mode": "autonomous", "limits": {"minReplicas": 1, "maxReplicas": 5},
-                "operations": {"allowed": ["ScaleWorkload"], "forbidden": ["RestartWorkload"], "approvers": ["group:oncall"]}},
-        }))
-        .await;
+    for (name, service) in [("mail", "mail"), ("one", "twice"), ("other", "twice")] {
+        let operations = json!({"allowed": ["ScaleWorkload"], "forbidden": ["RestartWorkload"], "approvers": ["group:oncall"]});
+        let spec = json!({
+            "target": {"kind": "Deployment", "name": service}, "mode": "autonomous", "limits": {"minReplicas": 1, "maxReplicas": 5}, "operations": operations,
+        });
+        let metadata = json!({"name": name, "namespace": "shop"});
+        bench.create(json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": metadata, "spec": spec})).await;
+    }
     let address = alertmanager::free();
     // Nobody is there to be told yet.
     let director = directed(&bench, address).await;
