@@ -207,10 +207,12 @@ impl Watch {
 }
 
 /// By when the service must be well. A process that was away looks for as long as the soak takes, whatever the clock says:
-/// that nobody looked is no sign of illness. Who else lost the API server comes back about as late as it was away.
+/// that nobody looked is no sign of illness. Who else lost the API server comes back about as late as it was away, or when its next
+/// attempt is due.
 pub(crate) fn deadline(plan: &Plan, created_at: UnixMillis, applied_at: UnixMillis, since: UnixMillis, gap_ms: i64, verify_within_ms: u32) -> UnixMillis {
     let regular = applied_at.plus(i64::from(verify_within_ms));
-    let resumed = since.plus(i64::from(plan.soak_ms)).plus(RESUME_GRACE_MS.max(2 * gap_ms));
+    let grace = if gap_ms > 0 { BACK_LATE_MS.max(2 * gap_ms) } else { RESUME_GRACE_MS };
+    let resumed = since.plus(i64::from(plan.soak_ms)).plus(grace);
     regular.max(resumed).min(latest(plan, created_at))
 }
 
@@ -225,6 +227,8 @@ const BLIND_MS: i64 = 5_000;
 const STANDS_MS: i64 = 30_000;
 /// What a resumed watch gets beyond the soak.
 const RESUME_GRACE_MS: i64 = 15_000;
+/// What it gets after a gap: Kubernetes' controllers wait up to half a minute between two attempts, and then there is work to do.
+const BACK_LATE_MS: i64 = 45_000;
 /// What a revert may take.
 const REVERT_RESERVE_MS: i64 = 60_000;
 

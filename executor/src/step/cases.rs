@@ -201,7 +201,8 @@ fn whoever_takes_over_late_still_looks_for_the_soak_time() {
     assert_eq!(at(6_000, 0), 65_000);
     assert_eq!(at(300_000, 0), 325_000);
     // After an outage controllers come back late.
-    assert_eq!(at(300_000, 20_000), 350_000);
+    assert_eq!(at(300_000, 20_000), 355_000);
+    assert_eq!(at(300_000, 60_000), 430_000);
     // The time that a revert needs stays free.
     assert_eq!(at(599_000, 0), 540_000);
 }
