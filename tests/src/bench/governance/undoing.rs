@@ -77,7 +77,7 @@ pub(super) async fn services(ground: &Ground) -> Vec<Section> {
         ("s-alone", 3, json!({}), "verified"),
         ("s-fewer", 1, json!({"limits": {"minReplicas": 1, "maxReplicas": 2}}), "verified"),
         ("s-beyond", 4, json!({"limits": {"maxReplicas": 3}}), "asked"),
-        ("s-forbids", 3, operations(&["RestartWorkload"], &["ScaleWorkload"]), "refused by blueprint"),
+        ("s-forbids", 3, operations(&["RestartWorkload"], &["ScaleWorkload"]), "refused by forbidden"),
         ("s-observes", 3, json!({"mode": "observe"}), "nothing"),
         ("s-asks", 3, json!({"mode": "approve"}), "asked"),
         ("s-frozen", 3, json!({"freezes": [{"from": "2020-01-01T00:00:00Z", "until": "2099-01-01T00:00:00Z", "reason": "sale"}]}), "refused by blueprint"),
@@ -146,9 +146,9 @@ pub(super) async fn intent(ground: &Ground) -> Vec<Section> {
         let seen = format!("{}, then {}", end.told(), done.told());
         section.case(
             &format!("run {}", run + 1),
-            "refused by blueprint, then verified",
+            "refused by forbidden, then verified",
             &seen,
-            before == "admitted" && seen == "refused by blueprint, then verified",
+            before == "admitted" && seen == "refused by forbidden, then verified",
         );
     }
     for (what, times) in [("by the gate", gate), ("by the executor, with a fresh vote", executor), ("again allowed, with a fresh vote", widened)] {
