@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use assent_api::resources::{Blueprint, RemediationPhase, Verdict};
 use assent_core::ledger::Entry;
+use futures::future::join_all;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
@@ -149,7 +150,7 @@ async fn ranked(ground: &Ground) -> Seen {
         cases.push(case);
     }
     ground.executor(|_| ()).await;
-    let ends = ground.ends_of(&cases, Duration::from_secs(90)).await;
+    let ends = join_all(cases.iter().map(|case| ground.end(case, Duration::from_secs(90)))).await;
     let record = &ground.scene.record;
     let intent = |case: &Case| record.of(&case.incident).into_iter().find(|entry| entry.kind == "apply-intended");
     let mut intents: Vec<(usize, Entry)> = cases.iter().enumerate().filter_map(|(rank, case)| Some((rank, intent(case)?))).collect();

@@ -280,7 +280,7 @@ impl Whole {
             };
             let rule = self.until("refusal", refused).await;
             times.push(edited.elapsed().as_secs_f64());
-            section.case(&name, "\"blueprint\"", &rule, rule == "\"blueprint\"");
+            section.case(&name, "\"forbidden\"", &rule, rule == "\"forbidden\"");
         }
         section.rows.push(Criterion::worst("1,000 Blueprints: from one edit to a whole incident refused by it", "s", 60.0, &Figures(times)));
         for ((name, after), (_, before)) in self.stage.memory().into_iter().zip(before) {
