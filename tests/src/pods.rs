@@ -1,6 +1,7 @@
 //! What a test does to a pod from the machine under its node: the processes of one container, and signals to them.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -50,16 +51,23 @@ fn parent(process: Pid) -> Option<Pid> {
     parent.parse().ok().map(Pid::from_raw)
 }
 
-/// Sends `to` to every process of a container: children outlive a stopped parent. How many there were.
+/// Sends `to` to every process of a container: children outlive a stopped parent. How many there were; one that ends meanwhile, as a
+/// server's children do, is none.
 ///
 /// # Errors
 /// If there is none.
 pub async fn signal(place: &Place, namespace: &str, pod: &str, container: &str, to: Signal) -> anyhow::Result<usize> {
     let processes = processes(place, namespace, pod, container).await?;
-    for process in &processes {
-        kill(*process, to).with_context(|| format!("signal process {process}"))?;
+    let mut signalled = 0;
+    for process in processes {
+        match kill(process, to) {
+            Ok(()) => signalled += 1,
+            Err(Errno::ESRCH) => {}
+            Err(error) => return Err(error).with_context(|| format!("signal process {process}")),
+        }
     }
-    Ok(processes.len())
+    ensure!(signalled > 0, "every process of container {container} of {pod} has ended");
+    Ok(signalled)
 }
 
 async fn container_id(place: &Place, namespace: &str, pod: &str, container: &str) -> anyhow::Result<String> {
