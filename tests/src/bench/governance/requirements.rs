@@ -9,7 +9,7 @@ use futures::future::join_all;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
 
-use super::ground::{ALICE, Ground};
+use super::ground::{ALICE, End, Ground};
 use super::report::{Criterion, Section};
 use crate::images::{self, program};
 use crate::scene::Case;
@@ -138,8 +138,8 @@ fn desk() -> Vec<Seen> {
     ]
 }
 
-/// Five services that want to be planned at once, the least important first: of those that wait, the more important goes first, and the
-/// others hear of it.
+/// Five services that want to be planned at once, the least important first, where a guardrail lets three plans be open: of those that
+/// wait the more important goes first, and the others hear of it, also those for whom no room is left.
 async fn ranked(ground: &Ground) -> Seen {
     let ranks = [("low", "low"), ("standard", "low"), ("standard", "medium"), ("standard", "high"), ("high", "low")];
     ground.no_executor().await;
@@ -157,11 +157,17 @@ async fn ranked(ground: &Ground) -> Seen {
     intents.sort_by_key(|(_, entry)| entry.sequence);
     // Whoever comes to an empty queue goes at once.
     let order: Vec<usize> = intents.iter().map(|(rank, _)| *rank).collect();
-    let ordered = order.get(1..).is_some_and(|waited| waited.windows(2).all(|pair| pair[0] > pair[1]));
-    let told = intents.iter().skip(1).filter(|(_, entry)| entry.body["overtakenBy"].is_array()).count();
-    let done = ends.iter().filter(|end| end.what == "verified").count();
-    let seen = format!("of ranks 0 to 4 that came in this order, planned in order {order:?}; {told} were told who overtook them; {done} of 5 verified");
-    ("ranked", seen, ordered && order.len() == ranks.len() && told > 0 && done == ranks.len())
+    let waited = order.get(1..).unwrap_or_default();
+    let ordered = waited.windows(2).all(|pair| pair[0] > pair[1]);
+    let lost: Vec<(usize, &End)> = ends.iter().enumerate().filter(|(rank, _)| !order.contains(rank)).collect();
+    let rightly = lost.iter().all(|(rank, end)| waited.iter().all(|won| won > rank) && end.words.contains("plans are open"));
+    let told = intents.iter().filter(|(_, entry)| entry.body["overtakenBy"].is_array()).count();
+    let seen = format!(
+        "ranks 0 to 4 came in this order and were planned in order {order:?}; {told} of these heard who overtook them, {} heard that there is no room",
+        lost.len()
+    );
+    let shown = order.len() >= 2 && ordered && rightly && told + lost.len() > 0;
+    ("ranked", seen, shown)
 }
 
 async fn errors(ground: &Ground) -> Seen {
