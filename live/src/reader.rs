@@ -61,6 +61,14 @@ pub fn created_at(object: &Value) -> Result<UnixMillis, Refusal> {
     Ok(UnixMillis(time.as_millisecond()))
 }
 
+/// Asks once more where the connection ended before an answer: the server gives up idle ones, and reading again changes nothing.
+async fn twice<T, F: Future<Output = Result<T, kube::Error>>>(ask: impl Fn() -> F) -> Result<T, kube::Error> {
+    match ask().await {
+        Err(kube::Error::Service(_) | kube::Error::HyperError(_)) => ask().await,
+        answer => answer,
+    }
+}
+
 /// Where the target is served. Only kinds of `apps/v1` are modelled; another kind's path does not exist and reads as absent.
 fn workload_path(target: &Target) -> String {
     format!("/apis/{}/namespaces/{}/{}s/{}", target.api_version, target.namespace, target.kind.to_lowercase(), target.name)
@@ -145,8 +153,11 @@ impl Live {
     /// If it cannot be read.
     pub async fn get(&self, path: &str) -> Result<Dated<Option<Value>>, Refusal> {
         let failed = |reason: String| unavailable(format!("cannot read {path}: {reason}"));
-        let request = http::Request::get(path).body(Vec::new()).map_err(|error| failed(error.to_string()))?;
-        let response = self.client.send(request.map(kube::client::Body::from)).await.map_err(|error| failed(error.to_string()))?;
+        let send = || async {
+            let request = http::Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
+            self.client.send(request.map(kube::client::Body::from)).await
+        };
+        let response = twice(send).await.map_err(|error| failed(error.to_string()))?;
         let date = response.headers().get(http::header::DATE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         let now = jiff::fmt::rfc2822::parse(&date).map_err(|_| failed(format!("its Date `{date:.40}` is not readable")))?;
         let status = response.status();
@@ -213,15 +224,34 @@ impl Live {
             Some(incident) => ListParams::default().labels(&format!("{}={incident}", names::INCIDENT)),
             None => ListParams::default(),
         };
-        api.list(&params).await.map(|list| list.items).map_err(|error| unavailable(format!("cannot list {}: {error}", K::plural(&()))))
+        twice(|| api.list(&params)).await.map(|list| list.items).map_err(|error| unavailable(format!("cannot list {}: {error}", K::plural(&()))))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use assent_core::canonical::Digest;
 
     use super::*;
+
+    #[tokio::test]
+    async fn only_a_connection_that_ended_is_asked_again_and_only_once() {
+        let asked = AtomicU32::new(0);
+        let ask = |error: fn() -> kube::Error, until: u32| {
+            let asked = &asked;
+            asked.store(0, Ordering::Relaxed);
+            twice(move || async move { if asked.fetch_add(1, Ordering::Relaxed) < until { Err(error()) } else { Ok(()) } })
+        };
+        let ended = || kube::Error::Service("the connection ended".into());
+        let refused = || kube::Error::Api(Box::new(kube::core::Status::failure("no", "Forbidden").with_code(403)));
+        assert!(ask(ended, 1).await.is_ok());
+        assert!(ask(ended, 2).await.is_err());
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        assert!(ask(refused, 1).await.is_err());
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn only_plain_names_of_deployments_go_into_paths() {
