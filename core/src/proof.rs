@@ -26,7 +26,7 @@ pub use authority::{asks, may_enter, permits_deletion, standing, why_asked};
 pub use difference::{describe_difference, permitted, without_server_fields};
 pub use patch::patch;
 pub use quorum::prove;
-pub use raise::{RAISE, judge_raise, raised, raises};
+pub use raise::{RAISE, judge_raise, planned_under, raised, raises};
 pub use write::{Admitted, as_left, concerned, judge_write};
 
 /// Field manager of the executor's writes: no other is admitted, and its own entry in `managedFields` does not count.

@@ -102,15 +102,21 @@ impl Director {
         Ok(ballots)
     }
 
+    /// The Blueprints in `namespace`, and what stands above all Blueprints.
+    pub(crate) async fn blueprints(&self, namespace: &str) -> Result<(Vec<Blueprint>, Vec<ClusterBlueprint>), Error> {
+        let api: Api<Blueprint> = Api::namespaced(self.client.clone(), namespace);
+        let all = api.list(&ListParams::default()).await.map_err(kubernetes("list blueprints"))?.items;
+        let api: Api<ClusterBlueprint> = Api::all(self.client.clone());
+        let above = api.list(&ListParams::default()).await.map_err(kubernetes("list cluster blueprints"))?.items;
+        Ok((all, above))
+    }
+
     /// How far Assent may go for `target`: the strictest of the Blueprints that speak of it and of what stands above them, and
     /// to observe without any.
     pub(crate) async fn mode(&self, target: &Target) -> Result<Mode, Error> {
-        let api: Api<Blueprint> = Api::namespaced(self.client.clone(), &target.namespace);
-        let all = api.list(&ListParams::default()).await.map_err(kubernetes("list blueprints"))?;
+        let (all, above) = self.blueprints(&target.namespace).await?;
         let about = all.iter().filter(|blueprint| blueprint.spec.speaks_of(&target.kind, &target.name));
         let own = about.map(|blueprint| blueprint.spec.mode).min().unwrap_or(Mode::Observe);
-        let api: Api<ClusterBlueprint> = Api::all(self.client.clone());
-        let above = api.list(&ListParams::default()).await.map_err(kubernetes("list cluster blueprints"))?;
         let concerns = above.iter().filter(|rules| rules.spec.namespaces.is_empty() || rules.spec.namespaces.contains(&target.namespace));
         Ok(concerns.filter_map(|rules| rules.spec.mode).fold(own, Mode::min))
     }

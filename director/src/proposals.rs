@@ -5,13 +5,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use assent_api::facts;
-use assent_api::resources::{Blueprint, ClusterBlueprint, OperationProposal, OperationProposalStatus};
+use assent_api::resources::{OperationProposal, OperationProposalStatus};
 use assent_core::blueprint::{self, Classification, canonical};
 use assent_core::canonical::Digest;
 use assent_core::ids::IncidentUid;
 use assent_runtime::telemetry::chain;
 use futures::StreamExt as _;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
@@ -71,9 +71,7 @@ async fn answer(director: &Director, proposal: &OperationProposal) -> Result<(),
 }
 
 async fn classify(director: &Director, proposal: &OperationProposal, namespace: &str) -> Result<Classification, Error> {
-    let all = ListParams::default();
-    let blueprints = Api::<Blueprint>::namespaced(director.client.clone(), namespace).list(&all).await.map_err(kubernetes("list blueprints"))?.items;
-    let above = Api::<ClusterBlueprint>::all(director.client.clone()).list(&all).await.map_err(kubernetes("list cluster blueprints"))?.items;
+    let (blueprints, above) = director.blueprints(namespace).await?;
     let read = |stored| serde_json::to_value(stored).map_err(|error| error.to_string()).and_then(|stored: Value| facts::cluster_blueprint(&stored));
     let above: Result<Vec<blueprint::ClusterBlueprint>, String> = above.iter().map(read).collect();
     let above = above.as_deref().map_err(String::as_str);

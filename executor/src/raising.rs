@@ -18,17 +18,18 @@ const ATTEMPTS: u32 = 5;
 /// What became of the limit, in words that follow the outcome; nothing where there was none to raise. Asked again it is the same.
 pub(crate) async fn raise(live: &Live, plan: &Plan) -> String {
     let mut backoff = crate::backoff();
-    for attempt in 1.. {
+    let mut left = ATTEMPTS;
+    loop {
+        left -= 1;
         match attempted(live, plan).await {
             Ok(said) => return said,
-            Err(refusal) if attempt < ATTEMPTS => {
+            Err(refusal) if left > 0 => {
                 tracing::warn!(incident.id = %plan.incident, reason = refusal.reason, "the limit is not raised yet");
                 backoff.wait().await;
             }
             Err(refusal) => return format!("; `limits.maxReplicas` was not raised: {}", refusal.reason),
         }
     }
-    String::new()
 }
 
 async fn attempted(live: &Live, plan: &Plan) -> Result<String, Refusal> {

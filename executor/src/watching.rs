@@ -282,8 +282,8 @@ impl Executor {
     async fn plan(&self, decided: &Decided, name: &str) -> Result<Remediation, NoPlan> {
         let until = tokio::time::Instant::now() + Duration::from_millis(self.planner.times.apply_within_ms.into());
         let mut backoff = backoff();
+        let rank = self.rank(decided).await;
         loop {
-            let rank = self.rank(decided).await;
             let turn = self.turns.take(rank, &format!("{name} of {}", decided.proposal.target.service())).await;
             let planned = self.planner.plan(decided, &turn.overtaken_by).await;
             drop(turn);

@@ -202,10 +202,15 @@ impl Live {
         let of_incident = remediations.iter().filter(|stored| stored.spec.incident == incident.as_str());
         let plans = of_incident.map(dated_plan).collect::<Result<Vec<_>, Refusal>>()?;
         let (lifts, promotions, breaker) = facts::people(&breakers);
-        let all: Vec<StoredPlan> = remediations.iter().filter_map(stored_plan).collect();
-        // What cannot be read might have been done a moment ago; a day later nobody counts it any more.
-        let recent = |stored: &&Remediation| facts::created_at(*stored).is_none_or(|created_at| now.since(created_at) <= KEEP_MS);
-        let unreadable = remediations.iter().filter(recent).filter(|stored| stored_plan(stored).is_none()).count();
+        let (mut all, mut unreadable) = (Vec::new(), 0);
+        for stored in &remediations {
+            match stored_plan(stored) {
+                Some(plan) => all.push(plan),
+                // What cannot be read might have been done a moment ago; a day later nobody counts it any more.
+                None if facts::created_at(stored).is_none_or(|created_at| now.since(created_at) <= KEEP_MS) => unreadable += 1,
+                None => {}
+            }
+        }
         let facts = Facts {
             cluster,
             now,

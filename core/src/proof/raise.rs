@@ -10,7 +10,7 @@ use crate::action::{Action, Write};
 use crate::approval::Standing;
 use crate::ballot::Proposal;
 use crate::blueprint::{Effective, Operation, Tier};
-use crate::ids::UnixMillis;
+use crate::ids::{IncidentUid, UnixMillis};
 use crate::plan::Plan;
 use crate::refusal::{Refusal, Rule};
 
@@ -37,6 +37,13 @@ pub fn raised(blueprint: &Value, to: u32) -> Result<Value, String> {
     Ok(new)
 }
 
+/// The newest plan of `incident` that was made under the Blueprint of this UID for a target in its namespace, with its creation time.
+#[must_use]
+pub fn planned_under<'a>(plans: &'a [(Plan, UnixMillis)], incident: &IncidentUid, namespace: &str, uid: &str) -> Option<&'a (Plan, UnixMillis)> {
+    let of_this = |plan: &Plan| plan.incident == *incident && plan.blueprint.uid == uid && plan.proposal.target.namespace == namespace;
+    plans.iter().filter(|(plan, _)| of_this(plan)).max_by_key(|(_, created_at)| *created_at)
+}
+
 /// Judges one write to a Blueprint by the user `assent:executor`.
 ///
 /// # Errors
@@ -53,8 +60,7 @@ pub fn judge_raise(facts: &Facts, request: &WriteRequest) -> Result<(), Refusal>
         return Err(Refusal::new(Rule::Paused, format!("a pause is in force: {reason}"), "the same request after a person has deleted the Pause"));
     }
     let uid = request.old.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
-    let of_this = |plan: &Plan| plan.incident == incident && plan.blueprint.uid == uid && plan.proposal.target.namespace == request.namespace;
-    let (plan, created_at) = facts.plans.iter().filter(|(plan, _)| of_this(plan)).max_by_key(|(_, created_at)| *created_at).ok_or_else(|| {
+    let (plan, created_at) = planned_under(&facts.plans, &incident, &request.namespace, uid).ok_or_else(|| {
         let reason = format!("incident {incident} has no admitted plan under Blueprint {}/{}", request.namespace, request.name);
         Refusal::new(Rule::NoPlan, reason, "a plan that people agreed to")
     })?;

@@ -74,15 +74,11 @@ impl Store {
 
     /// Entries whose key is `due` and a name, where none has the key of `done` and that name, oldest first; with these names.
     pub(crate) async fn outstanding(&self, due: &str, done: &str) -> Result<Vec<(String, Entry)>, Error> {
-        let sql = "SELECT key, entry FROM ledger WHERE key LIKE $1 || '%' AND NOT EXISTS \
+        let sql = "SELECT SUBSTR(key, CAST($3 AS INTEGER)), entry FROM ledger WHERE key LIKE $1 || '%' AND NOT EXISTS \
                    (SELECT 1 FROM ledger AS other WHERE other.key = $2 || SUBSTR(ledger.key, CAST($3 AS INTEGER))) ORDER BY sequence LIMIT $4";
         let after = i64::try_from(due.len()).unwrap_or(i64::MAX).saturating_add(1);
         let rows = self.database.rows("look for what is outstanding", sql, [due.into(), done.into(), after.into(), PAGE.into()]).await?;
-        let named = rows.iter().map(|row| {
-            let (key, entry) = (row.text(0)?, row.text(1)?);
-            Ok((key.strip_prefix(due).unwrap_or_default().to_owned(), read("ledger entry", &entry)?))
-        });
-        named.collect()
+        rows.iter().map(|row| Ok((row.text(0)?, read("ledger entry", &row.text(1)?)?))).collect()
     }
 
     /// The newest head, and the proof that it extends the one at `since`, if the ledger is that long.

@@ -84,8 +84,7 @@ async fn raise(live: &Live, request: &Request) -> Result<Passed, Refusal> {
     let incident = proof::incident_of(&write.incidents)?;
     let uid = request.old_object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
     let plans = live.plans(&incident).await?;
-    let plan = plans.iter().filter(|(plan, _)| plan.blueprint.uid == uid).max_by_key(|(_, created_at)| *created_at);
-    let target = plan.map(|(plan, _)| plan.proposal.target.clone());
+    let target = proof::planned_under(&plans, &incident, &request.namespace, uid).map(|(plan, _)| plan.proposal.target.clone());
     let workload = match &target {
         Some(target) => live.workload(target).await?,
         None => None,
