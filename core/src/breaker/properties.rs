@@ -88,6 +88,8 @@ proptest! {
         let mut history = history;
         // What is still going on may end in the meantime.
         history.operations.retain(|operation| operation.end.is_some_and(|(at, _)| at.0 <= now));
+        // And a person who lifts it in the meantime lets it pass sooner, rightly.
+        history.lifts.retain(|lift| lift.at.0 <= now);
         if let Some(Held { refusal, until: Some(until) }) = held(&Settings::default(), &history, UnixMillis(now), &request(Kind::Apply)) {
             prop_assert!(until.0 > now);
             let before = held(&Settings::default(), &history, UnixMillis(until.0 - 1), &request(Kind::Apply));
