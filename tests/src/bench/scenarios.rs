@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use assent_api::names::SYSTEM_NAMESPACE;
-use assent_api::resources::{Approval, ApprovalRequest, ApprovalSpec, RemediationPhase, Verdict};
+use assent_api::resources::{Approval, ApprovalRequest, ApprovalSpec, Incident, RemediationPhase, Verdict};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde::Serialize;
@@ -30,7 +30,7 @@ const PERSON: (&str, &str) = ("jane", "devops-team");
 const USUAL: u32 = 20;
 const MORE: u32 = 37;
 const FEW: u32 = 1;
-const FLOOD: u32 = 160;
+const FLOOD: u32 = 180;
 /// How long a number of customers has to show, and the most that come.
 const STEADY: Duration = Duration::from_secs(50);
 const MOST: u32 = 140;
@@ -73,11 +73,12 @@ pub async fn run(say: Progress<'_>) -> anyhow::Result<Vec<Scenario>> {
     let scene = Scene { place };
     // What a start costs is not what is usual.
     tokio::time::sleep(LEARNING).await;
-    // One replica at the usual rate uses half of what it asks for, on whatever machine, and may use two thirds more than that.
-    for name in ["orders", "storefront"] {
+    // Whatever the machine, one replica of orders uses half of what it asks for at the usual rate, and may use two thirds more than
+    // that; the storefront has room for everybody.
+    for (name, asks, most) in [("orders", 20, 33), ("storefront", 60, 120)] {
         let usual = scene.used(name).await?;
         say(&format!("{name} uses {usual}m at {USUAL} customers a second"));
-        let (request, limit) = (format!("--requests=cpu={}m", 2 * usual), format!("--limits=cpu={}m", usual * 10 / 3));
+        let (request, limit) = (format!("--requests=cpu={}m", usual * asks / 10), format!("--limits=cpu={}m", usual * most / 10));
         scene.place.kubectl(&["-n", SHOP, "set", "resources", &format!("deployment/{name}"), "-c", name, &request, &limit]).await?;
         scene.place.kubectl(&["-n", SHOP, "rollout", "status", &format!("deployment/{name}"), "--timeout=120s"]).await?;
     }
@@ -93,14 +94,18 @@ pub async fn run(say: Progress<'_>) -> anyhow::Result<Vec<Scenario>> {
         Ok(both) => done.extend(both),
         Err(error) => done.push(ended(MORE_REPLICAS, Err(error))),
     }
-    done.push(ended(FELT, scene.fewer(say).await));
     done.push(ended(BEYOND, scene.beyond(say).await));
+    done.push(ended(FELT, scene.fewer(say).await));
     shop::rate(&scene.place, USUAL).await?;
     Ok(done)
 }
 
 fn ended((metric, required): (&str, f64), scenario: anyhow::Result<Scenario>) -> Scenario {
     scenario.unwrap_or_else(|error| Scenario::of((metric, required), required, false, &format!("{error:#}")))
+}
+
+fn is_of_orders(incident: &Incident) -> bool {
+    incident.spec.service == format!("{SHOP}/orders")
 }
 
 fn scenarios() -> PathBuf {
@@ -155,7 +160,7 @@ impl Scene {
     /// 4: fewer replicas while hardly anybody asks; then everybody comes at once, answers are late, and it is taken back.
     async fn fewer(&self, say: Progress<'_>) -> anyhow::Result<Scenario> {
         say(&format!("4  customers: {FEW} a second"));
-        let known = self.known().await?;
+        let (known, before) = (self.known().await?, self.replicas("orders").await?);
         let started = Instant::now();
         shop::rate(&self.place, FEW).await?;
         let (applied, mut when) = mpsc::unbounded_channel();
@@ -169,7 +174,7 @@ impl Scene {
         let ending = ending?;
         flooded?;
         let replicas = self.replicas("orders").await?;
-        let right = ending.phase == "RolledBack" && replicas == 2;
+        let right = ending.phase == "RolledBack" && replicas == before && before > 1;
         let outcome = ending.incident.status.clone().unwrap_or_default().outcome.unwrap_or_default();
         let took = ending.timeline.closed.unwrap_or_default() - ending.timeline.incident.unwrap_or_default();
         let scenario = Scenario::of(FELT, took, right, &format!("{} with {replicas} replicas: {outcome}", ending.phase));
@@ -195,10 +200,10 @@ impl Scene {
         let ending = ending?;
         answered?;
         grown?;
-        let replicas = self.replicas("orders").await?;
-        let right = ending.phase == "Resolved" && replicas == 3;
+        let (replicas, limit) = (self.replicas("orders").await?, self.limit().await?);
+        let right = ending.phase == "Resolved" && replicas == 3 && limit == 3;
         let took = ending.timeline.closed.unwrap_or_default() - ending.timeline.incident.unwrap_or_default();
-        Ok(Scenario::of(BEYOND, took, right, &format!("{} with {replicas} replicas", ending.phase)))
+        Ok(Scenario::of(BEYOND, took, right, &format!("{} with {replicas} replicas, of at most {limit} from now on", ending.phase)))
     }
 
     /// More customers until there is an incident: enough for the replicas to be full on whatever machine, and never so many at once
@@ -209,7 +214,7 @@ impl Scene {
             shop::rate(&self.place, rate).await?;
             let until = Instant::now() + STEADY;
             while Instant::now() < until {
-                if self.known().await?.difference(known).next().is_some() {
+                if self.fresh(known).await?.iter().any(is_of_orders) {
                     return Ok(());
                 }
                 // One kind, looked at as a person would.
@@ -221,7 +226,7 @@ impl Scene {
         bail!("with {MOST} customers a second the replicas are not full")
     }
 
-    /// Follows the next incident; `applied` hears when its write is done.
+    /// Follows the next incident of orders; `applied` hears when its write is done.
     async fn follow(
         &self,
         known: &BTreeSet<String>,
@@ -229,6 +234,14 @@ impl Scene {
         say: Progress<'_>,
         applied: Option<mpsc::UnboundedSender<()>>,
     ) -> anyhow::Result<Ending> {
+        // The storefront has its own Blueprint, and may have incidents of its own meanwhile.
+        let mut known = known.clone();
+        while !self.fresh(&known).await?.iter().any(is_of_orders) {
+            ensure!(started.elapsed() < PATIENCE, "no incident of orders within {} s", PATIENCE.as_secs());
+            // One kind, looked at as a person would.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        known.extend(self.fresh(&known).await?.iter().filter(|incident| !is_of_orders(incident)).map(kube::ResourceExt::name_any));
         let client = self.place.client().await?;
         let word = format!("remediation {:?}", RemediationPhase::Applied);
         let tell = |at: f64, line: &str| {
@@ -238,7 +251,7 @@ impl Scene {
                 let _ = applied.send(());
             }
         };
-        story::follow(&client, known, started, PATIENCE, &tell).await
+        story::follow(&client, &known, started, PATIENCE, &tell).await
     }
 
     /// Thousandths of a processor that the service's own container uses: the least of three looks.
@@ -266,8 +279,26 @@ impl Scene {
         story::known(&self.place.client().await?).await
     }
 
+    /// Incidents that are not in `known`, oldest first.
+    async fn fresh(&self, known: &BTreeSet<String>) -> anyhow::Result<Vec<Incident>> {
+        let api: Api<Incident> = Api::namespaced(self.place.client().await?, SYSTEM_NAMESPACE);
+        let mut fresh = api.list(&ListParams::default()).await?.items;
+        fresh.retain(|incident| !known.contains(&incident.name_any()));
+        fresh.sort_by_key(kube::ResourceExt::name_any);
+        Ok(fresh)
+    }
+
     async fn replicas(&self, name: &str) -> anyhow::Result<u64> {
-        let found = self.place.kubectl(&["-n", SHOP, "get", &format!("deployment/{name}"), "-o", "jsonpath={.spec.replicas}"]).await?;
+        self.number(&format!("deployment/{name}"), "{.spec.replicas}").await
+    }
+
+    /// Most replicas of orders, as its Blueprint says now.
+    async fn limit(&self) -> anyhow::Result<u64> {
+        self.number("blueprint/orders", "{.spec.limits.maxReplicas}").await
+    }
+
+    async fn number(&self, object: &str, path: &str) -> anyhow::Result<u64> {
+        let found = self.place.kubectl(&["-n", SHOP, "get", object, "-o", &format!("jsonpath={path}")]).await?;
         Ok(found.trim().parse()?)
     }
 
