@@ -71,7 +71,7 @@ bench-live: setup ## Cause every live fault of the catalogue on a real node (roo
 	cargo build --workspace --all-targets
 	$(CARGO_TARGET_DIR)/debug/bench live $(LIVE)
 
-demo-blueprints: setup ## Show five scenarios of two services under Blueprints on a local Kubernetes, each timed (root, Linux)
+demo-blueprints: setup ## Show six scenarios of two services under Blueprints on a local Kubernetes, each timed (root, Linux)
 	cargo build --workspace --all-targets
 	$(CARGO_TARGET_DIR)/debug/bench scenarios
 

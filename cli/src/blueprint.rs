@@ -1,11 +1,14 @@
 //! `blueprint`: Blueprints at a desk. What stands in files is read by the same function that the gate uses.
 
 mod check;
+mod chosen;
 mod classify;
 mod diff;
 mod draft;
 mod history;
 mod init;
+mod past;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -28,6 +31,8 @@ pub(crate) enum BlueprintCommand {
     Classify(classify::ClassifyArgs),
     /// Say what another version changes, and whether it lets Assent do more or less
     Diff(diff::DiffArgs),
+    /// Show what a Blueprint would have decided about the load of the last hours
+    Test(trial::TestArgs),
     /// Show what a Blueprint said before, and what each generation changed
     History(history::HistoryArgs),
     /// Go back to what a Blueprint said before
@@ -40,6 +45,7 @@ pub(crate) async fn run(command: &BlueprintCommand, connect: &ConnectArgs) -> an
         BlueprintCommand::Init(args) => init::run(args, connect).await.map(|()| ExitCode::SUCCESS),
         BlueprintCommand::Classify(args) => classify::run(args),
         BlueprintCommand::Diff(args) => diff::run(args, connect).await,
+        BlueprintCommand::Test(args) => trial::run(args, connect).await,
         BlueprintCommand::History(args) => history::history(args, connect).await.map(|()| ExitCode::SUCCESS),
         BlueprintCommand::Rollback(args) => history::rollback(args, connect).await.map(|()| ExitCode::SUCCESS),
     }

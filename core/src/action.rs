@@ -4,6 +4,7 @@
 //! To add one: a file in `action/` with a parameter struct that implements [`Act`], one variant and one line in
 //! [`Action::act`], and its cases beside it.
 
+mod adjust;
 mod restart;
 mod rollback;
 mod scale;
@@ -11,6 +12,7 @@ mod scale;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use adjust::{Adjust, Sizes};
 pub use restart::Restart;
 pub use rollback::{Configuration, Rollback, referenced_configurations};
 pub use scale::Scale;
@@ -25,6 +27,8 @@ pub enum Action {
     RestartWorkload(Restart),
     /// Another number of replicas.
     ScaleWorkload(Scale),
+    /// Other requests and limits.
+    AdjustResources(Adjust),
 }
 
 /// How much an action can harm; thresholds of the tally and ties go by it.
@@ -52,7 +56,7 @@ pub struct Write {
     pub subresource: &'static str,
     /// Kind of the object that is written.
     pub kind: &'static str,
-    /// The paths (JSON pointers) below which anything may change.
+    /// The paths (JSON pointers) below which some of its kind may change; [`Act::roots`] says which.
     pub roots: &'static [&'static str],
 }
 
@@ -82,6 +86,10 @@ pub trait Act {
     fn risk(&self) -> Risk;
     /// What it writes with.
     fn write(&self) -> Write;
+    /// The paths (JSON pointers) below which anything may change, and others may lose what they own.
+    fn roots(&self) -> Vec<String> {
+        self.write().roots.iter().map(ToString::to_string).collect()
+    }
     /// What the workload must be for this action to be modelled at all: kind, strategy, owners.
     fn preconditions(&self, workload: &Value) -> Result<(), String>;
     /// The object after the write. `material` is content that the parameters name by digest only (a pod template).
@@ -102,6 +110,7 @@ impl Action {
             Self::RollbackWorkload(rollback) => rollback,
             Self::RestartWorkload(restart) => restart,
             Self::ScaleWorkload(scale) => scale,
+            Self::AdjustResources(adjust) => adjust,
         }
     }
 
@@ -113,7 +122,7 @@ impl Action {
 }
 
 /// Every name in the catalogue, for schemas, Blueprints and help.
-pub const NAMES: [&str; 3] = [rollback::NAME, restart::NAME, scale::NAME];
+pub const NAMES: [&str; 4] = [rollback::NAME, restart::NAME, scale::NAME, adjust::NAME];
 
 /// The writes of the whole catalogue, for RBAC and the native policies.
 #[must_use]

@@ -11,6 +11,7 @@
 mod arithmetic;
 mod autoscaler;
 mod figures;
+mod history;
 mod intent;
 mod observation;
 mod pace;
@@ -24,7 +25,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::UnixMillis;
 
 pub use figures::{Figures, Signal};
-pub use intent::{may_ask_for, settings};
+pub use history::Histories;
+pub use intent::{may_ask_for, settings, sizing};
 pub use observation::{Allocation, Autoscaler, Container, MAX_SAMPLES, Observation, Period, Sample};
 pub use pace::{Change, Direction, State, Tuned};
 pub use settings::{Bounds, ContainerBounds, Interval, Objectives, Pace, Settings, Tuning, Weights, Windows};
@@ -206,6 +208,35 @@ impl Decision {
 // === impl Reason ===
 
 impl Reason {
+    /// The reason in one fixed word, without its figures.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Settings { .. } => "settings",
+            Self::Frozen { .. } => "frozen",
+            Self::OutsideWindow { .. } => "outsideWindow",
+            Self::Missing { .. } => "missing",
+            Self::Stale { .. } => "stale",
+            Self::ScaledToZero => "scaledToZero",
+            Self::NothingReady => "nothingReady",
+            Self::RollingOut => "rollingOut",
+            Self::Starting => "starting",
+            Self::Cooldown { .. } => "cooldown",
+            Self::Rate { .. } => "rate",
+            Self::KeptForUp { .. } => "keptForUp",
+            Self::Hysteresis { .. } => "hysteresis",
+            Self::InBand => "inBand",
+            Self::AtMaximum { .. } => "atMaximum",
+            Self::AtMinimum => "atMinimum",
+            Self::AboveMaximum => "aboveMaximum",
+            Self::SlowButIdle => "slowButIdle",
+            Self::ObjectiveAtRisk => "objectiveAtRisk",
+            Self::MemoryAlone => "memoryAlone",
+            Self::LeftToAutoscaler { .. } => "leftToAutoscaler",
+            Self::Autoscalers => "autoscalers",
+        }
+    }
+
     fn leaves_room_for_tuning(&self) -> bool {
         matches!(self, Self::InBand | Self::AtMaximum { .. } | Self::AtMinimum | Self::MemoryAlone | Self::LeftToAutoscaler { .. } | Self::KeptForUp { .. })
     }

@@ -227,7 +227,7 @@ impl Planner {
         let write = plan.proposal.action.act().write();
         let writer = Writer { client: self.live.client(), incident: &plan.incident };
         match writer.put(&write, &plan.proposal.target, &change.new, Step::DryRun).await {
-            Answer::Done(stored) => proof::permitted(&change.old, &change.new, &stored, write.roots),
+            Answer::Done(stored) => proof::permitted(&change.old, &change.new, &stored, &plan.proposal.action.act().roots()),
             // What changed is read again: if it is the target itself, the next judgement says so.
             Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(format!("no verdict on the dry run: {message:.300}"))),
             Answer::Refused(message) => Err(denied("the dry run", &message)),

@@ -1,15 +1,21 @@
 //! Who plans next. Plans extend one ledger, one after the other; of those that wait, the more critical service goes first, then the
-//! one of higher priority, then whoever came first. Who was overtaken is told by whom.
+//! one of higher priority, then whoever came first. Who was overtaken is told by whom. While as many plans are open as may be, the
+//! others wait for one to end; in vain only so long, and then they hear from guardrail `one-writer` which ones those are.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use assent_core::blueprint::{Criticality, Effective, Priority};
 use tokio::sync::Notify;
 
 /// Most that are named as having gone first.
 const MOST_NAMED: usize = 8;
+/// Plans that are open at the same time, as guardrail `one-writer` says.
+const MOST_OPEN: usize = 3;
+/// How long it is waited for one of them to end; votes live no longer than a few minutes.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What decides between two that wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +34,8 @@ pub(crate) struct Turns {
 #[derive(Debug, Default)]
 struct State {
     taken: bool,
+    /// Plans that this process carries out.
+    open: usize,
     arrivals: u64,
     /// The first is next.
     waiting: BTreeMap<(Reverse<Rank>, u64), Waiting>,
@@ -46,6 +54,10 @@ pub(crate) struct Turn<'a> {
     /// Who came later and went first, with why.
     pub(crate) overtaken_by: Vec<String>,
 }
+
+/// A plan that is open, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Open(Arc<Turns>);
 
 /// A place in the queue, given up when it is dropped.
 struct Place<'a> {
@@ -73,13 +85,25 @@ impl Turns {
     /// Waits for the turn of `name`.
     pub(crate) async fn take(&self, rank: Rank, name: &str) -> Turn<'_> {
         let place = self.queue(rank, name);
+        let patience = tokio::time::sleep(PATIENCE);
+        let mut patience = std::pin::pin!(patience);
         loop {
             let changed = self.changed.notified();
-            if let Some(overtaken_by) = place.reached() {
+            if let Some(overtaken_by) = place.reached(patience.is_elapsed()) {
                 return Turn { turns: self, overtaken_by };
             }
-            changed.await;
+            tokio::select! {
+                () = changed => {}
+                () = &mut patience, if !patience.is_elapsed() => {}
+            }
         }
+    }
+
+    /// One more plan is open.
+    pub(crate) fn open(self: &Arc<Self>) -> Open {
+        let mut state = self.lock();
+        state.open = state.open.saturating_add(1);
+        Open(Arc::clone(self))
     }
 
     fn queue(&self, rank: Rank, name: &str) -> Place<'_> {
@@ -98,10 +122,11 @@ impl Turns {
 // === impl Place ===
 
 impl Place<'_> {
-    /// Takes the turn if it is this one's.
-    fn reached(&self) -> Option<Vec<String>> {
+    /// Takes the turn if it is this one's, and there is room or it was waited for long enough.
+    fn reached(&self, impatient: bool) -> Option<Vec<String>> {
         let mut state = self.turns.lock();
-        if state.taken || state.waiting.first_key_value().is_none_or(|(first, _)| *first != self.at) {
+        let full = state.open >= MOST_OPEN && !impatient;
+        if full || state.taken || state.waiting.first_key_value().is_none_or(|(first, _)| *first != self.at) {
             return None;
         }
         let mine = state.waiting.remove(&self.at)?;
@@ -123,6 +148,17 @@ impl Drop for Place<'_> {
     }
 }
 
+// === impl Open ===
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.open = state.open.saturating_sub(1);
+        drop(state);
+        self.0.changed.notify_waiters();
+    }
+}
+
 // === impl Turn ===
 
 impl Drop for Turn<'_> {
@@ -134,8 +170,6 @@ impl Drop for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     const LOW: Rank = Rank { criticality: Criticality::Standard, priority: Priority::Low };
@@ -178,5 +212,25 @@ mod tests {
         assert!(given_up.is_err());
         drop(first);
         assert_eq!(turns.take(LOW, "next").await.overtaken_by, Vec::<String>::new());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_as_many_are_open_as_may_be_the_others_wait_for_one_to_end_and_not_for_ever() {
+        let turns = Arc::new(Turns::default());
+        let mut open: Vec<Open> = (0..MOST_OPEN).map(|_| turns.open()).collect();
+        let waited = tokio::time::Instant::now();
+        drop(turns.take(HIGH, "in vain").await);
+        assert!(waited.elapsed() >= PATIENCE, "nobody ended");
+        let waiting = tokio::spawn({
+            let turns = turns.clone();
+            async move { turns.take(LOW, "patient").await.overtaken_by.clone() }
+        });
+        while turns.lock().waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let waited = tokio::time::Instant::now();
+        open.pop();
+        assert_eq!(waiting.await.unwrap(), Vec::<String>::new());
+        assert!(waited.elapsed() < PATIENCE);
     }
 }

@@ -29,7 +29,7 @@ use crate::carrying::Carrier;
 use crate::metrics::Metrics;
 use crate::planning::{Decided, NoPlan, Planner};
 use crate::record::Entry;
-use crate::turns::{Rank, Turns};
+use crate::turns::{Open, Rank, Turns};
 
 /// Objects per page of a first list: plans and decisions may be large.
 const PAGE: u32 = 16;
@@ -46,7 +46,7 @@ pub(crate) struct Executor {
     pub(crate) carrier: Carrier,
     pub(crate) metrics: Metrics,
     /// Plans extend one ledger, one after the other.
-    pub(crate) turns: Turns,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) permits: Semaphore,
     /// Changes whenever somebody answers an approval request.
     pub(crate) heard: Sender<()>,
@@ -54,7 +54,7 @@ pub(crate) struct Executor {
 
 impl Executor {
     pub(crate) fn new(planner: Planner, carrier: Carrier, metrics: Metrics) -> Self {
-        Self { planner, carrier, metrics, turns: Turns::default(), permits: Semaphore::new(CONCURRENCY), heard: Sender::new(()) }
+        Self { planner, carrier, metrics, turns: Arc::default(), permits: Semaphore::new(CONCURRENCY), heard: Sender::new(()) }
     }
 }
 
@@ -129,8 +129,10 @@ impl Work {
         }
         self.taken.insert(name.clone(), None);
         let executor = self.executor.clone();
+        let open = executor.turns.open();
         self.tasks.spawn(async move {
             executor.carry(&stored, false).await;
+            drop(open);
             name
         });
     }
@@ -227,9 +229,10 @@ impl Executor {
         loop {
             let planned = Box::pin(self.plan(decided, name)).await;
             let stale = match planned {
-                Ok(stored) => {
+                Ok((stored, open)) => {
                     self.settle(&request, ApprovalPhase::Used, &format!("plan {name}")).await;
-                    return self.carry(&stored, true).await;
+                    self.carry(&stored, true).await;
+                    return drop(open);
                 }
                 Err(NoPlan::Asked(_)) => false,
                 // The votes are too old by now. That is no end where people are still asked: they outlive the ballots.
@@ -279,13 +282,16 @@ impl Executor {
     }
 
     /// Tries until there is a verdict, or until the plan would be pointless.
-    async fn plan(&self, decided: &Decided, name: &str) -> Result<Remediation, NoPlan> {
-        let until = tokio::time::Instant::now() + Duration::from_millis(self.planner.times.apply_within_ms.into());
+    async fn plan(&self, decided: &Decided, name: &str) -> Result<(Remediation, Open), NoPlan> {
+        let patience = Duration::from_millis(self.planner.times.apply_within_ms.into());
+        // Counted from its first turn: who waits for room has not tried.
+        let mut until = None;
         let mut backoff = backoff();
         let rank = self.rank(decided).await;
         loop {
             let turn = self.turns.take(rank, &format!("{name} of {}", decided.proposal.target.service())).await;
-            let planned = self.planner.plan(decided, &turn.overtaken_by).await;
+            let until = *until.get_or_insert_with(|| tokio::time::Instant::now() + patience);
+            let planned = self.planner.plan(decided, &turn.overtaken_by).await.map(|stored| (stored, self.turns.open()));
             drop(turn);
             match planned {
                 Err(NoPlan::Later(refusal)) if tokio::time::Instant::now() < until => {

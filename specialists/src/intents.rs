@@ -243,8 +243,8 @@ fn container(container: &core::Container) -> Container {
     let of = |name: &str, unit: u64| {
         let requests = resources.and_then(|resources| resources.requests.as_ref()).and_then(|requests| milli(requests.get(name)?));
         let limit = resources.and_then(|resources| resources.limits.as_ref()).and_then(|limits| milli(limits.get(name)?));
-        // What requests nothing requests its limit.
-        Allocation { request: requests.or(limit).unwrap_or(0) / unit, limit: limit.map(|limit| limit / unit), restarts: false }
+        // What requests nothing requests its limit. Sizes are changed in the template, so pods are replaced.
+        Allocation { request: requests.or(limit).unwrap_or(0) / unit, limit: limit.map(|limit| limit / unit), restarts: true }
     };
     Container { name: container.name.clone(), cpu: of("cpu", 1), memory: of("memory", 1_000), ..Container::default() }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use assent_core::seats::Seat as _;
 use assent_core::seats::compute::{self, Throttling, View};
+use assent_core::target::Service;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -102,14 +103,29 @@ impl Kubelets {
             let mut rounds = tokio::time::interval(Duration::from_millis(self.args.kubelet_interval_ms));
             rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             let mut known = HashSet::new();
+            let mut told = HashMap::new();
             loop {
                 rounds.tick().await;
                 self.pods_now(&mut known);
                 self.round().await;
                 self.held.update(|view| view.tick(now()));
+                self.tell(&mut told);
             }
         };
         tokio::join!(watching, reading);
+    }
+
+    /// Counts how followed services stand, and says so of each when that changes: an operator who wonders why nothing is scaled finds it.
+    fn tell(&self, told: &mut HashMap<Service, &'static str>) {
+        self.held.read(|view| {
+            told.retain(|service, _| view.followed().any(|followed| followed == service));
+            for (service, standing, rationale) in view.standings() {
+                if told.insert(service.clone(), standing) != Some(standing) {
+                    tracing::info!(%service, standing, rationale, "demand");
+                }
+            }
+        });
+        self.metrics.demand(told.values().copied());
     }
 
     fn node(&self, change: Change<Node>) {
@@ -220,7 +236,7 @@ async fn body(node: &str, mut response: reqwest::Response) -> Result<Vec<u8>, Er
     Ok(body)
 }
 
-fn facts(pod: &Pod, workload: Option<assent_core::target::Service>) -> compute::Pod {
+fn facts(pod: &Pod, workload: Option<Service>) -> compute::Pod {
     compute::Pod {
         workload,
         node: pod.node.clone(),
@@ -232,6 +248,7 @@ fn facts(pod: &Pod, workload: Option<assent_core::target::Service>) -> compute::
         restarts: pod.restarts,
         failed_at: pod.failed_at,
         crash_loop: pod.crash_loop,
-        out_of_memory: pod.out_of_memory,
+        out_of_memory: !pod.killed.is_empty(),
+        killed: pod.killed.clone(),
     }
 }

@@ -1,5 +1,7 @@
 //! What a seat counts. Labels are fixed words; nothing is labelled by pod, workload or error text.
 
+use std::collections::BTreeMap;
+
 use assent_runtime::metrics::metrics::counter::Counter;
 use assent_runtime::metrics::metrics::family::Family;
 use assent_runtime::metrics::metrics::gauge::Gauge;
@@ -18,6 +20,7 @@ pub(crate) struct Metrics {
     sources: Family<Outcome, Counter>,
     spans: Family<Outcome, Counter>,
     exports: Family<Outcome, Counter>,
+    demand: Family<Outcome, Gauge>,
     pods: Gauge,
     healthy_templates: Gauge,
 }
@@ -37,6 +40,7 @@ impl Metrics {
         registry.register("ballots", "Ballots by outcome", metrics.ballots.clone());
         registry.register("anomalies", "Anomalies reported by outcome", metrics.anomalies.clone());
         registry.register("kubelet_readings", "Readings of kubelets by outcome", metrics.kubelet_rounds.clone());
+        registry.register("demand", "Services whose load is followed by how they stand", metrics.demand.clone());
         registry.register("pods", "Pods that are known", metrics.pods.clone());
         registry.register("healthy_templates", "Pod templates that could be gone back to", metrics.healthy_templates.clone());
         metrics
@@ -68,6 +72,18 @@ impl Metrics {
 
     pub(crate) fn anomaly(&self, delivered: bool) {
         Self::count(&self.anomalies, if delivered { "delivered" } else { "undelivered" });
+    }
+
+    /// How each followed service stands.
+    pub(crate) fn demand(&self, standings: impl Iterator<Item = &'static str>) {
+        let mut counts: BTreeMap<&'static str, i64> = BTreeMap::new();
+        for standing in standings {
+            *counts.entry(standing).or_default() += 1;
+        }
+        self.demand.clear();
+        for (standing, count) in counts {
+            self.demand.get_or_create(&[("standing", standing)]).set(count);
+        }
     }
 
     pub(crate) fn kubelet(&self, read: bool) {

@@ -18,6 +18,7 @@ pub mod pods;
 pub mod postgres;
 pub mod privileges;
 pub mod processes;
+pub mod prometheus;
 pub mod pruned;
 pub mod replica;
 pub mod scene;

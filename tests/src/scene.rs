@@ -123,6 +123,12 @@ impl Scene {
         self.vote(name, |workload| seats::scale(workload, replicas)).await
     }
 
+    /// `name` with 64Mi of at most 128Mi; the seats are for so many mebibytes of both.
+    pub async fn adjust(&self, name: &str, mebibytes: u64) -> Case {
+        self.world.deployment(name, "registry.invalid/x:1").await;
+        self.vote(name, |workload| seats::adjust(workload, mebibytes)).await
+    }
+
     /// `name`, which the seats want restarted.
     pub async fn restart(&self, name: &str) -> Case {
         self.world.deployment(name, "registry.invalid/x:1").await;

@@ -1,6 +1,6 @@
 //! Votes for tests: what each of the four seats would say of a bad rollout of one Deployment, and how to twist it.
 
-use assent_core::action::{Action, Rollback, Scale};
+use assent_core::action::{Action, Adjust, Rollback, Scale, Sizes};
 use assent_core::ballot::{Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict};
 use assent_core::canonical::Digest;
 use assent_core::ids::{Domain, IncidentUid, Millionths, UnixMillis};
@@ -27,6 +27,14 @@ pub fn now() -> UnixMillis {
 #[must_use]
 pub fn scale(workload: &Value, replicas: u32) -> Proposal {
     Proposal { action: Action::ScaleWorkload(Scale { replicas }), target: Target::of(workload).unwrap() }
+}
+
+/// Let container `main` of `workload` have so many mebibytes, as request and as limit.
+#[must_use]
+pub fn adjust(workload: &Value, mebibytes: u64) -> Proposal {
+    let memory = Some(mebibytes << 20);
+    let sizes = Sizes { container: "main".into(), cpu_request: None, cpu_limit: None, memory_request: memory, memory_limit: memory };
+    Proposal { action: Action::AdjustResources(Adjust { containers: vec![sizes] }), target: Target::of(workload).unwrap() }
 }
 
 /// Roll `workload` back to `template`.

@@ -198,7 +198,8 @@ impl World {
             &json!({
                 "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SHOP},
                 "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}},
-                    "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "main", "image": image}]}}}
+                    "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "main", "image": image,
+                        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}}]}}}
             }),
         )
         .await;
@@ -231,14 +232,15 @@ impl World {
         get(&self.admin, &format!("/apis/apps/v1/namespaces/{SHOP}/deployments/{name}")).await.unwrap()
     }
 
-    /// A Blueprint that allows everything for `name`, up to five replicas.
+    /// A Blueprint that allows everything for `name`, up to five replicas, each up to two processors and a gibibyte.
     pub async fn blueprint(&self, name: &str) {
         apply(
             &self.admin,
             &json!({
                 "apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP},
-                "spec": {"target": {"kind": "Deployment", "name": name}, "mode": "autonomous", "limits": {"maxReplicas": 5},
-                    "actions": [{"name": "RollbackWorkload"}, {"name": "RestartWorkload"}, {"name": "ScaleWorkload"}]}
+                "spec": {"target": {"kind": "Deployment", "name": name}, "mode": "autonomous",
+                    "limits": {"maxReplicas": 5, "containers": [{"name": "*", "cpu": {"min": "50m", "max": "2"}, "memory": {"min": "32Mi", "max": "1Gi"}}]},
+                    "actions": [{"name": "RollbackWorkload"}, {"name": "RestartWorkload"}, {"name": "ScaleWorkload"}, {"name": "AdjustResources"}]}
             }),
         )
         .await;

@@ -1,17 +1,14 @@
 //! `blueprint classify`: the tier of an operation under Blueprints in files, as the gate would say it now.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
-use assent_api::facts::listed;
-use assent_core::blueprint::{Classification, ClusterBlueprint, Operation, ReplicaChange, Tier, effective, read, read_cluster};
+use anyhow::Context as _;
+use assent_core::blueprint::{Classification, Operation, ReplicaChange, Tier};
 use assent_core::ids::UnixMillis;
-use serde_json::Value;
 
+use super::chosen::ChosenArgs;
 use crate::describe::plain;
 use crate::output::{Format, bad, bold, good, warn};
-use crate::policy::read::{MAX_FILE, documents, files};
 
 /// Flags of `blueprint classify`.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,12 +22,8 @@ The exit code is 0 when it is allowed, 2 when people must agree, and 3 when it i
 pub(crate) struct ClassifyArgs {
     /// Any name; what nobody knows is restricted.
     operation: String,
-    /// Files or folders with one Blueprint, and any ClusterBlueprints above it.
-    #[arg(short, long = "file", value_name = "PATH", required = true)]
-    files: Vec<PathBuf>,
-    /// Which Blueprint, where there are several.
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    chosen: ChosenArgs,
     /// Replicas that a scale would come to.
     #[arg(long)]
     replicas: Option<u32>,
@@ -43,28 +36,10 @@ pub(crate) struct ClassifyArgs {
 }
 
 pub(super) fn run(args: &ClassifyArgs) -> anyhow::Result<ExitCode> {
-    let (mut services, mut above) = (Vec::new(), Vec::new());
-    for file in files(&args.files)? {
-        for (place, object) in documents(&file, MAX_FILE)? {
-            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let spec = object.get("spec").unwrap_or(&Value::Null);
-            let wrong = |problems: Vec<_>| anyhow::anyhow!("{place}: {}", plain(&listed(&problems)));
-            match text("/kind").as_str() {
-                "Blueprint" if args.name.as_ref().is_none_or(|name| *name == text("/metadata/name")) => {
-                    services.push((text("/metadata/namespace"), read(spec).into_result().map_err(wrong)?));
-                }
-                "ClusterBlueprint" => above.push(read_cluster(&text("/metadata/name"), spec).into_result().map_err(wrong)?),
-                _ => {}
-            }
-        }
-    }
-    ensure!(services.len() <= 1, "there are {} Blueprints in these files; choose one with --name", services.len());
-    let Some((namespace, service)) = services.pop() else { bail!("there is no such Blueprint in these files") };
-    above.retain(|rules: &ClusterBlueprint| rules.concerns(&namespace));
     let replicas = args.replicas.map(|to| ReplicaChange { from: None, to });
     let operation = Operation { replicas, ..Operation::named(&args.operation) };
     let now = UnixMillis(args.at.unwrap_or_else(jiff::Timestamp::now).as_millisecond());
-    let said = effective(&above, &service).classify(&operation, now);
+    let said = args.chosen.read()?.effective.classify(&operation, now);
     if args.output == Format::Json {
         anstream::println!("{}", serde_json::to_string_pretty(&said).context("print as json")?);
     } else {

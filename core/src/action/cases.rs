@@ -82,3 +82,100 @@ fn referenced_configurations_are_found_wherever_they_stand() {
     }});
     assert_eq!(referenced_configurations(&template), ["a", "b", "c"]);
 }
+
+mod adjust {
+    use super::*;
+    use crate::action::{Adjust, Sizes};
+
+    fn sized() -> Value {
+        let mut workload = deployment();
+        let containers = json!([
+            {"name": "app", "image": "x:2", "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}},
+            {"name": "logs", "image": "y:1", "resources": {"requests": {"cpu": "50m"}}},
+            {"name": "bare", "image": "z:1"},
+        ]);
+        *workload.pointer_mut("/spec/template/spec/containers").unwrap() = containers;
+        workload
+    }
+
+    fn of(container: &str) -> Sizes {
+        Sizes { container: container.into(), cpu_request: None, cpu_limit: None, memory_request: None, memory_limit: None }
+    }
+
+    fn adjust(containers: Vec<Sizes>) -> Action {
+        Action::AdjustResources(Adjust { containers })
+    }
+
+    fn memory(mebibytes: u64) -> Sizes {
+        Sizes { memory_request: Some(mebibytes << 20), memory_limit: Some(mebibytes << 20), ..of("app") }
+    }
+
+    #[test]
+    fn it_changes_the_named_amounts_in_the_api_servers_spelling_and_nothing_else() {
+        let action = adjust(vec![Sizes { cpu_request: Some(1_500), cpu_limit: Some(2_000), ..memory(1_024) }, Sizes { cpu_request: Some(75), ..of("logs") }]);
+        let new = action.act().expected(&sized(), None).unwrap();
+        let mut wanted = sized();
+        let containers = wanted.pointer_mut("/spec/template/spec/containers").unwrap();
+        containers[0]["resources"] = json!({"requests": {"cpu": "1500m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "1Gi"}});
+        containers[1]["resources"] = json!({"requests": {"cpu": "75m"}});
+        assert_eq!(new, wanted);
+        assert_eq!(action.act().preconditions(&sized()), Ok(()));
+        assert_eq!(action.act().expected(&new, None).unwrap(), new, "twice is once");
+        assert_eq!(action.act().inverse(&sized()).unwrap().expected(&new).unwrap().unwrap(), sized());
+        assert!(action.act().preconditions(&new).unwrap_err().contains("already"));
+        assert_eq!(
+            action.act().roots(),
+            [r#"/spec/template/spec/containers/k:{"name":"app"}/resources"#, r#"/spec/template/spec/containers/k:{"name":"logs"}/resources"#]
+        );
+        assert_eq!(
+            action.act().describe(),
+            "adjust resources by new pods: `app` requests.cpu 1500m, limits.cpu 2, requests.memory 1Gi, limits.memory 1Gi; `logs` requests.cpu 75m"
+        );
+    }
+
+    #[test]
+    fn every_spelling_is_the_one_that_is_stored() {
+        for (mebibytes, text) in [(1, "1Mi"), (1_023, "1023Mi"), (2_048, "2Gi"), (1_536, "1536Mi"), (1 << 20, "1Ti")] {
+            let new = adjust(vec![memory(mebibytes)]).act().expected(&sized(), None).unwrap();
+            assert_eq!(new.pointer("/spec/template/spec/containers/0/resources/limits/memory"), Some(&json!(text)));
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_added_and_what_has_no_spelling_is_refused() {
+        let milli = |milli: u64| Sizes { cpu_request: Some(milli), ..of("app") };
+        for (containers, part) in [
+            (vec![], "0 containers"),
+            (vec![of("app")], "nothing of it changes"),
+            (vec![memory(600), memory(700)], "named twice"),
+            (vec![Sizes { cpu_request: Some(75), ..of("logs") }, memory(600)], "not sorted"),
+            (vec![Sizes { container: "a/b".into(), ..memory(600) }], "not named as containers are"),
+            (vec![Sizes { container: "other".into(), ..memory(600) }], "no container `other`"),
+            (vec![Sizes { memory_request: Some(1 << 20), ..of("bare") }], "has no resources"),
+            (vec![Sizes { memory_request: Some(1 << 20), ..of("logs") }], "has no requests.memory"),
+            (vec![Sizes { cpu_limit: Some(100), ..of("logs") }], "has no limits"),
+            (vec![Sizes { memory_request: Some((1 << 20) + 1), ..of("app") }], "whole mebibytes"),
+            (vec![milli(0)], "thousandths"),
+            (vec![milli(1_000_000)], "thousandths"),
+            (vec![Sizes { memory_limit: Some(u64::MAX), ..of("app") }], "mebibytes"),
+        ] {
+            let refused = adjust(containers.clone()).act().expected(&sized(), None).unwrap_err();
+            assert!(refused.contains(part), "{containers:?}: {refused}");
+        }
+    }
+
+    #[test]
+    fn requests_stay_within_limits_and_pods_of_their_class() {
+        for (sizes, part) in [
+            (Sizes { cpu_request: Some(1_001), ..of("app") }, "more cpu than its limit"),
+            (Sizes { memory_limit: Some(511 << 20), ..of("app") }, "more memory than its limit"),
+            (Sizes { memory_limit: Some(600 << 20), ..of("app") }, "another class"),
+        ] {
+            let refused = adjust(vec![sizes.clone()]).act().preconditions(&sized()).unwrap_err();
+            assert!(refused.contains(part), "{sizes:?}: {refused}");
+        }
+        let mut recreate = sized();
+        recreate["spec"]["strategy"]["type"] = json!("Recreate");
+        assert!(adjust(vec![memory(600)]).act().preconditions(&recreate).is_err());
+    }
+}

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::effective::Effective;
 use super::operations::{Alternative, BEYOND_BOUNDS, BEYOND_LIMITS, Reach, canonical, instead_of, is_never, known, within};
 use super::rules::{Approval, Rules, Tier};
-use crate::action::{self, Action};
+use crate::action::{self, Action, Sizes};
 use crate::ids::UnixMillis;
 use crate::incident::Mode;
 
@@ -23,7 +23,7 @@ pub struct Operation {
     pub name: String,
     /// Replicas before and after.
     pub replicas: Option<ReplicaChange>,
-    /// Requests of containers after it.
+    /// Requests and limits of containers after it.
     pub resources: Vec<ResourceChange>,
 }
 
@@ -36,15 +36,19 @@ pub struct ReplicaChange {
     pub to: u32,
 }
 
-/// Other requests of one container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Other requests and limits of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceChange {
     /// Its name.
     pub container: String,
-    /// Thousandths of a processor, if they change.
+    /// Requested thousandths of a processor, if they change.
     pub cpu: Option<u64>,
-    /// Bytes, if they change.
+    /// Requested bytes, if they change.
     pub memory: Option<u64>,
+    /// The most thousandths of a processor, if that changes.
+    pub cpu_limit: Option<u64>,
+    /// The most bytes, if that changes.
+    pub memory_limit: Option<u64>,
 }
 
 /// What a layer has against an operation.
@@ -123,9 +127,13 @@ impl Operation {
     #[must_use]
     pub fn of(action: &Action, workload: Option<&Value>) -> Self {
         let mut operation = Self::named(action.name());
-        if let Action::ScaleWorkload(scale) = action {
-            let now = workload.and_then(|workload| workload.pointer("/spec/replicas")).and_then(Value::as_u64);
-            operation.replicas = Some(ReplicaChange { from: now.and_then(|now| u32::try_from(now).ok()), to: scale.replicas });
+        match action {
+            Action::ScaleWorkload(scale) => {
+                let now = workload.and_then(|workload| workload.pointer("/spec/replicas")).and_then(Value::as_u64);
+                operation.replicas = Some(ReplicaChange { from: now.and_then(|now| u32::try_from(now).ok()), to: scale.replicas });
+            }
+            Action::AdjustResources(adjust) => operation.resources = adjust.containers.iter().map(ResourceChange::from).collect(),
+            Action::RollbackWorkload(_) | Action::RestartWorkload(_) => {}
         }
         operation
     }
@@ -148,6 +156,20 @@ impl Operation {
             "min_memory" => bounds?.memory.min,
             "max_memory" => bounds?.memory.max,
             _ => None,
+        }
+    }
+}
+
+// === impl ResourceChange ===
+
+impl From<&Sizes> for ResourceChange {
+    fn from(sizes: &Sizes) -> Self {
+        Self {
+            container: sizes.container.clone(),
+            cpu: sizes.cpu_request,
+            memory: sizes.memory_request,
+            cpu_limit: sizes.cpu_limit,
+            memory_limit: sizes.memory_limit,
         }
     }
 }
@@ -310,9 +332,15 @@ impl Rules {
         if name != "AdjustResources" {
             return None;
         }
-        let out = operation.resources.iter().find(|change| !limits.admit_resources(&change.container, change.cpu, change.memory))?;
+        let out = operation.resources.iter().find(|change| !limits.admit_resources(change))?;
         let amount = |what: &str, amount: Option<u64>| amount.map(|amount| format!("{amount} {what}"));
-        let asked: Vec<String> = [amount("thousandths of a processor", out.cpu), amount("bytes", out.memory)].into_iter().flatten().collect();
+        let asked = [
+            amount("thousandths of a processor", out.cpu),
+            amount("bytes", out.memory),
+            amount("thousandths of a processor as limit", out.cpu_limit),
+            amount("bytes as limit", out.memory_limit),
+        ];
+        let asked: Vec<String> = asked.into_iter().flatten().collect();
         Some((BEYOND_BOUNDS, format!("{} for container `{:.63}` are outside its bounds", asked.join(" and "), out.container)))
     }
 }

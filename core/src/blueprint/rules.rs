@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::classify::ResourceChange;
 use super::condition::Condition;
 use super::moments::{Freeze, Window};
 use crate::incident::Mode;
@@ -233,14 +234,15 @@ impl Limits {
         least <= replicas && self.max_replicas.map_or(!self.closed, |most| replicas <= most)
     }
 
-    /// Whether these requests of a container are inside.
+    /// Whether these requests and limits of a container are inside.
     #[must_use]
-    pub fn admit_resources(&self, container: &str, cpu: Option<u64>, memory: Option<u64>) -> bool {
-        let Some(bounds) = self.of_container(container) else { return !self.closed };
+    pub fn admit_resources(&self, change: &ResourceChange) -> bool {
+        let Some(bounds) = self.of_container(&change.container) else { return !self.closed };
         let inside = |bounds: &Bounds, amount: Option<u64>| {
             amount.is_none_or(|amount| bounds.min.unwrap_or(0) <= amount && bounds.max.map_or(!self.closed, |most| amount <= most))
         };
-        inside(&bounds.cpu, cpu) && inside(&bounds.memory, memory)
+        let each = [(&bounds.cpu, change.cpu), (&bounds.memory, change.memory), (&bounds.cpu, change.cpu_limit), (&bounds.memory, change.memory_limit)];
+        each.into_iter().all(|(bounds, amount)| inside(bounds, amount))
     }
 
     /// The bounds of this container.

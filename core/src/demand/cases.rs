@@ -305,8 +305,8 @@ fn memory_is_sized_by_its_peak_and_shrinks_by_new_pods() {
     let (larger, way) = tuned(&with_history(service(4, 50, 90), 250, 500), &State::default()).unwrap();
     assert_eq!((larger.memory_request_bytes, larger.memory_limit_bytes), (575 * MEBIBYTE, Some(575 * MEBIBYTE)));
     assert_eq!(way, Way::InPlace);
-    let (smaller, way) = tuned(&with_history(service(4, 50, 90), 250, 300), &State::default()).unwrap();
-    assert_eq!((smaller.memory_request_bytes, smaller.larger), (345 * MEBIBYTE, false));
+    let (smaller, way) = tuned(&with_history(service(4, 50, 90), 250, 240), &State::default()).unwrap();
+    assert_eq!((smaller.memory_request_bytes, smaller.larger), (276 * MEBIBYTE, false));
     assert_eq!(way, Way::Rollout);
 }
 

@@ -1,8 +1,9 @@
 //! What people want of a service, as settings: from its Blueprint and what stands above it.
 
-use super::settings::{Bounds, Interval, Objectives, Pace, Settings, Weights, Windows};
-use crate::blueprint::{BEYOND_LIMITS, Effective, Operation, ReplicaChange, Tier};
-use crate::ids::UnixMillis;
+use super::observation::{Allocation, Container};
+use super::settings::{Bounds, ContainerBounds, Interval, Objectives, Pace, Settings, Tuning, Weights, Windows};
+use crate::blueprint::{self, BEYOND_LIMITS, Effective, Operation, ReplicaChange, Tier, Why};
+use crate::ids::{Millionths, UnixMillis};
 use crate::incident::Mode;
 
 /// Steps that are kept for scaling up, of an hour's.
@@ -11,6 +12,14 @@ const KEPT_FOR_UP: u32 = 4;
 const MAX_AGE_MS: i64 = 60_000;
 /// Kubelets measure every ten to fifteen seconds: in less there are too few figures.
 const LEAST_UP_MS: i64 = 40_000;
+/// A window of history is so many periods where each is from a minute to an hour, and never more than the second.
+const PERIODS: i64 = 24;
+const MOST_PERIODS: i64 = 7 * 24;
+const LEAST_PERIOD_MS: i64 = 60_000;
+const LONGEST_PERIOD_MS: i64 = 60 * 60_000;
+/// Where people name no least: no container is made smaller than this.
+const LEAST_MILLI: u64 = 10;
+const LEAST_BYTES: u64 = 16 << 20;
 
 /// The settings by which replicas follow the load, or `None` where nobody wants that: no `scaling`, no most, or never allowed.
 /// Latency is not weighed here; who sees requests says what it makes of them by a vote of its own.
@@ -45,11 +54,51 @@ pub fn settings(effective: &Effective, now: UnixMillis) -> Option<Settings> {
             replicas_down: scaling.step,
             ..Pace::default()
         },
+        // By what runs: `sizing` says it.
         tuning: None,
         freezes: frozen(effective, now),
         // Outside its windows an operation asks people, and nobody is asked for routine.
         open: effective.is_outside_windows(now).then(Vec::new),
     })
+}
+
+/// How containers are sized, or `None` where nobody wants that: it is on no list, or never allowed. Of a container that no most
+/// is named for, that resource stays as it is.
+#[must_use]
+pub fn sizing(effective: &Effective, containers: &[Container], now: UnixMillis) -> Option<Tuning> {
+    let said = effective.classify(&Operation::named("AdjustResources"), now);
+    let barred = |why: Why, tier: Tier| why == Why::Unlisted || (tier == Tier::Forbidden && matches!(why, Why::Never | Why::Listed | Why::Reach));
+    if said.reasons.iter().any(|reason| barred(reason.why, reason.tier)) {
+        return None;
+    }
+    let bounds = |container: &Container| {
+        let (cpu, memory) = effective.container(&container.name);
+        ContainerBounds { cpu_milli: between(&cpu, LEAST_MILLI, &container.cpu), memory_bytes: between(&memory, LEAST_BYTES, &container.memory) }
+    };
+    let wanted = &effective.service.tuning;
+    let window_ms = signed(wanted.window_ms);
+    let period_ms = (window_ms / PERIODS).clamp(LEAST_PERIOD_MS, LONGEST_PERIOD_MS).max(window_ms / MOST_PERIODS);
+    Some(Tuning {
+        containers: containers.iter().map(|container| (container.name.clone(), bounds(container))).collect(),
+        cpu_percentile: Millionths::try_from(wanted.percentile.saturating_mul(10_000)).unwrap_or(Tuning::default().cpu_percentile),
+        memory_margin: wanted.headroom,
+        raise_above: wanted.raise_above,
+        lower_below: wanted.lower_below,
+        least_change: wanted.min_change,
+        period_ms,
+        least_periods: u32::try_from(window_ms / period_ms).unwrap_or(u32::MAX).max(1),
+        // A change needs a while to be judged, and what was too small is not made smaller before the whole window is seen again.
+        every_ms: window_ms / 4,
+        calm_ms: window_ms,
+        ..Tuning::default()
+    })
+}
+
+fn between(bounds: &blueprint::Bounds, least: u64, now: &Allocation) -> Bounds<u64> {
+    match bounds.max {
+        Some(max) => Bounds { min: bounds.min.unwrap_or(least).clamp(1, max.max(1)), max: max.max(1) },
+        None => Bounds { min: now.request.max(1), max: now.request.max(1) },
+    }
 }
 
 /// Whether people said whom to ask for more replicas than the limits allow; where they did not, nobody is asked because of the load.

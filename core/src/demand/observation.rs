@@ -55,7 +55,7 @@ pub struct Container {
     pub cpu: Allocation,
     /// Memory in bytes.
     pub memory: Allocation,
-    /// What it used, hour by hour, oldest first.
+    /// What it used, period by period, oldest first.
     pub history: Vec<Period>,
     /// How often it was killed for want of memory since it has this much.
     pub out_of_memory: u32,
@@ -73,7 +73,7 @@ pub struct Allocation {
     pub restarts: bool,
 }
 
-/// What one container used in an hour, over all replicas.
+/// What one container used in a period, over all replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Period {

@@ -114,7 +114,7 @@ pub(super) fn tune(ask: &Ask<'_>, before: &[&Container], after: &[Resources], wa
     let changes = before.iter().zip(after).map(|(before, after)| {
         let peak = before.history.iter().map(|period| period.memory_peak_bytes).max().unwrap_or(0);
         format!(
-            "`{}` CPU {}m → {}m, memory {} → {} (peak {}, {} hours of history, {} kills)",
+            "`{}` CPU {}m → {}m, memory {} → {} (peak {}, {} periods of history, {} kills)",
             after.container,
             before.cpu.request,
             after.cpu_request_milli,

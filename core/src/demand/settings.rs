@@ -137,9 +137,15 @@ pub struct Tuning {
     pub cpu_percentile: Millionths,
     /// So much more memory than the highest that was used.
     pub memory_margin: Millionths,
+    /// More when what was used passes this share of the request.
+    pub raise_above: Millionths,
+    /// Less when it stayed below this share of the request.
+    pub lower_below: Millionths,
     /// A smaller change is none.
     pub least_change: Millionths,
-    /// So many hours of history are needed.
+    /// How long one period of history is.
+    pub period_ms: i64,
+    /// So many periods of history are needed.
     pub least_periods: u32,
     /// From one tuning to the next.
     pub every_ms: i64,
@@ -210,7 +216,10 @@ impl Default for Tuning {
             containers: BTreeMap::new(),
             cpu_percentile: Millionths::new(950_000),
             memory_margin: Millionths::new(150_000),
+            raise_above: Millionths::new(900_000),
+            lower_below: Millionths::new(500_000),
             least_change: Millionths::new(200_000),
+            period_ms: HOUR_MS,
             least_periods: 24,
             every_ms: 6 * HOUR_MS,
             calm_ms: 24 * HOUR_MS,
@@ -293,7 +302,10 @@ impl Tuning {
                 }
             }
         }
-        let paces = self.every_ms >= 0 && self.calm_ms >= self.every_ms;
+        if self.lower_below >= self.raise_above {
+            return Some("`tuning` lowers at what it raises".to_owned());
+        }
+        let paces = self.every_ms >= 0 && self.calm_ms >= self.every_ms && self.period_ms > 0;
         (self.least_periods == 0 || !paces).then(|| "`tuning` needs a history, and `calmMs` not below `everyMs`".to_owned())
     }
 }

@@ -1,4 +1,4 @@
-//! How large each replica: requests by what was used over days, limits in their old proportion to them. CPU is sized so that
+//! How large each replica: requests by what was used over a long time, limits in their old proportion to them. CPU is sized so that
 //! its percentile comes to the target utilisation, else sizing and counting would work against each other; and only where
 //! another number of replicas cannot help, at either bound. Memory is sized by its peak.
 
@@ -8,15 +8,13 @@ use super::arithmetic::{percentile, scale, scale_up};
 use super::observation::{Allocation, Container, Period};
 use super::settings::{Bounds, Tuning};
 use super::{Ask, Decision, rationale};
+use crate::ids::Millionths;
 
 const ONE: u64 = 1_000_000;
-const HOUR_MS: i64 = 60 * 60 * 1000;
-/// Most hours of history that count.
+/// Most periods of history that count.
 const MAX_PERIODS: usize = 8 * 24;
-/// A history that ends longer ago than this says nothing of today.
-const MAX_AGE_MS: i64 = 3 * HOUR_MS;
-/// Memory above this share of the request is short.
-const SHORT: u64 = 900_000;
+/// A history that ended more periods ago says nothing of today.
+const MAX_AGE: i64 = 3;
 /// After a kill for want of memory: so much more, in millionths and in bytes, whichever is more.
 const AFTER_KILL: (u64, u64) = (200_000, 100 << 20);
 
@@ -88,7 +86,7 @@ pub(super) fn decide(ask: &Ask<'_>) -> Option<Decision> {
     }
     let calm = last(true).is_none_or(|at| now.since(at) >= tuning.calm_ms);
     let changes = observation.containers.iter().filter_map(|container| {
-        let periods = history(ask, container)?;
+        let periods = history(ask, tuning, container)?;
         let kept = |before: Allocation, sizing: Option<Sizing>| sizing.filter(|s| calm || s.request >= before.request).unwrap_or(Sizing::kept(before));
         let cpu = kept(container.cpu, cpu(ask, tuning, container, &periods));
         let memory = kept(container.memory, memory(ask, tuning, container, &periods));
@@ -103,12 +101,12 @@ fn is_ours(ask: &Ask<'_>) -> bool {
 }
 
 /// What counts of a container's history, if it reaches to today.
-fn history(ask: &Ask<'_>, container: &Container) -> Option<Vec<Period>> {
+fn history(ask: &Ask<'_>, tuning: &Tuning, container: &Container) -> Option<Vec<Period>> {
     let mut periods: Vec<Period> = container.history.iter().filter(|period| period.from <= ask.now).copied().collect();
     periods.sort_by_key(|period| period.from);
     let surplus = periods.len().saturating_sub(MAX_PERIODS);
     periods.drain(..surplus);
-    periods.last().filter(|period| ask.now.since(period.from) <= MAX_AGE_MS)?;
+    periods.last().filter(|period| ask.now.since(period.from) <= tuning.period_ms.saturating_mul(MAX_AGE))?;
     Some(periods)
 }
 
@@ -125,7 +123,9 @@ fn cpu(ask: &Ask<'_>, tuning: &Tuning, container: &Container, periods: &[Period]
     // Where fewer or more replicas would do, they do.
     let scaled = observation.autoscalers.iter().any(|autoscaler| autoscaler.active);
     let helps = if want.request < request { observation.replicas <= settings.replicas.min } else { observation.replicas >= settings.replicas.max };
-    (want.differs(tuning) && (helps || scaled)).then_some(want)
+    // Between the two shares it is as large as it should be.
+    let due = if want.request < request { used < share(request, tuning.lower_below) } else { used > share(request, tuning.raise_above) };
+    (due && want.differs(tuning) && (helps || scaled)).then_some(want)
 }
 
 fn memory(ask: &Ask<'_>, tuning: &Tuning, container: &Container, periods: &[Period]) -> Option<Sizing> {
@@ -137,11 +137,15 @@ fn memory(ask: &Ask<'_>, tuning: &Tuning, container: &Container, periods: &[Peri
     let peak = periods.iter().map(|period| period.memory_peak_bytes).max()?;
     let want = peak.saturating_add(scale(peak, u64::from(tuning.memory_margin.get()), ONE));
     let sizing = Sizing::to(container.memory, want, &tuning.bounds_of(&container.name).memory_bytes, want)?;
-    let short = peak > scale(request, SHORT, ONE) && sizing.request > request;
+    let short = peak > share(request, tuning.raise_above) && sizing.request > request;
     let long_known = (periods.len() as u64) >= u64::from(tuning.least_periods);
     // Less only where what was used would still fit.
-    let ample = long_known && sizing.request < request && sizing.request >= want && sizing.differs(tuning);
+    let ample = long_known && peak < share(request, tuning.lower_below) && sizing.request < request && sizing.request >= want && sizing.differs(tuning);
     (short || ample).then_some(sizing)
+}
+
+fn share(of: u64, share: Millionths) -> u64 {
+    scale(of, u64::from(share.get()), ONE)
 }
 
 fn tune(ask: &Ask<'_>, changes: Vec<(&Container, Sizing, Sizing)>, why: &str) -> Option<Decision> {
@@ -186,8 +190,12 @@ impl Sizing {
         let step = Bounds { min: request.div_ceil(2), max: request.saturating_mul(2) };
         let to = bounds.hold(step.hold(want));
         let limit = limit.map(|limit| {
-            let most = bounds.max.max(to);
-            scale_up(limit, to, request).max(least_limit).min(most).max(to)
+            // What is guaranteed stays guaranteed, and a limit goes no further in one step than a request.
+            if limit == request {
+                return to;
+            }
+            let most = bounds.max.max(to).min(limit.saturating_mul(2));
+            scale_up(limit, to, request).max(least_limit).min(most).max(limit.div_ceil(2)).max(to)
         });
         Some(Self { before, request: to, limit })
     }

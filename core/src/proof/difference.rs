@@ -14,7 +14,8 @@ const MAX_DEPTH: usize = 128;
 
 /// Whether `new` is `expected` but for what the API server itself sets, and foreign `managedFields` only lose paths below
 /// `roots` (JSON pointers).
-pub fn permitted(old: &Value, expected: &Value, new: &Value, roots: &[&str]) -> Result<(), Refusal> {
+pub fn permitted(old: &Value, expected: &Value, new: &Value, roots: &[impl AsRef<str>]) -> Result<(), Refusal> {
+    let roots: Vec<&str> = roots.iter().map(AsRef::as_ref).collect();
     let paths = describe_difference(&without_server_fields(expected), &without_server_fields(new));
     if !paths.is_empty() {
         return Err(Refusal::new(
@@ -23,7 +24,7 @@ pub fn permitted(old: &Value, expected: &Value, new: &Value, roots: &[&str]) -> 
             format!("a change below {} to the voted value, and nothing else", roots.join(", ")),
         ));
     }
-    managed_fields(old, new, roots)
+    managed_fields(old, new, &roots)
         .map_err(|reason| Refusal::new(Rule::Difference, reason, "foreign managedFields that only lose paths of the permitted change"))
 }
 

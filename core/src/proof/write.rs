@@ -114,7 +114,7 @@ fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMi
     }
     let expected = plan.inverse.expected(&request.old).map_err(|reason| Refusal::new(Rule::Revert, reason, "the plan's inverse"))?;
     let expected = expected.ok_or_else(|| Refusal::new(Rule::Revert, "nothing to restore", "a fresh vote"))?;
-    difference::permitted(&request.old, &expected, &request.new, plan.proposal.action.act().write().roots)
+    difference::permitted(&request.old, &expected, &request.new, &plan.proposal.action.act().roots())
 }
 
 /// Whether what the action changes is still what it wrote.
@@ -126,6 +126,7 @@ pub fn as_left(action: &Action, target: &Value) -> bool {
         }
         Action::ScaleWorkload(scale) => target.pointer("/spec/replicas").and_then(Value::as_u64) == Some(u64::from(scale.replicas)),
         Action::RestartWorkload(restart) => restart.marks(target),
+        Action::AdjustResources(adjust) => adjust.holds(target),
     }
 }
 
@@ -193,7 +194,7 @@ fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal) -> R
             }
         }
     }
-    difference::permitted(&request.old, &expected, &request.new, act.write().roots)
+    difference::permitted(&request.old, &expected, &request.new, &act.roots())
 }
 
 pub(super) fn check_resource(write: &Write, request: &WriteRequest) -> Result<(), Refusal> {

@@ -8,8 +8,9 @@ mod demand;
 mod judge;
 pub mod recorded;
 mod vote;
+mod wanted;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 
@@ -20,6 +21,7 @@ use crate::ids::{Domain, UnixMillis};
 use crate::target::Service;
 
 pub use demand::Intent;
+pub(super) use wanted::TOO_LARGE;
 
 /// Its line in the table of seats.
 pub const ENTRY: Entry = Entry { name: "compute", domain: Domain::Compute, rules: "compute/1" };
@@ -38,6 +40,19 @@ pub struct Sample {
     pub pod: String,
     /// When the kubelet measured.
     pub at: UnixMillis,
+    /// Processor time since its start, nanoseconds.
+    pub cpu_ns: u64,
+    /// Working set in bytes.
+    pub memory_bytes: u64,
+    /// The same of each of its containers.
+    pub containers: Vec<ContainerSample>,
+}
+
+/// Cumulative figures of one container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerSample {
+    /// Its name.
+    pub name: String,
     /// Processor time since its start, nanoseconds.
     pub cpu_ns: u64,
     /// Working set in bytes.
@@ -78,6 +93,8 @@ pub struct Pod {
     pub crash_loop: bool,
     /// Whether a container was last killed for its memory.
     pub out_of_memory: bool,
+    /// Which ones were.
+    pub killed: BTreeSet<String>,
 }
 
 /// What a pod used between two samples.
@@ -199,6 +216,9 @@ impl View {
             };
             state.newest = Some(used);
             let warm = state.is_warm(&used);
+            if let Some(workload) = &state.facts.workload {
+                self.demand.sized(workload, last, &sample, warm);
+            }
             if let Some(workload) = state.facts.workload.as_ref().filter(|_| warm)
                 && (self.past.len() < MAX_SERVICES || self.past.contains_key(workload))
             {

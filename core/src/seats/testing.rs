@@ -216,7 +216,7 @@ pub(super) fn compute(pods: &[(&str, i64, i64)]) -> (compute::View, UnixMillis) 
         for ((name, usual, now), spent) in pods.iter().zip(&mut spent) {
             let milli = if time.plus(-2_500) >= onset { now } else { usual };
             *spent += milli * 5_000 * 1_000;
-            let sample = compute::Sample { pod: (*name).into(), at: time, cpu_ns: u64::try_from(*spent).unwrap(), memory_bytes: 1 << 20 };
+            let sample = compute::Sample { pod: (*name).into(), at: time, cpu_ns: u64::try_from(*spent).unwrap(), memory_bytes: 1 << 20, containers: vec![] };
             view.sample(sample, time);
         }
         time = time.plus(5_000);

@@ -17,7 +17,7 @@ use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Service;
 use serde_json::{Value, json};
 
-use super::votes::{WORKLOADS, roster, service};
+use super::votes::{WORKLOADS, roster, service, template};
 
 pub(crate) const CLUSTER: &str = "cluster";
 /// Server time at the beginning.
@@ -27,7 +27,7 @@ pub(crate) const START: i64 = 1_000_000_000;
 static ALLOWED: LazyLock<Effective> = LazyLock::new(|| {
     let spec = json!({
         "target": {"kind": "Deployment", "name": "orders"}, "mode": "autonomous",
-        "actions": assent_core::action::NAMES.map(|name| json!({"name": name})), "limits": {"minReplicas": 1, "maxReplicas": 4},
+        "actions": assent_core::action::NAMES.map(|name| json!({"name": name})), "limits": {"minReplicas": 1, "maxReplicas": 4, "containers": [{"name": "app", "memory": {"max": "256Mi"}}]},
         // How often is the breaker's own affair, with properties of its own.
         "safety": {"cooldown": "1s", "operationsPerHour": 1000, "breaker": {"failures": 20, "wait": "1s"}, "strikes": 20},
     });
@@ -138,7 +138,7 @@ fn workload(at: &Service, uid: &str, version: u64) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"namespace": at.namespace, "name": at.name, "uid": uid, "generation": 1, "resourceVersion": version.to_string(), "labels": {"app": "a"}},
-        "spec": {"replicas": 2, "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"image": "x:2"}}}
+        "spec": {"replicas": 2, "template": template("x:2")}
     })
 }
 

@@ -114,7 +114,7 @@ impl Faults {
 
     /// Nothing but the trouble itself.
     pub(crate) fn none(random: &mut Random) -> Self {
-        let kind = |random: &mut Random| random.pick(&[TroubleKind::Rollout, TroubleKind::Stalled, TroubleKind::Overload]);
+        let kind = |random: &mut Random| random.pick(&[TroubleKind::Rollout, TroubleKind::Stalled, TroubleKind::Overload, TroubleKind::Hungry]);
         let mut troubles = vec![Trouble { service: random.below(2), kind: kind(random), stubborn: false }];
         if random.chance(300) {
             troubles.push(Trouble { service: 2, kind: kind(random), stubborn: false });

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::cluster::object_of;
 use super::executor::{Step, request};
 use super::simulation::{Message, Put, Simulation};
-use super::votes::{WORKLOADS, service};
+use super::votes::{WORKLOADS, adjust, service};
 
 // === impl Simulation ===
 
@@ -57,6 +57,7 @@ impl Simulation {
             Action::ScaleWorkload(Scale { replicas: 0 }),
             Action::ScaleWorkload(Scale { replicas: 3 }),
             Action::RestartWorkload(Restart { marker }),
+            adjust(96),
         ]);
         let proposal = Proposal { action, target };
         self.put(incident, &proposal, false)
@@ -66,15 +67,16 @@ impl Simulation {
     fn around(&mut self, plan: &Plan) -> Option<Put> {
         let mut put = self.put(&plan.incident, &plan.proposal, false)?;
         let new = &mut put.request.new;
-        match self.random.below(9) {
+        match self.random.below(10) {
             0 => new["metadata"]["labels"]["hostile"] = json!("yes"),
             1 => new["metadata"]["ownerReferences"] = json!([{"kind": "Absent", "uid": "u"}]),
             2 => new["spec"]["paused"] = json!(true),
             3 => new["spec"]["template"]["spec"]["image"] = json!("hostile:1"),
-            4 => put.request.operation = "DELETE".into(),
-            5 => put.request.field_manager = "kubectl".into(),
-            6 => put.request.subresource = if put.request.subresource.is_empty() { "scale".into() } else { String::new() },
-            7 => put.request.incidents.push(plan.incident.to_string()),
+            4 => new["spec"]["template"]["spec"]["containers"] = json!([{"name": "app", "resources": {"limits": {"memory": "4Gi"}}}]),
+            5 => put.request.operation = "DELETE".into(),
+            6 => put.request.field_manager = "kubectl".into(),
+            7 => put.request.subresource = if put.request.subresource.is_empty() { "scale".into() } else { String::new() },
+            8 => put.request.incidents.push(plan.incident.to_string()),
             // The very write again: early, late, in a pause, after it was put back.
             _ => {}
         }

@@ -11,7 +11,7 @@ use assent_core::ids::IncidentUid;
 use assent_core::incident::Phase;
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::is_system_namespace;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Landed, PlanPhase, StoredPlan};
 use super::executor::outcome_key;
@@ -402,6 +402,13 @@ fn is_voted(action: &Action, landed: &Landed) -> bool {
         Action::ScaleWorkload(scale) => expected["spec"]["replicas"] = scale.replicas.into(),
         Action::RestartWorkload(restart) => {
             expected["spec"]["template"]["metadata"]["annotations"]["assent.dev/restarted-for"] = restart.marker.clone().into();
+        }
+        Action::AdjustResources(adjust) => {
+            for sizes in &adjust.containers {
+                let mebibytes = |bytes: Option<u64>| json!(format!("{}Mi", bytes.unwrap() >> 20));
+                let resources = &mut expected["spec"]["template"]["spec"]["containers"][0]["resources"];
+                *resources = json!({"requests": {"memory": mebibytes(sizes.memory_request)}, "limits": {"memory": mebibytes(sizes.memory_limit)}});
+            }
         }
         Action::RollbackWorkload(_) => expected["spec"]["template"] = super::votes::healthy_template(),
     }

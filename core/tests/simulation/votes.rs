@@ -1,6 +1,6 @@
 //! The trouble, and what seats make of it: honest ones judge by the figures that they are given, a lying one says anything.
 
-use assent_core::action::{Action, Restart, Rollback, Scale};
+use assent_core::action::{Action, Adjust, Restart, Rollback, Scale, Sizes};
 use assent_core::ballot::{
     Ballot, CastBallot, CauseVote, Edge, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict,
 };
@@ -32,6 +32,7 @@ pub(crate) enum TroubleKind {
     Rollout,
     Stalled,
     Overload,
+    Hungry,
 }
 
 /// What is truly wrong.
@@ -66,6 +67,7 @@ impl Trouble {
             TroubleKind::Rollout => rollback(),
             TroubleKind::Stalled => Action::RestartWorkload(Restart { marker: marker.into() }),
             TroubleKind::Overload => Action::ScaleWorkload(Scale { replicas: 3 }),
+            TroubleKind::Hungry => adjust(128),
         }
     }
 
@@ -76,6 +78,7 @@ impl Trouble {
             TroubleKind::Rollout => workload["spec"]["template"]["spec"]["image"] != json!("x:2"),
             TroubleKind::Stalled => !workload["spec"]["template"]["metadata"]["annotations"].is_null(),
             TroubleKind::Overload => workload["spec"]["replicas"].as_u64() >= Some(3),
+            TroubleKind::Hungry => workload.pointer("/spec/template/spec/containers/0/resources/requests/memory") == Some(&json!("128Mi")),
         }
     }
 }
@@ -86,7 +89,20 @@ pub(crate) fn service((namespace, name): (&str, &str)) -> Service {
 
 /// The pod template that was seen healthy.
 pub(crate) fn healthy_template() -> Value {
-    json!({"metadata": {"labels": {"app": "a"}}, "spec": {"image": "x:1"}})
+    template("x:1")
+}
+
+/// A pod template of one container with 64 MiB of at most 128.
+pub(crate) fn template(image: &str) -> Value {
+    let resources = json!({"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}});
+    json!({"metadata": {"labels": {"app": "a"}}, "spec": {"image": image, "containers": [{"name": "app", "resources": resources}]}})
+}
+
+/// So many mebibytes of both.
+pub(crate) fn adjust(mebibytes: u64) -> Action {
+    let memory = Some(mebibytes << 20);
+    let sizes = Sizes { container: "app".into(), cpu_request: None, cpu_limit: None, memory_request: memory, memory_limit: memory };
+    Action::AdjustResources(Adjust { containers: vec![sizes] })
 }
 
 fn rollback() -> Action {
@@ -229,6 +245,8 @@ pub(crate) fn lie_about_cause(random: &mut Random, context: &Context) -> Opinion
             Action::RestartWorkload(Restart { marker: format!("{}.1", context.incident) }),
             Action::ScaleWorkload(Scale { replicas: 3 }),
             Action::ScaleWorkload(Scale { replicas: 5 }),
+            adjust(128),
+            adjust(512),
             rollback(),
         ]);
         let principals = [Principal::Sidecar, Principal::Kubelet, Principal::ApiServer, Principal::MetricStore];

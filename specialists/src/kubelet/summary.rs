@@ -1,13 +1,15 @@
-//! The kubelet's `/stats/summary`: cumulative processor time and working set of every pod's own containers.
+//! The kubelet's `/stats/summary`: cumulative processor time and working set of every pod's own containers, each and together.
 
 use assent_core::ids::UnixMillis;
-use assent_core::seats::compute::Sample;
+use assent_core::seats::compute::{ContainerSample, Sample};
 use serde::Deserialize;
 
 use crate::pods::SIDECAR;
 
 /// Pods of a node that are read.
 const MAX_PODS: usize = 1_024;
+/// Containers of a pod that are told apart.
+const MAX_CONTAINERS: usize = 16;
 
 #[derive(Deserialize)]
 struct Summary {
@@ -55,14 +57,19 @@ pub(super) fn samples(body: &[u8]) -> Result<Vec<Sample>, serde_json::Error> {
 }
 
 fn sample(pod: PodStats) -> Option<Sample> {
-    let mut sample = Sample { pod: pod.pod_ref.uid, at: UnixMillis(0), cpu_ns: 0, memory_bytes: 0 };
+    let mut sample = Sample { pod: pod.pod_ref.uid, at: UnixMillis(0), cpu_ns: 0, memory_bytes: 0, containers: Vec::new() };
     for container in pod.containers.into_iter().filter(|container| container.name != SIDECAR) {
         // One container that was not measured would look like use that vanished.
         let cpu = container.cpu?;
         let at = cpu.time.parse::<jiff::Timestamp>().ok()?.as_millisecond();
         sample.at = sample.at.max(UnixMillis(at));
-        sample.cpu_ns = sample.cpu_ns.saturating_add(cpu.usage_core_nano_seconds?);
-        sample.memory_bytes = sample.memory_bytes.saturating_add(container.memory.and_then(|memory| memory.working_set_bytes).unwrap_or(0));
+        let cpu_ns = cpu.usage_core_nano_seconds?;
+        let memory_bytes = container.memory.and_then(|memory| memory.working_set_bytes).unwrap_or(0);
+        sample.cpu_ns = sample.cpu_ns.saturating_add(cpu_ns);
+        sample.memory_bytes = sample.memory_bytes.saturating_add(memory_bytes);
+        if sample.containers.len() < MAX_CONTAINERS {
+            sample.containers.push(ContainerSample { name: container.name, cpu_ns, memory_bytes });
+        }
     }
     (sample.at.0 > 0).then_some(sample)
 }
@@ -82,7 +89,9 @@ mod tests {
             {"podRef": {"name": "c", "namespace": "shop", "uid": "u3"}, "containers": [{"name": "c"}]},
             {"podRef": {"name": "d", "namespace": "shop", "uid": "u4"}}]}"#;
         let at = UnixMillis(1_704_067_261_000);
-        assert_eq!(samples(body).unwrap(), [Sample { pod: "u1".into(), at, cpu_ns: 750, memory_bytes: 5 }]);
+        let of = |name: &str, cpu_ns, memory_bytes| ContainerSample { name: name.into(), cpu_ns, memory_bytes };
+        let containers = vec![of("c", 700, 5), of("d", 50, 0)];
+        assert_eq!(samples(body).unwrap(), [Sample { pod: "u1".into(), at, cpu_ns: 750, memory_bytes: 5, containers }]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A pod pruned to what seats judge by: where it is, whom it belongs to, what it may use and how its containers fare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use assent_core::ids::UnixMillis;
@@ -35,7 +35,8 @@ pub(crate) struct Pod {
     pub(crate) restarts: u32,
     pub(crate) failed_at: Option<UnixMillis>,
     pub(crate) crash_loop: bool,
-    pub(crate) out_of_memory: bool,
+    /// Containers that were last killed for want of memory.
+    pub(crate) killed: BTreeSet<String>,
     /// Image ids of the application's containers.
     pub(crate) images: Vec<String>,
 }
@@ -63,8 +64,8 @@ impl Pod {
             let limits = application.iter().map(|container| milli(container.resources.as_ref()?.limits.as_ref()?.get(resource)?));
             limits.sum()
         };
-        let ended = statuses.iter().filter_map(|container| container.last_state.as_ref()?.terminated.as_ref());
-        let failed: Vec<&core::ContainerStateTerminated> = ended.filter(|terminated| terminated.exit_code != 0).collect();
+        let ended = statuses.iter().filter_map(|container| Some((&container.name, container.last_state.as_ref()?.terminated.as_ref()?)));
+        let failed: Vec<(&String, &core::ContainerStateTerminated)> = ended.filter(|(_, terminated)| terminated.exit_code != 0).collect();
         let time = |time: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Time| UnixMillis(time.0.as_millisecond());
         let running = statuses.iter().filter_map(|container| container.state.as_ref()?.running.as_ref()?.started_at.as_ref());
         Some(Self {
@@ -89,12 +90,12 @@ impl Pod {
             limit_milli: limit("cpu"),
             memory_limit: limit("memory").map(|limit| limit / 1000),
             restarts: statuses.iter().map(|container| u32::try_from(container.restart_count).unwrap_or(0)).sum(),
-            failed_at: failed.iter().filter_map(|terminated| terminated.finished_at.as_ref()).map(time).max(),
+            failed_at: failed.iter().filter_map(|(_, terminated)| terminated.finished_at.as_ref()).map(time).max(),
             crash_loop: statuses
                 .iter()
                 .filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.as_deref())
                 .any(|reason| reason == "CrashLoopBackOff"),
-            out_of_memory: failed.iter().any(|terminated| terminated.reason.as_deref() == Some("OOMKilled")),
+            killed: failed.iter().filter(|(_, terminated)| terminated.reason.as_deref() == Some("OOMKilled")).map(|(name, _)| (*name).clone()).collect(),
             images: statuses.iter().map(|container| container.image_id.clone()).filter(|id| !id.is_empty() && id.len() <= 512).collect(),
         })
     }

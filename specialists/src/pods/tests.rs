@@ -110,7 +110,7 @@ fn an_address_that_passed_on_stays_with_its_new_pod() {
 fn facts_leave_the_sidecar_out_except_for_the_scheduler() {
     let facts = Pod::of(&pod("p1", "10.0.0.1", "orders", None)).unwrap();
     assert_eq!((facts.limit_milli, facts.request_milli, facts.memory_limit), (Some(150), 110, Some(64 << 20)));
-    assert_eq!((facts.restarts, facts.out_of_memory, facts.crash_loop), (2, true, false));
+    assert_eq!((facts.restarts, facts.killed.len(), facts.crash_loop), (2, 1, false));
     assert_eq!(facts.images, ["x@sha256:1"]);
     assert!(facts.failed_at < facts.started_at);
 }

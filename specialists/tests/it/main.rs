@@ -5,6 +5,5 @@
 mod change;
 mod compute;
 mod network;
-mod prometheus;
 mod sources;
 mod world;

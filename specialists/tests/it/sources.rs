@@ -3,9 +3,9 @@
 use assent_core::ballot::{Opinion, Principal};
 use assent_core::ids::Domain;
 use assent_core::incident::Symptom;
+use assent_tests::prometheus::{EVERY_S, Prometheus, Samples};
 use kube::ResourceExt as _;
 
-use crate::prometheus::{EVERY_S, Prometheus, Samples};
 use crate::world::{Running, World, now, service, until, vote};
 
 const DAY_S: i64 = 24 * 60 * 60;

@@ -1,5 +1,6 @@
-//! Five scenarios of two services under Blueprints, on a real node, each timed: more replicas for more load while the other service is left
-//! alone, fewer and taken back when that is felt, more than the limits allow once a person agrees, and what is never done.
+//! Six scenarios of two services under Blueprints, on a real node, each timed: more replicas for more load while the other service is left
+//! alone, fewer and taken back when that is felt, more than the limits allow once a person agrees, what is never done, and memory for a
+//! container that asks for too little.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -26,14 +27,15 @@ const LEARNING: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(420);
 /// Who is asked.
 const PERSON: (&str, &str) = ("jane", "devops-team");
-/// Customers a second: usual, more than one replica is for, few, and more than one replica can serve.
+/// Customers a second: usual, nearly more than one replica is for, and few.
 const USUAL: u32 = 20;
 const MORE: u32 = 37;
 const FEW: u32 = 1;
-const FLOOD: u32 = 180;
+/// As many times more than one replica is for as two cannot serve, and three can.
+const FLOOD: u32 = 5;
 /// How long a number of customers has to show, and the most that come.
 const STEADY: Duration = Duration::from_secs(50);
-const MOST: u32 = 140;
+const MOST: u32 = 200;
 
 /// Each scenario with the seconds that it may take.
 const MORE_REPLICAS: (&str, f64) = ("1 autonomous scale-up, detection to verified", 120.0);
@@ -41,6 +43,7 @@ const BEYOND: (&str, f64) = ("2 beyond the limits, with a person's word", 900.0)
 const FORBIDDEN: (&str, f64) = ("3 forbidden operation refused, alternatives named", 1.0);
 const FELT: (&str, f64) = ("4 scale-down that is felt is taken back", 210.0);
 const ALONE: (&str, f64) = ("5 two services, only the loaded one scaled", 120.0);
+const SIZED: (&str, f64) = ("6 more memory for what uses all it asks for", 210.0);
 
 /// What one scenario took.
 #[derive(Clone, Debug, Serialize)]
@@ -59,7 +62,7 @@ pub struct Scenario {
     pub note: String,
 }
 
-/// Runs all five.
+/// Runs all six.
 ///
 /// # Errors
 /// If the node, Assent or the shop does not come up, or a scenario does not end.
@@ -73,14 +76,15 @@ pub async fn run(say: Progress<'_>) -> anyhow::Result<Vec<Scenario>> {
     let scene = Scene { place };
     // What a start costs is not what is usual.
     tokio::time::sleep(LEARNING).await;
-    // Whatever the machine, one replica of orders uses half of what it asks for at the usual rate, and may use two thirds more than
+    // Whatever the machine, one replica of orders uses half of what it asks for at the usual rate, and may use a fifth more than
     // that; the storefront has room for everybody.
-    for (name, asks, most) in [("orders", 20, 33), ("storefront", 60, 120)] {
+    for (name, asks, most) in [("orders", 20, 24), ("storefront", 60, 160)] {
         let usual = scene.used(name).await?;
         say(&format!("{name} uses {usual}m at {USUAL} customers a second"));
-        let (request, limit) = (format!("--requests=cpu={}m", usual * asks / 10), format!("--limits=cpu={}m", usual * most / 10));
-        scene.place.kubectl(&["-n", SHOP, "set", "resources", &format!("deployment/{name}"), "-c", name, &request, &limit]).await?;
-        scene.place.kubectl(&["-n", SHOP, "rollout", "status", &format!("deployment/{name}"), "--timeout=120s"]).await?;
+        // Memory in between, so that nothing is to be done about it yet.
+        let memory = (scene.told(name, &["memory", "workingSetBytes"]).await? >> 20) * 3 / 2;
+        let requests = format!("--requests=cpu={}m,memory={memory}Mi", usual * asks / 10);
+        scene.resources(name, &requests, &format!("--limits=cpu={}m,memory=128Mi", usual * most / 10)).await?;
     }
     scene.let_approve().await?;
     say("kubectl apply -f shop/scenarios/blueprints.yaml");
@@ -90,12 +94,17 @@ pub async fn run(say: Progress<'_>) -> anyhow::Result<Vec<Scenario>> {
 
     // One that does not end is a row as well, and the others go on.
     let mut done = vec![ended(FORBIDDEN, scene.forbidden(say).await)];
+    let mut one_is_for = MORE;
     match scene.more(say).await {
-        Ok(both) => done.extend(both),
+        Ok((reached, both)) => {
+            one_is_for = reached;
+            done.extend(both);
+        }
         Err(error) => done.push(ended(MORE_REPLICAS, Err(error))),
     }
-    done.push(ended(BEYOND, scene.beyond(say).await));
-    done.push(ended(FELT, scene.fewer(say).await));
+    done.push(ended(BEYOND, scene.beyond(one_is_for, say).await));
+    done.push(ended(FELT, scene.fewer(one_is_for * FLOOD, say).await));
+    done.push(ended(SIZED, scene.larger(say).await));
     shop::rate(&scene.place, USUAL).await?;
     Ok(done)
 }
@@ -104,8 +113,8 @@ fn ended((metric, required): (&str, f64), scenario: anyhow::Result<Scenario>) ->
     scenario.unwrap_or_else(|error| Scenario::of((metric, required), required, false, &format!("{error:#}")))
 }
 
-fn is_of_orders(incident: &Incident) -> bool {
-    incident.spec.service == format!("{SHOP}/orders")
+fn is_of(incident: &Incident, name: &str) -> bool {
+    incident.spec.service == format!("{SHOP}/{name}")
 }
 
 fn scenarios() -> PathBuf {
@@ -135,15 +144,14 @@ impl Scene {
         Ok(Scenario::of(FORBIDDEN, ours, right, &said))
     }
 
-    /// 1 and 5: more replicas for one service, and the other is left alone.
-    async fn more(&self, say: Progress<'_>) -> anyhow::Result<Vec<Scenario>> {
+    /// 1 and 5: more replicas for one service, and the other is left alone; and how many customers were too many for one.
+    async fn more(&self, say: Progress<'_>) -> anyhow::Result<(u32, Vec<Scenario>)> {
         say(&format!("1  customers: {USUAL} a second, now {MORE}"));
         let known = self.known().await?;
         let started = Instant::now();
-        let following = self.follow(&known, started, say, None);
+        let following = self.follow("orders", &known, started, say, None);
         let (ending, grown) = tokio::join!(following, self.grow(&known, MORE, say));
-        let ending = ending?;
-        grown?;
+        let (ending, reached) = (ending?, grown?);
         let replicas = self.replicas("orders").await?;
         let right = ending.phase == "Resolved" && replicas == 2;
         let note = format!("orders {} with {replicas} replicas: {}", ending.phase, ending.incident.spec.summary);
@@ -154,11 +162,11 @@ impl Scene {
         let all = self.known().await?.difference(&known).count();
         let alone = right && others == 1 && all == 1;
         let beside = format!("storefront has {others} replica(s); {all} incident(s) in all");
-        Ok(vec![Scenario::of(MORE_REPLICAS, took - detected, right, &note), Scenario::of(ALONE, took - detected, alone, &beside)])
+        Ok((reached, vec![Scenario::of(MORE_REPLICAS, took - detected, right, &note), Scenario::of(ALONE, took - detected, alone, &beside)]))
     }
 
     /// 4: fewer replicas while hardly anybody asks; then everybody comes at once, answers are late, and it is taken back.
-    async fn fewer(&self, say: Progress<'_>) -> anyhow::Result<Scenario> {
+    async fn fewer(&self, flood: u32, say: Progress<'_>) -> anyhow::Result<Scenario> {
         say(&format!("4  customers: {FEW} a second"));
         let (known, before) = (self.known().await?, self.replicas("orders").await?);
         let started = Instant::now();
@@ -166,10 +174,10 @@ impl Scene {
         let (applied, mut when) = mpsc::unbounded_channel();
         let flooding = async {
             when.recv().await.context("it was never applied")?;
-            say(&format!("   and {FLOOD} a second as soon as one replica is gone"));
-            shop::rate(&self.place, FLOOD).await
+            say(&format!("   and {flood} a second as soon as one replica is gone"));
+            shop::rate(&self.place, flood).await
         };
-        let following = self.follow(&known, started, say, Some(applied));
+        let following = self.follow("orders", &known, started, say, Some(applied));
         let (ending, flooded) = tokio::join!(following, flooding);
         let ending = ending?;
         flooded?;
@@ -183,10 +191,10 @@ impl Scene {
     }
 
     /// 2: more than the limits allow, once a person agrees.
-    async fn beyond(&self, say: Progress<'_>) -> anyhow::Result<Scenario> {
+    async fn beyond(&self, one_is_for: u32, say: Progress<'_>) -> anyhow::Result<Scenario> {
         let known = self.known().await?;
         let started = Instant::now();
-        let rate = 2 * MORE - USUAL / 2;
+        let rate = 2 * one_is_for - USUAL / 2;
         say(&format!("2  customers: {rate} a second, with two replicas of at most two"));
         let answering = async {
             let request = self.asked().await?;
@@ -195,7 +203,7 @@ impl Scene {
             say(&format!("   {} of {} agrees", PERSON.0, PERSON.1));
             Ok::<_, anyhow::Error>(())
         };
-        let following = self.follow(&known, started, say, None);
+        let following = self.follow("orders", &known, started, say, None);
         let (ending, answered, grown) = tokio::join!(following, answering, self.grow(&known, rate, say));
         let ending = ending?;
         answered?;
@@ -206,16 +214,42 @@ impl Scene {
         Ok(Scenario::of(BEYOND, took, right, &format!("{} with {replicas} replicas, of at most {limit} from now on", ending.phase)))
     }
 
+    /// 6: a container that uses nearly all the memory it asks for is given more, inside its bounds.
+    async fn larger(&self, say: Progress<'_>) -> anyhow::Result<Scenario> {
+        shop::rate(&self.place, USUAL).await?;
+        shop::quiet(&self.place).await?;
+        let mebibytes = self.told("storefront", &["memory", "workingSetBytes"]).await? >> 20;
+        say(&format!("6  the storefront's container holds {mebibytes} MiB, and asks for that from now on"));
+        let known = self.known().await?;
+        let started = Instant::now();
+        self.resources("storefront", &format!("--requests=memory={mebibytes}Mi"), "--limits=memory=128Mi").await?;
+        let ending = self.follow("storefront", &known, started, say, None).await?;
+        let path = "{.spec.template.spec.containers[?(@.name==\"storefront\")].resources.requests.memory}";
+        let asked = self.place.kubectl(&["-n", SHOP, "get", "deployment/storefront", "-o", &format!("jsonpath={path}")]).await?;
+        let asks: u64 = asked.trim().strip_suffix("Mi").context("mebibytes")?.parse()?;
+        let right = ending.phase == "Resolved" && (mebibytes + 1..=2 * mebibytes).contains(&asks);
+        let took = ending.timeline.closed.unwrap_or_default() - ending.timeline.incident.unwrap_or_default();
+        Ok(Scenario::of(SIZED, took, right, &format!("{} and asks for {asks} MiB instead of {mebibytes}: {}", ending.phase, ending.incident.spec.summary)))
+    }
+
+    /// Sets what the service's own container asks for and may use, and waits for its pods.
+    async fn resources(&self, name: &str, requests: &str, limits: &str) -> anyhow::Result<()> {
+        let deployment = format!("deployment/{name}");
+        self.place.kubectl(&["-n", SHOP, "set", "resources", &deployment, "-c", name, requests, limits]).await?;
+        self.place.kubectl(&["-n", SHOP, "rollout", "status", &deployment, "--timeout=120s"]).await?;
+        Ok(())
+    }
+
     /// More customers until there is an incident: enough for the replicas to be full on whatever machine, and never so many at once
     /// that they are late, which would be trouble.
-    async fn grow(&self, known: &BTreeSet<String>, from: u32, say: Progress<'_>) -> anyhow::Result<()> {
+    async fn grow(&self, known: &BTreeSet<String>, from: u32, say: Progress<'_>) -> anyhow::Result<u32> {
         let mut rate = from;
         while rate <= MOST {
             shop::rate(&self.place, rate).await?;
             let until = Instant::now() + STEADY;
             while Instant::now() < until {
-                if self.fresh(known).await?.iter().any(is_of_orders) {
-                    return Ok(());
+                if self.fresh(known).await?.iter().any(|incident| is_of(incident, "orders")) {
+                    return Ok(rate);
                 }
                 // One kind, looked at as a person would.
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -226,22 +260,23 @@ impl Scene {
         bail!("with {MOST} customers a second the replicas are not full")
     }
 
-    /// Follows the next incident of orders; `applied` hears when its write is done.
+    /// Follows the next incident of this service; `applied` hears when its write is done.
     async fn follow(
         &self,
+        name: &str,
         known: &BTreeSet<String>,
         started: Instant,
         say: Progress<'_>,
         applied: Option<mpsc::UnboundedSender<()>>,
     ) -> anyhow::Result<Ending> {
-        // The storefront has its own Blueprint, and may have incidents of its own meanwhile.
+        // The other service has its own Blueprint, and may have incidents of its own meanwhile.
         let mut known = known.clone();
-        while !self.fresh(&known).await?.iter().any(is_of_orders) {
-            ensure!(started.elapsed() < PATIENCE, "no incident of orders within {} s", PATIENCE.as_secs());
+        while !self.fresh(&known).await?.iter().any(|incident| is_of(incident, name)) {
+            ensure!(started.elapsed() < PATIENCE, "no incident of {name} within {} s", PATIENCE.as_secs());
             // One kind, looked at as a person would.
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
-        known.extend(self.fresh(&known).await?.iter().filter(|incident| !is_of_orders(incident)).map(kube::ResourceExt::name_any));
+        known.extend(self.fresh(&known).await?.iter().filter(|incident| !is_of(incident, name)).map(kube::ResourceExt::name_any));
         let client = self.place.client().await?;
         let word = format!("remediation {:?}", RemediationPhase::Applied);
         let tell = |at: f64, line: &str| {
@@ -258,21 +293,22 @@ impl Scene {
     async fn used(&self, name: &str) -> anyhow::Result<u64> {
         let mut least = u64::MAX;
         for _ in 0..3 {
-            least = least.min(self.told(name).await?);
+            least = least.min(self.told(name, &["cpu", "usageNanoCores"]).await? / 1_000_000);
             // Kubelets measure every ten seconds.
             tokio::time::sleep(Duration::from_secs(11)).await;
         }
-        Ok(least)
+        Ok(least.max(20))
     }
 
-    async fn told(&self, name: &str) -> anyhow::Result<u64> {
+    /// A figure of the service's own container, by the kubelet.
+    async fn told(&self, name: &str, figure: &[&str; 2]) -> anyhow::Result<u64> {
         let nodes = self.place.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]).await?;
         let told = self.place.kubectl(&["get", "--raw", &format!("/api/v1/nodes/{}/proxy/stats/summary", nodes.trim())]).await?;
         let told: Value = serde_json::from_str(&told)?;
         let pods = told["pods"].as_array().context("the kubelet tells of no pods")?.iter();
         let own = pods.filter(|pod| pod["podRef"]["namespace"] == SHOP).filter_map(|pod| pod["containers"].as_array()).flatten();
-        let used = own.filter(|container| container["name"] == name).filter_map(|container| container["cpu"]["usageNanoCores"].as_u64()).max();
-        Ok((used.context("the kubelet tells nothing of it")? / 1_000_000).max(20))
+        let used = own.filter(|container| container["name"] == name).filter_map(|container| container[figure[0]][figure[1]].as_u64()).max();
+        used.with_context(|| format!("the kubelet tells nothing of the {} of {name}", figure[0]))
     }
 
     async fn known(&self) -> anyhow::Result<BTreeSet<String>> {

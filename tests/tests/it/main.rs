@@ -5,6 +5,7 @@
 
 mod admit_writes;
 mod agree_costs;
+mod agree_past;
 mod agree_policies;
 mod agree_types;
 mod demo_guest;

@@ -66,7 +66,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     (proptest::sample::select(NAMES.to_vec()), proptest::option::of(0_u32..10), proptest::option::of(0_u64..400)).prop_map(|(name, to, cpu)| Operation {
         name: name.into(),
         replicas: to.map(|to| ReplicaChange { from: Some(3), to }),
-        resources: cpu.map(|cpu| ResourceChange { container: "app".into(), cpu: Some(cpu), memory: None }).into_iter().collect(),
+        resources: cpu.map(|cpu| ResourceChange { container: "app".into(), cpu: Some(cpu), ..ResourceChange::default() }).into_iter().collect(),
     })
 }
 

@@ -17,7 +17,7 @@ fn tier(spec: &Value, name: &str) -> Tier {
 }
 
 fn adjust(container: &str, cpu: u64) -> Operation {
-    let resources = vec![ResourceChange { container: container.into(), cpu: Some(cpu), memory: None }];
+    let resources = vec![ResourceChange { container: container.into(), cpu: Some(cpu), ..ResourceChange::default() }];
     Operation { resources, ..Operation::named("AdjustResources") }
 }
 

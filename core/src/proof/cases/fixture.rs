@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::*;
-use crate::action::{Action, Inverse, Restart, Rollback, Scale};
+use crate::action::{Action, Adjust, Inverse, Restart, Rollback, Scale, Sizes};
 use crate::ballot::{Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict};
 use crate::blueprint::{effective, read};
 use crate::breaker::Operation;
@@ -63,7 +63,8 @@ pub(super) fn roster() -> Roster {
 pub(super) fn blueprint() -> BlueprintFacts {
     let spec = json!({
         "target": {"kind": "Deployment", "name": "orders"}, "mode": "autonomous",
-        "actions": crate::action::NAMES.map(|name| json!({"name": name})), "limits": {"minReplicas": 1, "maxReplicas": 5},
+        "actions": crate::action::NAMES.map(|name| json!({"name": name})),
+        "limits": {"minReplicas": 1, "maxReplicas": 5, "containers": [{"name": "c", "memory": {"min": "32Mi", "max": "1Gi"}}]},
     });
     BlueprintFacts {
         pin: BlueprintPin { name: "orders".into(), uid: "b".into(), generation: 1 },
@@ -96,7 +97,8 @@ pub(super) fn deployment(generation: i64, image: &str) -> Value {
                 {"f:metadata": {"f:labels": {".": {}, "f:app": {}}},
                  "f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:image": {}}}}}}}}]},
         "spec": {"replicas": 2, "strategy": {"type": "RollingUpdate"},
-            "template": {"metadata": {"labels": {"app": "orders"}, "annotations": {"team": "shop"}}, "spec": {"containers": [{"name": "c", "image": image}]}}},
+            "template": {"metadata": {"labels": {"app": "orders"}, "annotations": {"team": "shop"}}, "spec": {"containers": [
+                {"name": "c", "image": image, "resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}}]}}},
         "status": {"replicas": 2}
     })
 }
@@ -207,8 +209,15 @@ impl Fixture {
         }))
     }
 
-    pub(super) fn all() -> [Self; 3] {
-        [Self::scale(), Self::restart(), Self::rollback()]
+    /// Container `c` with so many mebibytes of both.
+    pub(super) fn adjust(mebibytes: u64) -> Self {
+        let memory = Some(mebibytes << 20);
+        let sizes = Sizes { container: "c".into(), cpu_request: None, cpu_limit: None, memory_request: memory, memory_limit: memory };
+        Self::of(Action::AdjustResources(Adjust { containers: vec![sizes] }))
+    }
+
+    pub(super) fn all() -> [Self; 4] {
+        [Self::scale(), Self::restart(), Self::rollback(), Self::adjust(256)]
     }
 
     /// The facts as they are when the plan is made.

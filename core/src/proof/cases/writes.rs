@@ -93,6 +93,14 @@ fn the_write_changes_what_was_voted_and_nothing_else() {
     refused(apply(&Fixture::restart(), &|_, request| request.new["spec"]["replicas"] = json!(3)), Rule::Difference);
     refused(apply(&Fixture::rollback(), &|_, request| request.new["spec"]["template"]["spec"]["containers"][0]["image"] = json!("evil:1")), Rule::Difference);
     refused(apply(&Fixture::rollback(), &|_, request| request.new["metadata"]["ownerReferences"] = json!([{"uid": "gone"}])), Rule::Difference);
+    let resources = |request: &mut WriteRequest, more: Value| request.new["spec"]["template"]["spec"]["containers"][0]["resources"] = more;
+    let more = json!({"requests": {"memory": "256Mi"}, "limits": {"memory": "512Mi"}});
+    refused(apply(&Fixture::adjust(256), &|_, request| resources(request, more.clone())), Rule::Difference);
+    let beside = json!({"requests": {"memory": "256Mi", "cpu": "1"}, "limits": {"memory": "256Mi"}});
+    refused(apply(&Fixture::adjust(256), &|_, request| resources(request, beside.clone())), Rule::Difference);
+    refused(apply(&Fixture::adjust(256), &|_, request| request.new["spec"]["template"]["spec"]["containers"][0]["image"] = json!("evil:1")), Rule::Difference);
+    // Who takes another's field along takes more than was voted.
+    refused(apply(&Fixture::adjust(256), &|_, request| request.new["metadata"]["managedFields"] = json!([])), Rule::Difference);
     // The configuration that the revision was seen healthy with is gone or another.
     refused(apply(&Fixture::rollback(), &|facts, _| facts.configurations.clear()), Rule::Stale);
     refused(apply(&Fixture::rollback(), &|facts, _| facts.configurations[0].1 = Digest::of_bytes(b"other")), Rule::Stale);
@@ -113,7 +121,7 @@ fn a_dry_run_needs_votes_for_this_very_change() {
 
 #[test]
 fn the_inverse_passes_once_and_survives_what_stops_new_actions() {
-    for fixture in [Fixture::scale(), Fixture::rollback()] {
+    for fixture in [Fixture::scale(), Fixture::rollback(), Fixture::adjust(256)] {
         assert_eq!(revert(&fixture, &|_, _| {}), Ok(Admitted::Revert));
         let stopped = |facts: &mut Facts, _: &mut WriteRequest| {
             facts.paused = Some("lunch".into());
@@ -169,6 +177,10 @@ fn a_revert_restores_what_was_and_only_over_what_we_left() {
         |facts: &mut Facts, _: &mut WriteRequest| facts.target.as_mut().unwrap()["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:hotfix");
     refused(revert(&Fixture::rollback(), &hotfix), Rule::Revert);
     refused(revert(&Fixture::scale(), &|_, request| request.new["spec"]["replicas"] = json!(1)), Rule::Difference);
+    let resized = |facts: &mut Facts, _: &mut WriteRequest| {
+        facts.target.as_mut().unwrap()["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] = json!("1Gi");
+    };
+    refused(revert(&Fixture::adjust(256), &resized), Rule::Revert);
     refused(revert(&Fixture::rollback(), &|_, request| request.new["spec"]["replicas"] = json!(1)), Rule::Difference);
     refused(revert(&Fixture::rollback(), &|_, request| request.new["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x:1")), Rule::Difference);
     refused(revert(&Fixture::scale(), &|facts, _| facts.ballots.iter_mut().for_each(Vec::clear)), Rule::Quorum);

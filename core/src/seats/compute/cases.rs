@@ -207,9 +207,9 @@ fn the_indicator_is_live_only_by_samples_after_the_action() {
 fn counters_that_go_back_and_clocks_that_run_ahead_are_left_out() {
     let (mut view, now) = compute(&[("orders", 80, 80)]);
     let newest = view.pods["orders"].newest;
-    view.sample(Sample { pod: "orders".into(), at: now.plus(3_600_000), cpu_ns: u64::MAX, memory_bytes: 0 }, now);
-    view.sample(Sample { pod: "orders".into(), at: now.plus(1_000), cpu_ns: 0, memory_bytes: 0 }, now);
+    view.sample(Sample { pod: "orders".into(), at: now.plus(3_600_000), cpu_ns: u64::MAX, memory_bytes: 0, containers: vec![] }, now);
+    view.sample(Sample { pod: "orders".into(), at: now.plus(1_000), cpu_ns: 0, memory_bytes: 0, containers: vec![] }, now);
     assert_eq!(view.pods["orders"].newest, newest);
-    view.sample(Sample { pod: "stranger".into(), at: now, cpu_ns: 1, memory_bytes: 0 }, now);
+    view.sample(Sample { pod: "stranger".into(), at: now, cpu_ns: 1, memory_bytes: 0, containers: vec![] }, now);
     assert!(!view.pods.contains_key("stranger"));
 }

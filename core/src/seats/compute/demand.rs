@@ -1,14 +1,15 @@
-//! Replicas that follow the load: what people want of a service, what its pods used over minutes, and what the demand engine
+//! Replicas and sizes that follow the load: what people want of a service, what its pods used over minutes, and what the demand engine
 //! makes of the two. The seat reports what should change, votes for it by the figures of that moment, and supports nothing else.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::vote::RESOURCE;
+use super::wanted::{Wanted, goes_no_further, more_milli, too_small};
 use super::{PodState, View};
-use crate::action::{Action, Scale};
+use crate::action::{Adjust, Scale};
 use crate::ballot::{Evidence, Hypothesis, Opinion, Proposal, Round};
 use crate::blueprint::Effective;
-use crate::demand::{self, Autoscaler, Change, Container, Decision, Observation, Reason, Sample, Settings, State};
+use crate::demand::{self, Autoscaler, Change, Container, Decision, Histories, Observation, Reason, Sample, Settings, State, Tuned};
 use crate::ids::{Domain, Millionths, UnixMillis};
 use crate::incident::Symptom;
 use crate::seats::opinion::{abstain, cause, evidence};
@@ -25,6 +26,8 @@ const SAMPLES: i64 = 200;
 const MAX_CHANGES: usize = 64;
 /// Services whose load is followed.
 const MAX_INTENTS: usize = 2_000;
+/// The word for a service of which nobody wants that its replicas follow the load.
+const NOT_FOLLOWED: &str = "notFollowed";
 /// What the use of the pods says of the number of replicas; the figures are the seat's own.
 const SURE: Millionths = Millionths::new(900_000);
 
@@ -53,15 +56,15 @@ struct Followed {
     state: State,
     /// What should change, and since when that is so.
     wanted: Option<(Wanted, UnixMillis)>,
-    /// Why, or why nothing.
+    /// What is to be done, or why nothing is, in one fixed word; and in figures.
+    standing: &'static str,
     rationale: String,
-}
-
-/// Another number of replicas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wanted {
-    from: u32,
-    to: u32,
+    /// What its containers used; nothing where nobody wants them sized.
+    histories: Histories,
+    /// How long a period of that is, if it is kept.
+    period_ms: Option<i64>,
+    /// How many of its pods' containers were last killed for want of memory, by name.
+    killed: BTreeMap<String, u32>,
 }
 
 /// Everything about load that the seat holds.
@@ -71,34 +74,40 @@ pub(super) struct Demand {
     looked_at: Option<UnixMillis>,
 }
 
-// === impl Wanted ===
-
-impl Wanted {
-    fn is_more(self) -> bool {
-        self.to > self.from
-    }
-}
-
 // === impl Followed ===
 
 impl Followed {
     /// What should change by the figures of now, with the words for it.
-    fn decide(&self, settings: Option<&Settings>, now: UnixMillis) -> (Option<Wanted>, String) {
+    fn decide(&self, settings: Option<&Settings>, now: UnixMillis) -> (Option<Wanted>, &'static str, String) {
         let Some(settings) = settings else {
-            return (None, "its Blueprint does not let replicas follow the load".into());
+            return (None, NOT_FOLLOWED, "its Blueprint does not let replicas follow the load".into());
         };
-        let decision = demand::decide(settings, &self.state, &self.observation(), now);
+        let observation = self.observation();
+        let decision = demand::decide(settings, &self.state, &observation, now);
         let wanted = match &decision {
-            Decision::Scale { from, to, .. } => Some(Wanted { from: *from, to: *to }),
+            Decision::Scale { from, to, .. } => Some(Wanted::Replicas { from: *from, to: *to }),
+            Decision::Tune { containers, .. } => Wanted::sizes(&observation.containers, containers),
             // More than the limits allow is asked for where people said whom to ask, a step at a time.
             Decision::Hold { reason: Reason::AtMaximum { wanted }, .. } => {
                 let from = self.intent.replicas;
                 let to = (*wanted).min(from.saturating_add(settings.pace.replicas_up));
-                (to > from && demand::may_ask_for(&self.intent.effective, from, to, now)).then_some(Wanted { from, to })
+                (to > from && demand::may_ask_for(&self.intent.effective, from, to, now)).then_some(Wanted::Replicas { from, to })
             }
-            _ => None,
+            Decision::Hold { .. } | Decision::AdjustAutoscaler { .. } => None,
         };
-        (wanted, decision.rationale().to_owned())
+        let standing = match (&decision, &wanted) {
+            (_, Some(wanted)) => wanted.fault(),
+            (Decision::Hold { reason, .. }, None) => reason.name(),
+            // In amounts that have a spelling nothing would change.
+            (_, None) => Reason::InBand.name(),
+        };
+        (wanted, standing, decision.rationale().to_owned())
+    }
+
+    /// What people want of it, as of now.
+    fn settings(&self, now: UnixMillis) -> Option<Settings> {
+        let settings = demand::settings(&self.intent.effective, now)?;
+        Some(Settings { tuning: demand::sizing(&self.intent.effective, &self.intent.containers, now), ..settings })
     }
 
     fn observation(&self) -> Observation {
@@ -106,11 +115,16 @@ impl Followed {
             replicas: self.intent.replicas,
             ready: self.intent.ready,
             rolling_out: self.intent.rolling_out,
-            containers: self.intent.containers.clone(),
+            containers: self.intent.containers.iter().map(|container| self.container(container)).collect(),
             samples: self.samples.iter().copied().collect(),
             autoscalers: self.intent.autoscalers.clone(),
             resources_are_owned: false,
         }
+    }
+
+    fn container(&self, container: &Container) -> Container {
+        let out_of_memory = self.killed.get(&container.name).copied().unwrap_or(0);
+        Container { history: self.histories.of(&container.name), out_of_memory, ..container.clone() }
     }
 
     fn newest(&self) -> UnixMillis {
@@ -125,6 +139,23 @@ impl Followed {
         self.samples.push_back(sample);
         while self.samples.front().is_some_and(|first| sample.at.since(first.at) > keep_ms) {
             self.samples.pop_front();
+        }
+    }
+}
+
+// === impl Demand ===
+
+impl Demand {
+    /// What the containers of one pod used since its `last` sample. What a start costs is not what is usual.
+    pub(super) fn sized(&mut self, service: &Service, last: &super::Sample, sample: &super::Sample, warm: bool) {
+        let Some(followed) = self.followed.get_mut(service) else { return };
+        let Some(period_ms) = followed.period_ms else { return };
+        let elapsed = u64::try_from(sample.at.since(last.at)).unwrap_or(0);
+        for container in &sample.containers {
+            let before = last.containers.iter().find(|before| before.name == container.name).filter(|_| warm);
+            let spent = before.and_then(|before| container.cpu_ns.checked_sub(before.cpu_ns));
+            let milli = spent.and_then(|spent| spent.checked_div(elapsed.saturating_mul(1_000)));
+            followed.histories.take(&container.name, sample.at, milli, container.memory_bytes, period_ms);
         }
     }
 }
@@ -149,18 +180,38 @@ impl View {
                     held.state.changes.drain(..surplus);
                     held.wanted = None;
                 }
-                // Use of another size of pod says nothing of this one.
+                // Use of another size of pod says nothing of this one; what its containers need is what they need.
                 if held.intent.containers != intent.containers {
+                    let larger = is_larger(&held.intent.containers, &intent.containers);
+                    held.state.tunings.push(Tuned { at: now, larger });
+                    let surplus = held.state.tunings.len().saturating_sub(MAX_CHANGES);
+                    held.state.tunings.drain(..surplus);
                     held.samples.clear();
+                    held.wanted = None;
                 }
                 held.intent = intent;
             }
             None if room => {
-                let fresh = Followed { intent, samples: VecDeque::new(), state: State::default(), wanted: None, rationale: String::new() };
+                let fresh = Followed {
+                    intent,
+                    samples: VecDeque::new(),
+                    state: State::default(),
+                    wanted: None,
+                    standing: NOT_FOLLOWED,
+                    rationale: String::new(),
+                    histories: Histories::default(),
+                    period_ms: None,
+                    killed: BTreeMap::new(),
+                };
                 followed.insert(service.clone(), fresh);
             }
             None => {}
         }
+    }
+
+    /// How each followed service stands: what is to be done, or why nothing is, in one fixed word; and in figures.
+    pub fn standings(&self) -> impl Iterator<Item = (&Service, &'static str, &str)> {
+        self.demand.followed.iter().map(|(service, followed)| (service, followed.standing, followed.rationale.as_str()))
     }
 
     /// Services whose load is followed.
@@ -176,17 +227,22 @@ impl View {
         self.demand.looked_at = Some(now);
         let mut demand = std::mem::take(&mut self.demand);
         for (service, followed) in &mut demand.followed {
-            let settings = demand::settings(&followed.intent.effective, now);
+            let settings = followed.settings(now);
+            followed.period_ms = settings.as_ref().and_then(|settings| Some(settings.tuning.as_ref()?.period_ms));
+            if followed.period_ms.is_none() {
+                followed.histories = Histories::default();
+            }
             let keep_ms = settings.as_ref().map_or(0, |settings| settings.windows.down_ms);
             let due = now.since(followed.newest()) >= keep_ms / SAMPLES;
             if let Some(sample) = self.used_by(service, now).filter(|_| due) {
                 followed.take(sample, keep_ms);
             }
-            let (wanted, rationale) = followed.decide(settings.as_ref(), now);
+            followed.killed = self.killed_of(service);
+            let (wanted, standing, rationale) = followed.decide(settings.as_ref(), now);
             // The same need goes on while its direction does, whatever the figure.
-            let before = followed.wanted.filter(|(before, _)| wanted.is_some_and(|wanted| wanted.is_more() == before.is_more()));
+            let before = followed.wanted.take().filter(|(before, _)| wanted.as_ref().is_some_and(|wanted| wanted.goes_on(before)));
             followed.wanted = wanted.map(|wanted| (wanted, before.map_or(now, |(_, since)| since)));
-            followed.rationale = rationale;
+            (followed.standing, followed.rationale) = (standing, rationale);
         }
         self.demand = demand;
     }
@@ -204,11 +260,26 @@ impl View {
         (ready > 0).then_some(Sample { at: now, ready, cpu_milli: Some(cpu), memory_bytes: Some(memory), latency_p95_us: None, errors: None })
     }
 
+    /// Containers of the service's pods that were last killed for want of memory, counted by name.
+    fn killed_of(&self, service: &Service) -> BTreeMap<String, u32> {
+        let mut killed: BTreeMap<String, u32> = BTreeMap::new();
+        for name in self.pods_of(service).flat_map(|(_, state)| &state.facts.killed) {
+            let count = killed.entry(name.clone()).or_default();
+            *count = count.saturating_add(1);
+        }
+        killed
+    }
+
     /// What should change, as findings; those of services that are ill are left to others.
     pub(super) fn demanded(&self) -> Vec<Finding> {
-        let wanting = self.demand.followed.iter().filter_map(|(service, followed)| Some((service, followed, followed.wanted?)));
+        let wanting = self.demand.followed.iter().filter_map(|(service, followed)| Some((service, followed, followed.wanted.as_ref()?)));
         wanting
-            .map(|(service, followed, (_, since))| Finding { service: service.clone(), symptom: Symptom::Demand, since, summary: followed.rationale.clone() })
+            .map(|(service, followed, (_, since))| Finding {
+                service: service.clone(),
+                symptom: Symptom::Demand,
+                since: *since,
+                summary: followed.rationale.clone(),
+            })
             .collect()
     }
 
@@ -222,12 +293,12 @@ impl View {
         let grounds = vec![grounds(followed, &rationale)];
         let workload = asked.context.workloads.iter().find(|workload| workload.target.service() == *service);
         match (wanted, workload) {
-            (Some(wanted), Some(workload)) if workload.replicas == wanted.from => {
-                let remedy = Proposal { action: Action::ScaleWorkload(Scale { replicas: wanted.to }), target: workload.target.clone() };
+            (Some(wanted), Some(workload)) if !matches!(wanted, Wanted::Replicas { from, .. } if from != workload.replicas) => {
+                let remedy = Proposal { action: wanted.action(), target: workload.target.clone() };
                 let hypothesis = Hypothesis {
                     service: service.clone(),
                     domain: Domain::Compute,
-                    fault: fault(wanted).into(),
+                    fault: wanted.fault().into(),
                     probability: SURE,
                     evidence: grounds,
                     path: vec![service.clone()],
@@ -254,24 +325,53 @@ impl View {
             return Position::veto(reason, grounds);
         }
         match wanted {
-            Some(wanted) if wanted.is_more() && (wanted.from..=wanted.to).contains(&scale.replicas) => Position::support("its pods use too much", grounds),
-            Some(wanted) if !wanted.is_more() && (wanted.to..=wanted.from).contains(&scale.replicas) => Position::support("its pods use little", grounds),
+            Some(Wanted::Replicas { from, to }) if to > from && (from..=to).contains(&scale.replicas) => Position::support("its pods use too much", grounds),
+            Some(Wanted::Replicas { from, to }) if to < from && (to..=from).contains(&scale.replicas) => Position::support("its pods use little", grounds),
             _ if scale.replicas < followed.intent.replicas => Position::veto("its pods use too much for fewer", grounds),
             _ => Position::no_objection("its use does not call for that many"),
+        }
+    }
+
+    /// The stance on sizes of containers in an incident of demand: its own, or any that go less far the same way.
+    pub(super) fn sizes_position(&self, asked: &Asked<'_>, target: &Target, adjust: &Adjust) -> Position {
+        if target.service() != asked.context.service {
+            return Position::no_objection("of another service");
+        }
+        let (followed, wanted, rationale) = match self.decided(asked) {
+            Ok(decided) => decided,
+            Err(reason) => return Position::no_objection(reason),
+        };
+        let grounds = vec![grounds(followed, &rationale)];
+        let now = followed.observation().containers;
+        if let Some(reason) = self.no_room_for_larger(&target.service(), more_milli(&now, adjust)) {
+            return Position::veto(reason, grounds);
+        }
+        if let Some(container) = too_small(&now, adjust) {
+            return Position::veto(format!("container `{container}` used more memory than that"), grounds);
+        }
+        match wanted {
+            Some(Wanted::Sizes { to, larger }) if goes_no_further(&now, adjust, &to) => {
+                Position::support(if larger { "its containers use nearly all they ask for" } else { "its containers use little of what they ask for" }, grounds)
+            }
+            _ => Position::no_objection("its use does not call for those sizes"),
         }
     }
 
     fn decided(&self, asked: &Asked<'_>) -> Result<(&Followed, Option<Wanted>, String), String> {
         let service = &asked.context.service;
         let followed = self.demand.followed.get(service).ok_or_else(|| format!("the load of {service} is not followed"))?;
-        let settings = demand::settings(&followed.intent.effective, asked.now);
-        let (wanted, rationale) = followed.decide(settings.as_ref(), asked.now);
+        let settings = followed.settings(asked.now);
+        let (wanted, _, rationale) = followed.decide(settings.as_ref(), asked.now);
         Ok((followed, wanted, rationale))
     }
 }
 
-fn fault(wanted: Wanted) -> &'static str {
-    if wanted.is_more() { "demand-rose" } else { "demand-fell" }
+/// Whether something of `after` is more than it was.
+fn is_larger(before: &[Container], after: &[Container]) -> bool {
+    after.iter().any(|after| {
+        let before = before.iter().find(|before| before.name == after.name);
+        before.is_none_or(|before| after.cpu.request > before.cpu.request || after.memory.request > before.memory.request)
+    })
 }
 
 fn grounds(followed: &Followed, rationale: &str) -> Evidence {

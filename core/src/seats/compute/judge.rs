@@ -147,6 +147,13 @@ impl View {
         full.then(|| format!("no node has room for {more} more pods that ask for {request} m each"))
     }
 
+    /// Why no node takes one pod of the service that asks for so much more than its pods do, if so: a rollout begins with one.
+    pub(super) fn no_room_for_larger(&self, service: &Service, more_milli: u64) -> Option<String> {
+        let request = self.pods_of(service).map(|(_, state)| state.facts.request_milli).max().unwrap_or(0).saturating_add(more_milli);
+        let full = more_milli > 0 && !self.nodes.is_empty() && self.room(request) < 1;
+        full.then(|| format!("no node has room for a pod that asks for {request} m"))
+    }
+
     /// How many more pods of `request_milli` the nodes have room for.
     fn room(&self, request_milli: u64) -> u64 {
         let free = self.nodes.iter().map(|(node, allocatable)| {

@@ -79,10 +79,10 @@ impl View {
 
     pub(super) fn position(&self, asked: &Asked<'_>, put: &Put<'_>) -> Position {
         let target = &put.proposal.target;
-        if let Action::ScaleWorkload(scale) = &put.proposal.action
-            && asked.context.symptom.is_routine()
-        {
-            return self.demand_position(asked, target, scale);
+        match &put.proposal.action {
+            Action::ScaleWorkload(scale) if asked.context.symptom.is_routine() => return self.demand_position(asked, target, scale),
+            Action::AdjustResources(adjust) if asked.context.symptom.is_routine() => return self.sizes_position(asked, target, adjust),
+            _ => {}
         }
         let judged = match self.judge(&target.service(), asked.context.since, asked.now) {
             Ok(judged) => judged,
@@ -116,6 +116,7 @@ impl View {
                 Some(Fault::LimitCut) => Position::support("it is at a limit that was higher before", vec![resource(&judged)]),
                 _ => Position::no_objection("no harm to processor or memory"),
             },
+            Action::AdjustResources(_) => Position::no_objection("sizes are a matter of routine, and this is none"),
         }
     }
 }

@@ -4,7 +4,6 @@
 use super::View;
 use super::judge::{Judged, signed};
 use super::vote::judged_evidence;
-use crate::action::Scale;
 use crate::ballot::{Hypothesis, Opinion, Round};
 use crate::ids::{Domain, Millionths};
 use crate::seats::opinion::{abstain, cause};
@@ -41,17 +40,16 @@ impl View {
         Some(cause(vec![hypothesis], Vec::new(), self.edges()))
     }
 
-    /// The stance on a number of replicas where `now` are asked for.
-    pub(super) fn demand_position(judged: &Judged, now: u32, scale: &Scale) -> Position {
+    /// The stance on having more, or `less`, for the same requests: replicas, or what each of them may use.
+    pub(super) fn demand_position(judged: &Judged, less: bool) -> Position {
         let grounds = vec![judged_evidence(judged)];
         let per_window = signed(judged.now.requests) / i64::try_from(judged.recent.max(1)).unwrap_or(1);
         let share = per_window.saturating_mul(100).checked_div(judged.usual.requests.median.max(1)).unwrap_or(100);
-        let fewer = scale.replicas < now;
         match judged.fault {
-            Some(_) if fewer => Position::veto("its answers are bad, which is no time for fewer", grounds),
+            Some(_) if less => Position::veto("its answers are bad, which is no time for less", grounds),
             Some(_) => Position::no_objection("its answers are bad, which is no routine"),
-            None if fewer && share >= RISING => Position::veto("its requests are rising", grounds),
-            None if fewer => Position::support("its answers are as usual and its requests do not rise", grounds),
+            None if less && share >= RISING => Position::veto("its requests are rising", grounds),
+            None if less => Position::support("its answers are as usual and its requests do not rise", grounds),
             None if share >= UNDIMINISHED => Position::support("its requests are as many as usual or more", grounds),
             None => Position::no_objection("its requests are fewer than usual, so its use is not the load's"),
         }

@@ -10,7 +10,7 @@ use crate::action::Action;
 use crate::ballot::{Edge, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Round};
 use crate::ids::{Domain, Millionths, UnixMillis};
 use crate::seats::opinion::{abstain, cause, evidence};
-use crate::seats::{Asked, Position, Put, paths};
+use crate::seats::{Asked, Position, Put, compute, paths};
 use crate::target::Service;
 
 const REQUESTS: (EvidenceClass, Principal) = (EvidenceClass::Requests, Principal::Sidecar);
@@ -114,7 +114,7 @@ impl View {
             Action::ScaleWorkload(scale) => {
                 let now = asked.context.workloads.iter().find(|w| w.target == put.proposal.target).map_or(0, |w| w.replicas);
                 if asked.context.symptom.is_routine() {
-                    return Self::demand_position(&judged, now, scale);
+                    return Self::demand_position(&judged, scale.replicas < now);
                 }
                 let less = scale.replicas < now;
                 let per_window = signed(judged.now.requests) / i64::try_from(judged.recent.max(1)).unwrap_or(1);
@@ -126,6 +126,12 @@ impl View {
                     _ => Position::no_objection("its answers do not look like saturation"),
                 }
             }
+            // What a request used before is what it needs, as long as requests are answered as they were.
+            Action::AdjustResources(_) if asked.context.symptom.is_routine() => {
+                let less = put.grounds.iter().any(|(_, hypothesis)| hypothesis.fault == compute::TOO_LARGE);
+                Self::demand_position(&judged, less)
+            }
+            Action::AdjustResources(_) => Position::no_objection("its answers say nothing of what its containers need"),
             Action::RestartWorkload(_) => match judged.fault {
                 Some(Fault::Stalled) => Position::support("it takes requests and answers none", grounds()),
                 _ => Position::no_objection("its answers do not look like a stalled process"),

@@ -9,11 +9,13 @@ use crate::consensus::{Outcome, Verdict, tally};
 use crate::demand::{Allocation, Autoscaler, Container};
 use crate::ids::UnixMillis;
 use crate::incident::{Context, Symptom};
-use crate::seats::compute::{Intent, Pod, Sample, View};
+use crate::seats::compute::{ContainerSample, Intent, Pod, Sample, View};
 use crate::seats::testing::{
     ANSWERED, Beat, CHATTY, ONSET, USUAL, at, bare_position, context, database, first, network, roster, said, second, service, settings, target,
 };
 use crate::seats::{Finding, Seat, change};
+
+mod sizing;
 
 const STEP_MS: i64 = 5_000;
 
@@ -23,6 +25,8 @@ struct Followed {
     now: UnixMillis,
     intent: Intent,
     spent: Vec<i64>,
+    /// What each pod's one container holds.
+    memory_bytes: u64,
 }
 
 fn intent(replicas: u32, more: Value) -> Intent {
@@ -43,7 +47,7 @@ impl Followed {
     fn beginning(seconds: i64, intent: Intent) -> Self {
         let mut view = View::new(crate::seats::Settings { stale_ms: 20_000, ..settings() });
         view.node("node", 4_000);
-        let mut followed = Self { view, now: at(ONSET + 4).plus(1_000 - seconds * 1_000), intent: intent.clone(), spent: vec![] };
+        let mut followed = Self { view, now: at(ONSET + 4).plus(1_000 - seconds * 1_000), intent: intent.clone(), spent: vec![], memory_bytes: 1 << 20 };
         followed.scaled(intent.replicas);
         followed
     }
@@ -76,7 +80,8 @@ impl Followed {
                 *spent += milli * STEP_MS * 1_000;
                 if !silent.contains(&pod) {
                     let cpu_ns = u64::try_from(*spent).unwrap();
-                    self.view.sample(Sample { pod: format!("orders-{pod}"), at: self.now, cpu_ns, memory_bytes: 1 << 20 }, self.now);
+                    let containers = vec![ContainerSample { name: "app".into(), cpu_ns, memory_bytes: self.memory_bytes }];
+                    self.view.sample(Sample { pod: format!("orders-{pod}"), at: self.now, cpu_ns, memory_bytes: self.memory_bytes, containers }, self.now);
                 }
             }
             self.view.tick(self.now);

@@ -6,31 +6,36 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use crate::world::until;
-
+/// Longest until it is ready on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Distance of the samples that are written, in seconds.
-pub(crate) const EVERY_S: i64 = 15;
+pub const EVERY_S: i64 = 15;
 
 /// A running Prometheus; it ends when dropped.
-pub(crate) struct Prometheus {
-    pub(crate) url: String,
+#[derive(Debug)]
+pub struct Prometheus {
+    /// Its address.
+    pub url: String,
     _process: Child,
     _dir: tempfile::TempDir,
 }
 
 /// A counter or gauge with its labels and samples.
-pub(crate) struct Samples {
-    pub(crate) name: &'static str,
-    pub(crate) labels: String,
+#[derive(Clone, Debug)]
+pub struct Samples {
+    /// The metric.
+    pub name: &'static str,
+    /// Between the braces.
+    pub labels: String,
     /// Seconds and values.
-    pub(crate) points: Vec<(i64, f64)>,
+    pub points: Vec<(i64, f64)>,
 }
 
 // === impl Prometheus ===
 
 impl Prometheus {
     /// `None` where there is no Prometheus, which no build server may say.
-    pub(crate) async fn start(samples: &[Samples]) -> Option<Self> {
+    pub async fn start(samples: &[Samples]) -> Option<Self> {
         let found = Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().await;
         if found.is_err() {
             assert!(std::env::var_os("CI").is_none(), "prometheus and promtool are needed");
@@ -58,7 +63,13 @@ impl Prometheus {
             .unwrap();
         let ready = format!("{url}/-/ready");
         let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().unwrap();
-        until("Prometheus", || async { client.get(&ready).send().await.ok()?.error_for_status().ok() }).await;
+        let asking = async {
+            while client.get(&ready).send().await.and_then(reqwest::Response::error_for_status).is_err() {
+                // A bounded poll: the other side is another process.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.expect("Prometheus is ready");
         Some(Self { url, _process: process, _dir: dir })
     }
 }
