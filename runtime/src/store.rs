@@ -45,6 +45,7 @@ impl Store {
     /// # Errors
     /// If the address is none, or the CA cannot be read.
     pub fn new(url: &str, token_file: Option<&Path>, ca_file: Option<&Path>) -> anyhow::Result<Self> {
+        crate::kube::install_crypto_provider();
         let mut base = Url::parse(url).with_context(|| format!("`{url}` is no address of a store"))?;
         anyhow::ensure!(matches!(base.scheme(), "http" | "https") && base.has_host(), "`{url}` is not http:// or https://");
         if !base.path().ends_with('/') {

@@ -62,6 +62,7 @@ impl Prometheus {
             .spawn()
             .unwrap();
         let ready = format!("{url}/-/ready");
+        assent_runtime::kube::install_crypto_provider();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().unwrap();
         let asking = async {
             while client.get(&ready).send().await.and_then(reqwest::Response::error_for_status).is_err() {
