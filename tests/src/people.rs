@@ -74,6 +74,7 @@ impl World {
             user: person.user.into(),
             groups: person.groups.iter().map(|group| (*group).to_owned()).collect(),
             comment: String::new(),
+            slack: None,
         };
         Approval::named(spec).unwrap()
     }

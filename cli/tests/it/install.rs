@@ -18,6 +18,7 @@ fn init(directory: &std::path::Path, force: bool) -> Result<()> {
         sidecar_digest: None,
         ephemeral_ledger: false,
         kubelet_insecure: true,
+        slack_channel: None,
         sources: Sources { prometheus_url: Some("http://prometheus.monitoring.svc:9090".into()), loki_url: None, pod_logs: true, traces: true },
     };
     assent_cli::init::write(&InitArgs { directory: directory.to_owned(), force, settings })
