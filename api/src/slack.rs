@@ -3,14 +3,16 @@
 //!
 //! Nobody between Slack and the gate is believed: whoever carries a callback can lose it, and nothing else.
 
+mod message;
 mod press;
 
 use assent_core::approval::Word;
 use assent_core::ids::UnixMillis;
 use aws_lc_rs::hmac;
 
-use crate::resources::ApprovalSpec;
-pub use press::{Press, press, value};
+use crate::resources::{ApprovalRequest, ApprovalSpec};
+pub use message::{blocks, title, value};
+pub use press::{Press, press};
 
 /// Largest body, in bytes: a button's callback repeats the message that it stands in.
 pub const MAX_BODY: usize = 32 * 1024;
@@ -37,6 +39,9 @@ pub enum Error {
     /// Signed, and no button of ours.
     #[error("it is no button of ours: {0}")]
     Payload(String),
+    /// Signed, and whoever pressed it saw something else.
+    #[error("the message says something else than the request")]
+    Shown,
     /// Signed, and the object says something else.
     #[error("the button that was pressed says {pressed}, and the approval {says}")]
     Other {
@@ -47,11 +52,12 @@ pub enum Error {
     },
 }
 
-/// Whether Slack signed at about `at` exactly what `word` says. The signature comes first: nothing is parsed that it does not cover.
+/// What was pressed, if Slack signed at about `at` exactly what `word` says. The signature comes first: nothing is parsed that it does
+/// not cover.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn verify(secret: &[u8], word: &ApprovalSpec, at: UnixMillis) -> Result<(), Error> {
+pub fn verify(secret: &[u8], word: &ApprovalSpec, at: UnixMillis) -> Result<Press, Error> {
     let pressed = word.slack.as_ref().ok_or(Error::Form("it carries no callback of Slack"))?;
     if !word.comment.is_empty() || !word.groups.is_empty() {
         return Err(Error::Form("its comment and its groups are nothing that Slack signed"));
@@ -67,7 +73,15 @@ pub fn verify(secret: &[u8], word: &ApprovalSpec, at: UnixMillis) -> Result<(), 
         let pressed = says(&press.author, press.word, &press.request, press.change.as_str());
         return Err(Error::Other { pressed, says: says(&word.user, word.verdict.into(), &word.request, &word.change) });
     }
-    Ok(())
+    Ok(press)
+}
+
+/// Whether whoever pressed saw what `request` asks and nothing else: who posts a message can write anything above its buttons.
+///
+/// # Errors
+/// If they saw something else.
+pub fn saw(press: &Press, request: &ApprovalRequest) -> Result<(), Error> {
+    if message::lines(&press.shown) == message::lines(&blocks(request)) { Ok(()) } else { Err(Error::Shown) }
 }
 
 fn is_signed(secret: &[u8], timestamp: &str, signature: &str, body: &str) -> Result<(), Error> {

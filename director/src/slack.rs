@@ -5,7 +5,6 @@
 
 mod answering;
 mod asking;
-mod message;
 mod requests;
 
 use std::path::PathBuf;
@@ -72,5 +71,7 @@ impl Slack {
 /// Asks whoever must be asked, until dropped.
 pub(crate) async fn run(director: Director, slack: Option<Slack>) {
     let Some(slack) = slack else { return std::future::pending().await };
+    // What is not known yet would look as if it were over.
+    slack.requests.ready().await;
     outbox::run(slack.requests.news(), "Slack", || asking::ask(&director, &slack).boxed()).await;
 }

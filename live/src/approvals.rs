@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use assent_api::facts;
 use assent_api::names;
 use assent_api::resources::{Approval, ApprovalRequest, ApprovalSpec};
-use assent_api::slack;
+use assent_api::slack::{self, Press};
 use assent_core::approval::{Answer, Asked};
 use assent_core::canonical::Digest;
 use assent_core::ids::{IncidentUid, UnixMillis};
@@ -88,29 +88,29 @@ impl Live {
                 None => self.may_approve(key.0, key.1, &request.spec.namespace).await?,
             };
             may.insert(key, allowed);
-            let is_word = allowed && self.is_word(answer).await;
+            let is_word = allowed && self.is_word(answer, request).await;
             said.push(self::said(answer, is_word)?);
         }
         Ok(said)
     }
 
     /// Whether a stored answer is its author's word: what the API server authenticated is, and what came by Slack if Slack signed it.
-    async fn is_word(&self, stored: &Approval) -> bool {
+    async fn is_word(&self, stored: &Approval, request: &ApprovalRequest) -> bool {
         if stored.spec.slack.is_none() {
             return true;
         }
         match (self.slack(), facts::created_at(stored)) {
             (Slack::Believed, _) => true,
-            (Slack::Verified(_), Some(at)) => self.pressed(&stored.spec, at).await.is_ok(),
+            (Slack::Verified(_), Some(at)) => self.pressed(&stored.spec, at).await.is_ok_and(|press| slack::saw(&press, request).is_ok()),
             (Slack::Verified(_), None) => false,
         }
     }
 
-    /// Whether Slack signed at about `at` exactly what `word` says.
+    /// What was pressed, if Slack signed at about `at` exactly what `word` says.
     ///
     /// # Errors
     /// If it did not, or there is no secret to tell by.
-    pub async fn pressed(&self, word: &ApprovalSpec, at: UnixMillis) -> Result<(), Refusal> {
+    pub async fn pressed(&self, word: &ApprovalSpec, at: UnixMillis) -> Result<Press, Refusal> {
         let refuse = |reason: String, would_pass: &str| Err(Refusal::new(Rule::Approval, reason, would_pass));
         let Slack::Verified(Some(file)) = self.slack() else {
             return refuse("nothing tells whether Slack signed it: there is no signing secret".into(), "the same word with one's own credentials");
@@ -120,7 +120,7 @@ impl Live {
             return refuse("nothing tells whether Slack signed it: the signing secret cannot be read".into(), "the same word with one's own credentials");
         };
         match slack::verify(&secret, word, at) {
-            Ok(()) => Ok(()),
+            Ok(press) => Ok(press),
             Err(error) => refuse(error.to_string(), "a button that was pressed a moment ago, as Slack signed it"),
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use assent_api::resources::{Approval, ApprovalRequest, ApprovalSpec, Pressed, Verdict};
+use assent_api::slack;
 use aws_lc_rs::hmac;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -25,6 +26,15 @@ pub const BOT_TOKEN: &str = "xoxb-played-by-a-test";
 pub const CHANNEL: &str = "C024BE91L";
 /// Longest wait for a message.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A message that is shown: what it says, and what its buttons name.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its blocks.
+    pub blocks: Value,
+    /// The value of its buttons.
+    pub value: String,
+}
 
 /// What Slack posts when a button is pressed.
 #[derive(Clone, Debug)]
@@ -57,18 +67,29 @@ pub fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
+// === impl Message ===
+
+impl Message {
+    /// What an honest director posts about `request`.
+    #[must_use]
+    pub fn of(request: &ApprovalRequest) -> Self {
+        Self { blocks: slack::blocks(request), value: slack::value(&request.name_any(), &request.spec.change) }
+    }
+}
+
 // === impl Callback ===
 
 impl Callback {
-    /// `user`, as TEAM/USER, pressed the button `verdict` whose value is this, at `at`, in an app that signs with `secret`.
+    /// `user`, as TEAM/USER, pressed the button `verdict` of `message` at `at`, in an app that signs with `secret`.
     #[must_use]
-    pub fn pressed(secret: &str, user: &str, verdict: &str, value: &str, at: i64) -> Self {
+    pub fn pressed(secret: &str, user: &str, verdict: &str, message: &Message, at: i64) -> Self {
         let (team, user) = user.split_once('/').unwrap();
         let payload = json!({
             "type": "block_actions", "api_app_id": "A0EXAMPLE", "team": {"id": team, "domain": "test"},
             "user": {"id": user, "username": "somebody", "name": "somebody", "team_id": team}, "channel": {"id": CHANNEL, "name": "sre"},
             "response_url": "https://hooks.slack.invalid/actions/1/x", "trigger_id": "1.2.3",
-            "actions": [{"type": "button", "block_id": "assent_approval", "action_id": verdict, "value": value, "action_ts": format!("{at}.000000")}],
+            "actions": [{"type": "button", "block_id": "assent_approval", "action_id": verdict, "value": message.value, "action_ts": format!("{at}.000000")}],
+            "message": {"type": "message", "text": "Assent asks", "ts": "1531420618.000100", "blocks": message.blocks},
         });
         let body = form_urlencoded::Serializer::new(String::new()).append_pair("payload", &payload.to_string()).finish();
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
@@ -122,11 +143,7 @@ impl Slack {
     pub fn flags(&self, files: &Path) -> Vec<String> {
         let token = files.join("slack-token");
         std::fs::write(&token, BOT_TOKEN).unwrap();
-        vec![
-            format!("--slack-channel={CHANNEL}"),
-            format!("--slack-token-file={}", token.display()),
-            format!("--slack-api-url=http://{}/api", self.address),
-        ]
+        vec![format!("--slack-channel={CHANNEL}"), format!("--slack-token-file={}", token.display()), format!("--slack-api-url=http://{}/api", self.address)]
     }
 
     /// Everything that was posted, once it is so much.
@@ -154,6 +171,7 @@ impl World {
 
     /// Lets somebody of Slack, as TEAM/USER, approve in the shop.
     pub async fn let_slack_approve(&self, user: &str) {
+        self.approvers().await;
         let name = format!("slack:{user}");
         let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "assent-approver"});
         let subjects = json!([{"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}]);

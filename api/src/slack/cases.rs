@@ -84,18 +84,63 @@ fn slacks_own_callback_is_read() {
     assert!(matches!(press(&form(&callback.to_string())), Err(Error::Payload(_))), "its button is none of ours");
     callback["actions"][0]["value"] = json!(value(REQUEST, &change()));
     let read = press(&form(&callback.to_string())).unwrap();
-    assert_eq!((read.author.as_str(), read.word, read.request.as_str(), read.change.as_str()), ("slack:T1DC2JH3J/U2CERLKJA", Word::Approve, REQUEST, &*change()));
+    assert_eq!(
+        (read.author.as_str(), read.word, read.request.as_str(), read.change.as_str()),
+        ("slack:T1DC2JH3J/U2CERLKJA", Word::Approve, REQUEST, &*change())
+    );
 }
 
 #[test]
 fn what_slack_signed_lately_and_the_object_repeats_is_a_word() {
-    assert_eq!(verify(SECRET, &good(), AT), Ok(()));
-    assert_eq!(verify(SECRET, &good(), AT.plus(TOLERANCE_MS)), Ok(()));
-    assert_eq!(verify(b" 8f742231b10e8888abcd99yyyzzz85a5\n", &good(), AT), Ok(()), "a file's last line end is no secret");
+    assert!(verify(SECRET, &good(), AT).is_ok());
+    assert!(verify(SECRET, &good(), AT.plus(TOLERANCE_MS)).is_ok());
+    assert!(verify(b" 8f742231b10e8888abcd99yyyzzz85a5\n", &good(), AT).is_ok(), "a file's last line end is no secret");
     let mut no = payload();
     no["actions"][0]["action_id"] = json!("deny");
     let no = ApprovalSpec { verdict: Verdict::Deny, ..word(SECRET, "1531420618", form(&no.to_string())) };
-    assert_eq!(verify(SECRET, &no, AT), Ok(()));
+    assert!(verify(SECRET, &no, AT).is_ok());
+}
+
+/// What somebody pressed where the message had these blocks.
+fn pressed_in(blocks: &Value) -> Press {
+    let mut payload = payload();
+    payload["message"] = json!({"type": "message", "text": "Assent asks", "ts": "1531420618.000100", "blocks": blocks});
+    press(&form(&payload.to_string())).unwrap()
+}
+
+#[test]
+fn whoever_pressed_saw_what_is_asked_and_nothing_else() {
+    let request = message::tests::request(vec!["errors > 5 % & rising <fast>".into()]);
+    let posted = blocks(&request);
+    assert_eq!(saw(&pressed_in(&posted), &request), Ok(()));
+    // As Slack gives it back: escaped, with what it adds.
+    let mut back: Value = serde_json::from_str(&posted.to_string().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")).unwrap();
+    back[1]["expand"] = json!(false);
+    back[1]["text"]["emoji"] = json!(true);
+    assert_eq!(saw(&pressed_in(&back), &request), Ok(()));
+    let mut other = request.clone();
+    other.spec.target = "Deployment shop/cart".into();
+    assert_eq!(saw(&pressed_in(&blocks(&other)), &request), Err(Error::Shown), "another target above the same buttons");
+    let more = json!({"type": "section", "text": {"type": "mrkdwn", "text": "this is only a test"}});
+    let lies: [fn(&mut Value, &Value); 8] = [
+        |blocks, _| blocks[1]["text"]["text"] = json!("nothing much"),
+        |blocks, _| blocks[1]["text"]["type"] = json!("mrkdwn"),
+        |blocks, _| blocks[1]["fields"] = json!([{"type": "plain_text", "text": "only a test"}]),
+        |blocks, _| blocks[2]["elements"][0]["text"]["text"] = json!("Deny"),
+        |blocks, _| blocks[2]["elements"][0]["confirm"] = json!({"title": {"type": "plain_text", "text": "Deny?"}}),
+        |blocks, _| blocks[2]["elements"].as_array_mut().unwrap().swap(0, 1),
+        |blocks, more| blocks.as_array_mut().unwrap().push(more.clone()),
+        |blocks, more| blocks.as_array_mut().unwrap().insert(0, more.clone()),
+    ];
+    for (case, lie) in lies.iter().enumerate() {
+        let mut blocks = posted.clone();
+        lie(&mut blocks, &more);
+        assert_eq!(saw(&pressed_in(&blocks), &request), Err(Error::Shown), "case {case}");
+    }
+    assert_eq!(saw(&press(&form(&payload().to_string())).unwrap(), &request), Err(Error::Shown), "no message at all");
+    let mut beside = payload();
+    beside["message"] = json!({"blocks": posted, "attachments": [{"text": "only a test"}]});
+    assert!(matches!(press(&form(&beside.to_string())), Err(Error::Payload(_))));
 }
 
 #[test]

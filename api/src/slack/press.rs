@@ -4,6 +4,8 @@ use assent_core::approval::Word;
 use assent_core::blueprint::Approver;
 use assent_core::canonical::Digest;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::Error;
 
@@ -19,8 +21,10 @@ pub struct Press {
     pub word: Word,
     /// Name of the request.
     pub request: String,
-    /// The change that the message showed.
+    /// The change that the button names.
     pub change: Digest,
+    /// The blocks of the message that the button stood in.
+    pub shown: Value,
 }
 
 #[derive(Deserialize)]
@@ -29,6 +33,19 @@ struct Payload {
     kind: String,
     user: User,
     actions: Vec<Action>,
+    #[serde(default)]
+    message: Message,
+}
+
+/// What stood around the button. Blocks are compared as a whole, and nothing may stand beside them.
+#[derive(Default, Deserialize)]
+struct Message {
+    #[serde(default)]
+    blocks: Value,
+    #[serde(default)]
+    attachments: Vec<IgnoredAny>,
+    #[serde(default)]
+    files: Vec<IgnoredAny>,
 }
 
 /// Whoever pressed it. The team is theirs, not that of the channel: a guest of another organisation stays one.
@@ -42,12 +59,6 @@ struct User {
 struct Action {
     action_id: String,
     value: String,
-}
-
-/// A button's value: what it is about.
-#[must_use]
-pub fn value(request: &str, change: &str) -> String {
-    format!("{request}:{change}")
 }
 
 /// Reads a body.
@@ -72,6 +83,9 @@ pub fn press(body: &str) -> Result<Press, Error> {
         "deny" => Word::Deny,
         _ => return Err(none("the button is neither `approve` nor `deny`")),
     };
+    if !payload.message.attachments.is_empty() || !payload.message.files.is_empty() {
+        return Err(none("there is more in the message than its blocks"));
+    }
     let author = Approver::slack(&payload.user.team_id, &payload.user.id).ok_or_else(|| none("its user has no id of Slack's"))?;
     let (request, change) = action.value.split_once(':').ok_or_else(|| none("the button names no request and change"))?;
     let plain = (1..=MAX_NAME).contains(&request.len()) && request.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -79,5 +93,5 @@ pub fn press(body: &str) -> Result<Press, Error> {
         return Err(none("the button names no request"));
     }
     let change = Digest::try_from(change.to_owned()).map_err(|_| none("the button names no change"))?;
-    Ok(Press { author: author.to_string(), word, request: request.to_owned(), change })
+    Ok(Press { author: author.to_string(), word, request: request.to_owned(), change, shown: payload.message.blocks })
 }

@@ -71,7 +71,9 @@ async fn receive(State(answering): State<Answering>, headers: HeaderMap, body: B
         Ok(Err(kube::Error::Api(status))) => {
             // Who it claims to be, and not what it was signed with.
             tracing::warn!(user, reason = status.message, "an answer by Slack was not taken");
-            format!("your word was not taken: {}", status.message.chars().take(REASON).collect::<String>())
+            // Behind what the API server says of whose webhook it was.
+            let reason = status.message.split_once("denied the request: ").map_or(status.message.as_str(), |(_, reason)| reason);
+            format!("your word was not taken: {}", reason.chars().take(REASON).collect::<String>())
         }
         Ok(Err(_)) => "your word was not taken: the API server cannot be asked; press it again".into(),
         Err(_) => "your word may not have been taken: the API server did not answer in time; press it again".into(),
@@ -88,7 +90,15 @@ fn word(headers: &HeaderMap, body: &[u8]) -> Result<ApprovalSpec, String> {
     let press = slack::press(&body).map_err(|error| error.to_string())?;
     let verdict = if press.word == Word::Approve { Verdict::Approve } else { Verdict::Deny };
     let slack = Some(Pressed { timestamp, signature, body });
-    Ok(ApprovalSpec { request: press.request, change: press.change.to_string(), verdict, user: press.author, groups: Vec::new(), comment: String::new(), slack })
+    Ok(ApprovalSpec {
+        request: press.request,
+        change: press.change.to_string(),
+        verdict,
+        user: press.author,
+        groups: Vec::new(),
+        comment: String::new(),
+        slack,
+    })
 }
 
 fn refuse(status: StatusCode, reason: &str) -> Response {

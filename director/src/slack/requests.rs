@@ -29,12 +29,12 @@ impl std::fmt::Debug for Requests {
 }
 
 /// Until when people may answer.
-pub(crate) fn until(request: &ApprovalRequest) -> UnixMillis {
+fn until(request: &ApprovalRequest) -> UnixMillis {
     created_at(request).plus(i64::from(request.spec.expires_after_seconds) * 1000)
 }
 
 /// Whether an answer may still count.
-pub(crate) fn is_open(request: &ApprovalRequest, now: UnixMillis) -> bool {
+fn is_open(request: &ApprovalRequest, now: UnixMillis) -> bool {
     let over = request.status.as_ref().and_then(|status| status.phase).is_some_and(ApprovalPhase::is_final);
     !over && now <= until(request)
 }
@@ -60,10 +60,20 @@ impl Requests {
         let mut stream = pin!(reflector(writer, stream));
         while let Some(event) = stream.next().await {
             match event {
-                Ok(_) => drop(self.news.send_replace(())),
+                Ok(_) => self.news.send_replace(()),
                 // The stream goes on after a wait of its own.
                 Err(error) => tracing::warn!(error = %error, "approval requests cannot be watched"),
             }
+        }
+    }
+
+    /// Waits until all that there are are known.
+    pub(crate) async fn ready(&self) {
+        let known = self.known.subscribe().wait_for(Option::is_some).await.ok().and_then(|known| known.clone());
+        match known {
+            Some(known) if known.wait_until_ready().await.is_ok() => {}
+            // Whoever follows them is gone, and with them the process soon.
+            _ => std::future::pending().await,
         }
     }
 

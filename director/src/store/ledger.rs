@@ -72,12 +72,6 @@ impl Store {
         writer.commit().await
     }
 
-    /// Whether there is an entry with this key.
-    pub(crate) async fn is_noted(&self, key: &str) -> Result<bool, Error> {
-        let rows = self.database.rows("look for an entry", "SELECT sequence FROM ledger WHERE key = $1", [key.into()]).await?;
-        Ok(!rows.is_empty())
-    }
-
     /// Entries whose key is `due` and a name, where none has the key of `done` and that name, oldest first; with these names.
     pub(crate) async fn outstanding(&self, due: &str, done: &str) -> Result<Vec<(String, Entry)>, Error> {
         let sql = "SELECT SUBSTR(key, CAST($3 AS INTEGER)), entry FROM ledger WHERE key LIKE $1 || '%' AND NOT EXISTS \

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use assent_api::names::SYSTEM_NAMESPACE;
 use assent_api::resources::{Approval, Incident, Remediation};
-use assent_tests::slack::{BOT_TOKEN, CHANNEL, Callback, SIGNING_SECRET, Slack, now};
+use assent_tests::slack::{BOT_TOKEN, CHANNEL, Callback, Message, SIGNING_SECRET, Slack, now};
 use assent_tests::stage::Stage;
 use assent_tests::world::{SHOP, World, get};
 use kube::Api;
@@ -39,13 +39,13 @@ async fn what_is_asked_in_slack_is_done_once_its_button_was_pressed() {
     for part in ["on Deployment shop/orders", "Undone by: ", "Until: ", "kubectl get apr -n assent-system apr-"] {
         assert!(text.contains(part), "{text}");
     }
-    let value = message.pointer("/blocks/2/elements/0/value").unwrap().as_str().unwrap().to_owned();
+    let asked = Message { value: message.pointer("/blocks/2/elements/0/value").unwrap().as_str().unwrap().to_owned(), blocks: message["blocks"].clone() };
     // Whoever directs next does not ask again.
     stage.restart(&["assent-director"]).await;
 
     let director = stage.ports.intake;
-    let pressed = |secret: &str, user: &str, value: &str, at: i64| Callback::pressed(secret, user, "approve", value, at);
-    let forged = pressed("a secret of another app", JANE, &value, now());
+    let pressed = |secret: &str, user: &str, message: &Message, at: i64| Callback::pressed(secret, user, "approve", message, at);
+    let forged = pressed("a secret of another app", JANE, &asked, now());
     let (status, said) = loop {
         match forged.post(director).await {
             // It does not know yet what is asked.
@@ -54,15 +54,15 @@ async fn what_is_asked_in_slack_is_done_once_its_button_was_pressed() {
         }
     };
     assert!(status == 200 && said.contains("Slack did not sign it"), "{status} {said}");
-    let unknown = format!("apr-{}:{}", "0".repeat(20), "0".repeat(64));
-    let mut junk = pressed(SIGNING_SECRET, JANE, &value, now());
+    let unknown = Message { value: format!("apr-{}:{}", "0".repeat(20), "0".repeat(64)), ..asked.clone() };
+    let mut junk = pressed(SIGNING_SECRET, JANE, &asked, now());
     junk.body = "payload=%7B%7D".into();
     let mut large = junk.clone();
     large.body = "x".repeat(64 * 1024);
     for (callback, status, reason) in [
-        (pressed(SIGNING_SECRET, JANE, &value, now() - 310), 400, "its timestamp is"),
-        (pressed(SIGNING_SECRET, "T1DC2JH3J/U0000000M", &value, now()), 200, "may not `approve`"),
-        (pressed(SIGNING_SECRET, "T0000000M/U2CERLKJA", &value, now()), 200, "may not `approve`"),
+        (pressed(SIGNING_SECRET, JANE, &asked, now() - 310), 400, "its timestamp is"),
+        (pressed(SIGNING_SECRET, "T1DC2JH3J/U0000000M", &asked, now()), 200, "may not `approve`"),
+        (pressed(SIGNING_SECRET, "T0000000M/U2CERLKJA", &asked, now()), 200, "may not `approve`"),
         (pressed(SIGNING_SECRET, JANE, &unknown, now()), 404, "nobody is asked"),
         (junk, 400, "payload is not readable"),
         (large, 413, "larger than"),
@@ -76,7 +76,7 @@ async fn what_is_asked_in_slack_is_done_once_its_button_was_pressed() {
     assert!(plans.list(&ListParams::default()).await.unwrap().items.is_empty());
     assert_eq!(generation(&world).await, before);
 
-    let (status, said) = pressed(SIGNING_SECRET, JANE, &value, now()).post(director).await;
+    let (status, said) = pressed(SIGNING_SECRET, JANE, &asked, now()).post(director).await;
     assert!(status == 200 && said.contains("is on record"), "{status} {said}");
     let incidents: Api<Incident> = Api::namespaced(world.admin.clone(), SYSTEM_NAMESPACE);
     let resolved = |incident: Option<&Incident>| incident.and_then(|incident| incident.status.as_ref()?.phase.as_deref()) == Some("Resolved");
@@ -85,7 +85,7 @@ async fn what_is_asked_in_slack_is_done_once_its_button_was_pressed() {
     assert_eq!(generation(&world).await, before + 1, "one change of the workload");
     assert_eq!(plans.list(&ListParams::default()).await.unwrap().items.len(), 1);
     // The request is over, and so are its buttons.
-    let (status, said) = pressed(SIGNING_SECRET, JANE, &value, now()).post(director).await;
+    let (status, said) = pressed(SIGNING_SECRET, JANE, &asked, now()).post(director).await;
     assert!(status == 404 && said.contains("nobody is asked"), "{status} {said}");
 
     let ledger = stage.ledger().await;

@@ -3,7 +3,6 @@
 
 use assent_api::names::{SYSTEM_NAMESPACE, accounts};
 use assent_api::resources::{Approval, ApprovalRequest, Verdict};
-use assent_api::slack::value;
 use kube::ResourceExt as _;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Planned, refused, refused_natively};
 use assent_tests::people::Person;
 use assent_tests::seats;
-use assent_tests::slack::{Callback, SIGNING_SECRET, now};
+use assent_tests::slack::{Callback, Message, SIGNING_SECRET, now};
 use assent_tests::world::{SHOP, World, apply};
 
 const JANE: &str = "T1DC2JH3J/U2CERLKJA";
@@ -31,13 +30,9 @@ async fn asked(world: &World, it: &Planned, seconds: u32) -> ApprovalRequest {
     world.ask(&world.request(&it.incident, &it.proposal, &ASKED, 1, seconds)).await.unwrap()
 }
 
-fn button(request: &ApprovalRequest) -> String {
-    value(&request.name_any(), &request.spec.change)
-}
-
 /// An honest director's approval of what `user` pressed a moment ago.
 fn approved(user: &str, request: &ApprovalRequest) -> Approval {
-    Callback::pressed(SIGNING_SECRET, user, "approve", &button(request), now()).word(user, Verdict::Approve, request)
+    Callback::pressed(SIGNING_SECRET, user, "approve", &Message::of(request), now()).word(user, Verdict::Approve, request)
 }
 
 async fn bring(world: &World, account: &str, word: &Approval) -> Result<Approval, kube::Error> {
@@ -65,16 +60,16 @@ async fn a_button_of_slack_counts_once_and_is_verified_at_every_count() {
     bring(&world, accounts::DIRECTOR, &approved(JANE, &request)).await.unwrap();
     // The same word again, also one that was pressed later, is the same object.
     refused_natively(bring(&world, accounts::DIRECTOR, &approved(JANE, &request)).await, "already exists");
+    // It is for this incident: the same change in the next one is asked anew.
+    let next = seats::incident();
+    world.quorum(&next, &it.proposal).await;
+    refused(world.submit(&world.plan(&next, &it.proposal).await).await, "approval");
     world.submit(&it.plan).await.unwrap();
     // A word that Slack no longer vouches for is none at the write, whatever the plan was admitted on.
     world.sign_with("another secret of the same app");
     refused(world.apply_proposal(&it.incident, &it.proposal, None, false).await, "approval");
     world.sign_with(SIGNING_SECRET);
     world.apply_proposal(&it.incident, &it.proposal, None, false).await.unwrap();
-    // It is for this incident: the same change in the next one is asked anew.
-    let next = seats::incident();
-    world.quorum(&next, &it.proposal).await;
-    refused(world.submit(&world.plan(&next, &it.proposal).await).await, "approval");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,31 +83,45 @@ async fn what_slack_did_not_sign_for_this_is_refused_with_its_reason() {
     }
     let (it, other) = (voted(&world, "orders").await, voted(&world, "web").await);
     let (request, others) = (asked(&world, &it, 600).await, asked(&world, &other, 600).await);
-    let press = |secret: &str, user: &str, verdict: &str, value: &str, at: i64| Callback::pressed(secret, user, verdict, value, at);
-    let good = || press(SIGNING_SECRET, JANE, "approve", &button(&request), now());
+    let press = Callback::pressed;
+    let good = || press(SIGNING_SECRET, JANE, "approve", &Message::of(&request), now());
     let bring = async |word: &Approval| bring(&world, accounts::DIRECTOR, word).await;
     // Forged, old, of a time to come, altered.
-    not_taken(bring(&press("a secret of another app", JANE, "approve", &button(&request), now()).word(JANE, Verdict::Approve, &request)).await, "did not sign");
+    not_taken(
+        bring(&press("a secret of another app", JANE, "approve", &Message::of(&request), now()).word(JANE, Verdict::Approve, &request)).await,
+        "did not sign",
+    );
     for at in [now() - 310, now() + 400] {
-        let late = press(SIGNING_SECRET, JANE, "approve", &button(&request), at).word(JANE, Verdict::Approve, &request);
+        let late = press(SIGNING_SECRET, JANE, "approve", &Message::of(&request), at).word(JANE, Verdict::Approve, &request);
         not_taken(bring(&late).await, "its timestamp is");
     }
-    let mut fresh = press(SIGNING_SECRET, JANE, "approve", &button(&request), now() - 310);
+    let mut fresh = press(SIGNING_SECRET, JANE, "approve", &Message::of(&request), now() - 310);
     fresh.timestamp = now().to_string();
     not_taken(bring(&fresh.word(JANE, Verdict::Approve, &request)).await, "did not sign");
-    let mut altered = press(SIGNING_SECRET, mallory, "approve", &button(&request), now());
+    let mut altered = press(SIGNING_SECRET, mallory, "approve", &Message::of(&request), now());
     altered.body = altered.body.replace("U0000000M", "U2CERLKJA");
     not_taken(bring(&altered.word(JANE, Verdict::Approve, &request)).await, "did not sign");
     // Signed for something else: another person, verdict, request or change.
-    not_taken(bring(&press(SIGNING_SECRET, mallory, "approve", &button(&request), now()).word(JANE, Verdict::Approve, &request)).await, "the button that was pressed says");
-    not_taken(bring(&press(SIGNING_SECRET, JANE, "deny", &button(&request), now()).word(JANE, Verdict::Approve, &request)).await, "the button that was pressed says");
+    not_taken(
+        bring(&press(SIGNING_SECRET, mallory, "approve", &Message::of(&request), now()).word(JANE, Verdict::Approve, &request)).await,
+        "the button that was pressed says",
+    );
+    not_taken(
+        bring(&press(SIGNING_SECRET, JANE, "deny", &Message::of(&request), now()).word(JANE, Verdict::Approve, &request)).await,
+        "the button that was pressed says",
+    );
     not_taken(bring(&good().word(JANE, Verdict::Approve, &others)).await, "the button that was pressed says");
-    let change = value(&request.name_any(), &"0".repeat(64));
+    let change = Message { value: format!("{}:{}", request.name_any(), "0".repeat(64)), ..Message::of(&request) };
     let digest = press(SIGNING_SECRET, JANE, "approve", &change, now());
     not_taken(bring(&digest.word(JANE, Verdict::Approve, &request)).await, "the button that was pressed says");
     let mut elsewhere = digest.word(JANE, Verdict::Approve, &request).spec;
     elsewhere.change = "0".repeat(64);
     not_taken(bring(&Approval::named(elsewhere).unwrap()).await, "another change");
+    // Pressed below a message that says something else: another request's text, or one that nobody posts.
+    for blocks in [Message::of(&others).blocks, json!([{"type": "section", "text": {"type": "mrkdwn", "text": "lunch?"}}]), Value::Null] {
+        let lying = press(SIGNING_SECRET, JANE, "approve", &Message { blocks, ..Message::of(&request) }, now());
+        not_taken(bring(&lying.word(JANE, Verdict::Approve, &request)).await, "the message says something else");
+    }
     // More than Slack signed: a comment, groups, another name for the same word.
     let mut commented = good().word(JANE, Verdict::Approve, &request);
     commented.spec.comment = "looks fine".into();
@@ -121,7 +130,10 @@ async fn what_slack_did_not_sign_for_this_is_refused_with_its_reason() {
     twice.metadata.name = Some("again".into());
     not_taken(bring(&twice).await, "the one name");
     // Somebody whom nobody asks.
-    not_taken(bring(&press(SIGNING_SECRET, mallory, "approve", &button(&request), now()).word(mallory, Verdict::Approve, &request)).await, "not among those who are asked");
+    not_taken(
+        bring(&press(SIGNING_SECRET, mallory, "approve", &Message::of(&request), now()).word(mallory, Verdict::Approve, &request)).await,
+        "not among those who are asked",
+    );
     // Somebody whom the Blueprint heard in chat when it asked, and no longer does.
     let dropped = voted(&world, "mail").await;
     let asked_before = asked(&world, &dropped, 600).await;
@@ -163,7 +175,8 @@ async fn the_director_brings_what_slack_signed_and_nobody_else_does() {
     refused(world.submit(&it.plan).await, "approval");
     // Where two must agree, a Blueprint that names chat is none, and what stands above is not agreed to in passing.
     let two = json!({"operation": "ScaleWorkload", "approvers": ASKED, "count": 2, "chat": true});
-    let spec = json!({"target": {"kind": "Deployment", "name": "two"}, "mode": "autonomous", "limits": {"maxReplicas": 5}, "operations": {"restricted": [two]}});
+    let spec =
+        json!({"target": {"kind": "Deployment", "name": "two"}, "mode": "autonomous", "limits": {"maxReplicas": 5}, "operations": {"restricted": [two]}});
     let blueprint = json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": "two", "namespace": SHOP}, "spec": spec});
     let admin = Person { user: "root", groups: &["system:masters"] };
     let said = world.acts(admin, "POST", &format!("/apis/assent.dev/v1alpha1/namespaces/{SHOP}/blueprints"), &blueprint).await.unwrap_err();

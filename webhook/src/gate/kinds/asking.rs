@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use assent_api::facts;
 use assent_api::names::{self, accounts};
 use assent_api::resources::{Approval, ApprovalRequest, ApprovalRequestSpec, ApprovalRule, ApprovalSpec, Verdict as Said};
+use assent_api::slack::Press;
 use assent_core::approval::{MAX_COMMENT, MAX_EXPIRY_MS};
 use assent_core::ballot::Proposal;
 use assent_core::blueprint::{self, SLACK};
@@ -79,7 +80,7 @@ pub(super) async fn approval(live: &Live, request: &Request) -> Verdict {
     let stored: Approval = parse(&request.object)?;
     let spec = &stored.spec;
     let user = &spec.user;
-    authored(live, request, spec).await?;
+    let pressed = authored(live, request, spec).await?;
     if spec.comment.len() > MAX_COMMENT {
         return refuse(format!("its comment has {} bytes", spec.comment.len()), format!("at most {MAX_COMMENT}"));
     }
@@ -108,25 +109,25 @@ pub(super) async fn approval(live: &Live, request: &Request) -> Verdict {
         let whom: Vec<String> = about.spec.approvals.iter().flat_map(|rule| rule.approvers.clone()).collect();
         return refuse(format!("`{user}` is not among those who are asked"), format!("one of {}, with the group in `spec.groups`", whom.join(", ")));
     }
-    if spec.slack.is_some() && spec.verdict == Said::Approve {
-        pressed::may_agree(live, &about, user).await?;
+    if let Some(press) = pressed {
+        pressed::counts(live, &about, &press).await?;
     }
     Ok("approval")
 }
 
 /// Whether its author is who it says: whoever created it, or whoever pressed a button of Slack that the director carries here.
-async fn authored(live: &Live, request: &Request, spec: &ApprovalSpec) -> Result<(), Refusal> {
+async fn authored(live: &Live, request: &Request, spec: &ApprovalSpec) -> Result<Option<Press>, Refusal> {
     let creator = &request.user_info.username;
     if spec.slack.is_some() || request.is_by(accounts::DIRECTOR) {
-        return pressed::authored(live, request, spec).await;
+        return pressed::authored(live, request, spec).await.map(Some);
     }
     // Whom the API server calls like somebody of Slack is not them.
     if spec.user != *creator || creator.starts_with(SLACK) {
-        return refuse(format!("it speaks for `{}` and was created by `{creator}`", spec.user), "one's own word").map(drop);
+        return refuse(format!("it speaks for `{}` and was created by `{creator}`", spec.user), "one's own word").map(|_| None);
     }
     match spec.groups.iter().find(|group| !request.user_info.groups.contains(group)) {
-        Some(group) => refuse(format!("`{creator}` is not in group `{group}`"), "groups that `kubectl auth whoami` shows").map(drop),
-        None => Ok(()),
+        Some(group) => refuse(format!("`{creator}` is not in group `{group}`"), "groups that `kubectl auth whoami` shows").map(|_| None),
+        None => Ok(None),
     }
 }
 

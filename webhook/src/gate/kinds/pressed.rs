@@ -1,8 +1,11 @@
 //! People's word by Slack. The director carries it here and is believed nothing: it has no word of its own, it cannot sign, and
-//! what Slack signed names person, verdict, request and change. So a hostile director can lose a word and make none.
+//! what Slack signed names person, verdict, request, change and the message that
+//! they saw. So a hostile director can lose a word and make none.
 
 use assent_api::names::accounts;
 use assent_api::resources::{ApprovalRequest, ApprovalSpec};
+use assent_api::slack::{self, Press};
+use assent_core::approval::Word;
 use assent_core::ballot::Proposal;
 use assent_core::blueprint::known;
 use assent_core::ids::IncidentUid;
@@ -15,7 +18,7 @@ use super::stranger;
 use crate::review::Request;
 
 /// Whether the director brings a word that Slack signed a moment ago. Nobody else brings one, and it brings no other.
-pub(super) async fn authored(live: &Live, request: &Request, spec: &ApprovalSpec) -> Result<(), Refusal> {
+pub(super) async fn authored(live: &Live, request: &Request, spec: &ApprovalSpec) -> Result<Press, Refusal> {
     if !request.is_by(accounts::DIRECTOR) {
         return Err(stranger(request, "one's own word, without a callback of Slack, which the director alone brings"));
     }
@@ -25,10 +28,15 @@ pub(super) async fn authored(live: &Live, request: &Request, spec: &ApprovalSpec
     live.pressed(spec, live.now().await?).await
 }
 
-/// Whether a word in chat suffices in some rule that asks `user` now. Counting says the same later; whoever pressed a button hears
-/// it here.
-pub(super) async fn may_agree(live: &Live, about: &ApprovalRequest, user: &str) -> Result<(), Refusal> {
+/// Whether whoever pressed saw what is asked, and their word in chat suffices in some rule that asks them now. Counting says the same
+/// later; they hear it here.
+pub(super) async fn counts(live: &Live, about: &ApprovalRequest, press: &Press) -> Result<(), Refusal> {
     let refuse = |reason: String| Err(Refusal::new(Rule::Approval, reason, "`kubectl assent approve`, with one's own credentials"));
+    slack::saw(press, about).or_else(|error| refuse(error.to_string()))?;
+    if press.word != Word::Approve {
+        return Ok(());
+    }
+    let user = &press.author;
     let proposal: Proposal = serde_json::from_str(&about.spec.payload).map_err(|error| unfit(format!("its payload is no proposal: {error}")))?;
     let incident = IncidentUid::try_from(about.spec.incident.clone()).map_err(unfit)?;
     let action = proposal.action.name();
