@@ -11,6 +11,8 @@ use super::Error;
 
 /// Longest name of a request.
 const MAX_NAME: usize = 63;
+/// Longest reason that is repeated.
+const MAX_REASON: usize = 200;
 
 /// Somebody pressed a button.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +74,9 @@ pub fn press(body: &str) -> Result<Press, Error> {
     if name != "payload" {
         return Err(none("the body is not one field `payload`"));
     }
-    // A field of ours that is there twice is an error of serde's.
-    let payload: Payload = serde_json::from_str(&text).map_err(|error| Error::Payload(format!("its payload is not readable: {error}")))?;
+    // A field of ours that is there twice is an error of serde's, which repeats what it found, however long.
+    let capped = |error: serde_json::Error| error.to_string().chars().take(MAX_REASON).collect::<String>();
+    let payload: Payload = serde_json::from_str(&text).map_err(|error| Error::Payload(format!("its payload is not readable: {}", capped(error))))?;
     if payload.kind != "block_actions" {
         return Err(none("it is no `block_actions`"));
     }
