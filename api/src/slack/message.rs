@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 use crate::facts;
 use crate::resources::ApprovalRequest;
 
-/// Longest text, and title. A button's callback repeats them, and must stay below what the gate takes.
-const MAX_TEXT: usize = 2000;
+/// Longest text and title that Slack takes, almost. A button's callback repeats them, and must stay below what the gate takes.
+const MAX_TEXT: usize = 2900;
 const MAX_TITLE: usize = 150;
+/// Longest action and target: as long as a request may have them, since a title can be cut where two of them differ.
+const MAX_ACTION: usize = 300;
+const MAX_TARGET: usize = 600;
 /// Most reasons, and the longest of them.
 const MAX_REASONS: usize = 8;
 const MAX_REASON: usize = 200;
@@ -44,7 +47,8 @@ pub fn blocks(request: &ApprovalRequest) -> Value {
 
 fn text(request: &ApprovalRequest, name: &str) -> String {
     let spec = &request.spec;
-    let mut lines: Vec<String> = spec.reasons.iter().take(MAX_REASONS).map(|reason| format!("- {}", capped(reason, MAX_REASON))).collect();
+    let mut lines = vec![format!("Action: {}", capped(&spec.action, MAX_ACTION)), format!("On: {}", capped(&spec.target, MAX_TARGET))];
+    lines.extend(spec.reasons.iter().take(MAX_REASONS).map(|reason| format!("- {}", capped(reason, MAX_REASON))));
     if spec.reasons.len() > MAX_REASONS {
         lines.push(format!("- and {} more", spec.reasons.len() - MAX_REASONS));
     }
@@ -142,7 +146,8 @@ pub(super) mod tests {
         let (name, blocks) = (request.metadata.name.clone().unwrap(), blocks(&request));
         assert_eq!(blocks[0]["text"]["text"], "Assent asks: scale to 9 replicas on Deployment shop/orders");
         let text = blocks[1]["text"]["text"].as_str().unwrap();
-        for part in ["more than 5 replicas", "Undone by: the number of replicas", "Until: 2026-11-28T10:05:00Z", name.as_str()] {
+        for part in ["On: Deployment shop/orders\n", "more than 5 replicas", "Undone by: the number of replicas", "Until: 2026-11-28T10:05:00Z", name.as_str()]
+        {
             assert!(text.contains(part), "{text}");
         }
         let wanted = json!(value(&name, &request.spec.change));
@@ -154,7 +159,7 @@ pub(super) mod tests {
     fn nobodys_words_become_markup_or_make_it_too_long() {
         let hostile = "<!channel> *approve* \u{7}\u{202e}<https://example.org|here> \u{1F4A5}\n".repeat(100);
         let mut request = request(vec![hostile.clone(); 40]);
-        request.spec.target = hostile;
+        (request.spec.action, request.spec.target) = (hostile.clone(), hostile);
         let blocks = blocks(&request);
         let texts: Vec<&Value> = blocks.as_array().unwrap().iter().filter_map(|block| block.get("text")).collect();
         assert!(texts.iter().all(|text| text["type"] == "plain_text"));

@@ -1,6 +1,6 @@
 //! People's word by Slack. The director carries it here and is believed nothing: it has no word of its own, it cannot sign, and
-//! what Slack signed names person, verdict, request, change and the message that
-//! they saw. So a hostile director can lose a word and make none.
+//! what Slack signed names person, verdict, request, change and the message that they saw. So a hostile director can lose a word
+//! and make none.
 
 use assent_api::names::accounts;
 use assent_api::resources::{ApprovalRequest, ApprovalSpec};
