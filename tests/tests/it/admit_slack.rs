@@ -40,7 +40,10 @@ async fn what_is_asked_in_slack_is_done_once_its_button_was_pressed() {
         assert!(text.contains(part), "{text}");
     }
     let asked = Message { value: message.pointer("/blocks/2/elements/0/value").unwrap().as_str().unwrap().to_owned(), blocks: message["blocks"].clone() };
-    // Whoever directs next does not ask again.
+    // Whoever directs next does not ask again, once it is on record that somebody was asked.
+    while !stage.ledger().await.contains("slack-told") {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     stage.restart(&["assent-director"]).await;
 
     let director = stage.ports.intake;
