@@ -32,7 +32,7 @@ survive-long: setup ## Take parts of the mesh away as a test does, under certifi
 # Seconds for each target; half of it for those that a handful of branches make.
 FUZZ_SECONDS ?= 20
 FUZZ_TARGETS = review policy cel http database
-FUZZ_SMALL = hello transport csr netlink sources
+FUZZ_SMALL = hello transport csr netlink sources slack
 # A workspace of its own with flags of its own (fuzz/.cargo/config.toml).
 FUZZ_DIR = $(CARGO_TARGET_DIR)/fuzz
 FUZZ_RUN = $(FUZZ_DIR)/$$(rustc -vV | sed -n 's/^host: //p')/release

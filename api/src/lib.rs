@@ -10,6 +10,7 @@ pub mod mesh;
 pub mod names;
 pub mod resources;
 pub mod signed;
+pub mod slack;
 
 mod cast;
 

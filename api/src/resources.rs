@@ -23,7 +23,7 @@ mod roster;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
-pub use approval::{Approval, ApprovalSpec, Verdict};
+pub use approval::{Approval, ApprovalSpec, Pressed, Verdict};
 pub use approval_request::{ApprovalPhase, ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, ApprovalRule};
 pub use ballot::{Ballot, BallotSpec};
 pub use blueprint::{

@@ -93,7 +93,8 @@ pub(crate) async fn answer(args: &AnswerArgs, verdict: Verdict, connect: &Connec
     // Those that are asked first, should there be more than fit.
     groups.sort_by_key(|group| !asked.contains(&format!("group:{group}")));
     groups.truncate(MAX_GROUPS);
-    let spec = ApprovalSpec { request: args.request.clone(), change: request.spec.change.clone(), verdict, user, groups, comment: args.comment.clone() };
+    let spec =
+        ApprovalSpec { request: args.request.clone(), change: request.spec.change.clone(), verdict, user, groups, comment: args.comment.clone(), slack: None };
     let word = Approval::named(spec).context("name the answer")?;
     let api: Api<Approval> = Api::namespaced(client, SYSTEM_NAMESPACE);
     match api.create(&PostParams::default(), &word).await {

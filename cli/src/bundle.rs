@@ -16,6 +16,7 @@ manifests![
     "base/namespace/namespace.yaml",
     "base/namespace/network.yaml",
     "base/namespace/people.yaml",
+    "base/policies/approvals.yaml",
     "base/policies/ballots.yaml",
     "base/policies/executor-limits.yaml",
     "base/policies/gate-protection.yaml",

@@ -5,6 +5,7 @@
 mod certificates;
 mod keys;
 mod overlay;
+mod slack;
 mod sources;
 
 use std::fs;

@@ -147,9 +147,16 @@ pub fn standing(asked: &Asked, answers: &[Answer], rules: &BTreeSet<Approval>, u
 // === impl Approval ===
 
 impl Approval {
-    /// Whether it names the author of `answer`, by name or by a group that they acted for.
+    /// Whether it names the author of `answer`: by name, by a group that they acted for, or as a user of Slack. Whoever came by
+    /// chat is nobody that the API server knows, and the other way round, whatever their names.
     fn names(&self, answer: &Answer) -> bool {
-        self.names_user(&answer.user, &answer.groups)
+        if answer.chat { self.names_in_chat(&answer.user) } else { self.names_user(&answer.user, &answer.groups) }
+    }
+
+    /// Whether it names this author of a word that came by chat, and one such word suffices.
+    #[must_use]
+    pub fn names_in_chat(&self, author: &str) -> bool {
+        self.count == 1 && self.approvers.iter().any(|approver| matches!(approver, Approver::Slack(_)) && approver.to_string() == author)
     }
 
     /// Whether it names this user, or one of these groups.
@@ -158,6 +165,7 @@ impl Approval {
         self.approvers.iter().any(|approver| match approver {
             Approver::User(name) => name == user,
             Approver::Group(name) => groups.contains(name),
+            Approver::Slack(_) => false,
         })
     }
 }

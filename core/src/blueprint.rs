@@ -24,7 +24,7 @@ pub use operations::{Alternative, BEYOND_BOUNDS, BEYOND_LIMITS, KNOWN, Known, NE
 pub use problem::{MAX_PROBLEMS, Problem};
 pub use read::{FIELDS, Reading, read, read_cluster};
 pub use rules::{
-    Approval, Approver, Bounds, Check, Comparison, ContainerBounds, Figure, Limits, Operations, Restriction, Rollback, Rules, Safety, Tier, Verification,
+    Approval, Approver, Bounds, Check, Comparison, ContainerBounds, Figure, Limits, Operations, Restriction, Rollback, Rules, SLACK, Safety, Tier, Verification,
 };
 pub use service::{
     Blueprint, ClusterBlueprint, Criticality, GitOps, Latency, MIN_GAP, Objectives, Priority, Saturation, Scaling, ShareObjective, Tuning, Weights, Workload,

@@ -18,12 +18,14 @@ mod inbox;
 mod intake;
 mod lease;
 mod metrics;
+mod outbox;
 mod proposals;
 mod publish;
 mod revisions;
 mod rpc;
 mod seats;
 mod security;
+mod slack;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -51,6 +53,8 @@ use crate::intake::Intake;
 use crate::lease::Leadership;
 pub use crate::metrics::Metrics;
 pub use crate::security::SecurityArgs;
+use crate::slack::Slack;
+pub use crate::slack::SlackArgs;
 use crate::store::{Store, Url};
 
 /// What the director is told at its start.
@@ -88,6 +92,9 @@ pub struct Args {
     /// Who hears of what is forbidden.
     #[command(flatten)]
     pub security: SecurityArgs,
+    /// Where people are asked in chat.
+    #[command(flatten)]
+    pub slack: SlackArgs,
     /// Logging.
     #[command(flatten)]
     pub log: LogArgs,
@@ -214,12 +221,17 @@ pub async fn direct(
     };
     let director = prepare(&args, store.clone(), client, workload, metrics, &mut tasks).await?;
     let intake = Intake::new(director.inbox.clone(), args.intake_token_file, director.metrics.clone());
-    tasks.spawn_forever("intake", http::serve(ports.intake, intake.router()));
+    let slack = args.slack.open(&director.client)?;
+    let answers = slack.as_ref().map(|slack| slack.router(&director)).unwrap_or_default();
+    tasks.spawn_forever("intake", http::serve(ports.intake, intake.router().merge(answers)));
+    if let Some(slack) = slack.clone() {
+        tasks.spawn_forever("requests", async move { slack.requests.follow().await });
+    }
     tasks.spawn_forever("export", http::serve(ports.ledger, export::router(store.clone())));
     let (routes, identity, stop) = (rpc::routes(director.clone()), director.workload.clone(), tasks.token());
     tasks.spawn("rpc", async move { mtls::serve(ports.rpc, &identity, ClientAuth::Required, Limits::default(), routes, stop).await.map_err(Into::into) });
     tasks.spawn_forever("checkpoint", checkpoint::run(director.client.clone(), director.store.clone()));
-    tasks.spawn("lead", lead(director, args.security.receiver()?, leadership, tasks.token()));
+    tasks.spawn("lead", lead(director, args.security.receiver()?, slack, leadership, tasks.token()));
     ready();
     let ended = tasks.join().await;
     store.close().await;
@@ -244,7 +256,13 @@ async fn prepare(args: &Args, store: Store, client: kube::Client, workload: Work
 }
 
 /// Waits for the lease, if it is not held already, and then works under it. The ledger is examined again, since others wrote to it.
-async fn lead(director: Director, security: Option<Receiver>, leadership: Option<Leadership>, token: CancellationToken) -> anyhow::Result<()> {
+async fn lead(
+    director: Director,
+    security: Option<Receiver>,
+    slack: Option<Slack>,
+    leadership: Option<Leadership>,
+    token: CancellationToken,
+) -> anyhow::Result<()> {
     let mut tasks = Tasks::new(token.clone());
     if let Some(leadership) = leadership {
         if token.run_until_cancelled(leadership.acquire()).await.is_none() {
@@ -265,6 +283,7 @@ async fn lead(director: Director, security: Option<Receiver>, leadership: Option
     tasks.spawn_forever("revisions", revisions::run(director.clone()));
     tasks.spawn_forever("proposals", proposals::run(director.clone()));
     tasks.spawn_forever("security", security::run(director.clone(), security));
+    tasks.spawn_forever("slack", slack::run(director.clone(), slack));
     tasks.spawn_forever("cleaner", cleaner::run(director));
     tracing::info!("directing");
     tasks.join().await

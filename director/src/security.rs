@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use assent_core::ids::IncidentUid;
 use assent_core::ledger::Entry;
-use assent_runtime::backoff::Backoff;
 use assent_runtime::store::Store as Receiver;
 use assent_runtime::telemetry::chain;
+use futures::FutureExt as _;
 use serde_json::{Value, json};
 
 use crate::director::{Director, Error};
+use crate::outbox;
 use crate::store::Draft;
 
 /// Prefixes of the ledger's keys: what must be told, and what was.
@@ -24,10 +25,6 @@ const STANDS_MS: i64 = 24 * 60 * 60 * 1000;
 const ANSWER: usize = 64 * 1024;
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two attempts: at first, and at most.
-const AGAIN: Duration = Duration::from_millis(500);
-const AT_MOST: Duration = Duration::from_secs(60);
-const SPREAD: f64 = 0.2;
 
 /// Who is told.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -68,24 +65,7 @@ pub(crate) async fn raise(director: &Director, incident: &IncidentUid, name: &st
 /// Tells whatever is outstanding, until dropped.
 pub(crate) async fn run(director: Director, receiver: Option<Receiver>) {
     let Some(receiver) = receiver else { return std::future::pending().await };
-    let mut alarmed = director.alarmed.subscribe();
-    let mut backoff = Backoff::new(AGAIN, AT_MOST, SPREAD);
-    loop {
-        alarmed.borrow_and_update();
-        match tell(&director, &receiver).await {
-            // More may have come than one look shows.
-            Ok(told) if told > 0 => backoff.reset(),
-            Ok(_) => {
-                backoff.reset();
-                // The sender lives as long as the director, which is ours.
-                let _changed = alarmed.changed().await;
-            }
-            Err(reason) => {
-                tracing::warn!(reason, "whoever watches over security is not told yet");
-                backoff.wait().await;
-            }
-        }
-    }
+    outbox::run(director.alarmed.subscribe(), "whoever watches over security", || tell(&director, &receiver).boxed()).await;
 }
 
 /// How many were told.

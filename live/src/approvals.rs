@@ -1,19 +1,21 @@
-//! What people were asked and what they said, and whether each of them may still say it.
+//! What people were asked and what they said, and whether each of them may still say it. A word that came by Slack is one for as
+//! long as its signature holds: it is verified again whenever it is counted, as of when the API server stored it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use assent_api::facts;
 use assent_api::names;
-use assent_api::resources::{Approval, ApprovalRequest};
+use assent_api::resources::{Approval, ApprovalRequest, ApprovalSpec};
+use assent_api::slack::{self, Press};
 use assent_core::approval::{Answer, Asked};
 use assent_core::canonical::Digest;
-use assent_core::ids::IncidentUid;
-use assent_core::refusal::Refusal;
+use assent_core::ids::{IncidentUid, UnixMillis};
+use assent_core::refusal::{Refusal, Rule};
 use assent_policies::User;
 use assent_policies::authorizer::{Check, Resource, Subject, Target};
 use kube::{Api, ResourceExt as _};
 
-use crate::reader::{Live, unavailable};
+use crate::reader::{Live, Slack, unavailable};
 
 /// The virtual verb on `approvalrequests`, in the namespace of the target.
 const VERB: &str = "approve";
@@ -45,7 +47,7 @@ fn said(stored: &Approval, may: bool) -> Result<Answer, Refusal> {
         change: Digest::try_from(stored.spec.change.clone()).map_err(|_| unreadable("readable change"))?,
         word: stored.spec.verdict.into(),
         at: facts::created_at(stored).ok_or_else(|| unreadable("creation time"))?,
-        chat: false,
+        chat: stored.spec.slack.is_some(),
         may,
         comment: stored.spec.comment.clone(),
     })
@@ -86,9 +88,41 @@ impl Live {
                 None => self.may_approve(key.0, key.1, &request.spec.namespace).await?,
             };
             may.insert(key, allowed);
-            said.push(self::said(answer, allowed)?);
+            let is_word = allowed && self.is_word(answer, request).await;
+            said.push(self::said(answer, is_word)?);
         }
         Ok(said)
+    }
+
+    /// Whether a stored answer is its author's word: what the API server authenticated is, and what came by Slack if Slack signed it.
+    async fn is_word(&self, stored: &Approval, request: &ApprovalRequest) -> bool {
+        if stored.spec.slack.is_none() {
+            return true;
+        }
+        match (self.slack(), facts::created_at(stored)) {
+            (Slack::Believed, _) => true,
+            (Slack::Verified(_), Some(at)) => self.pressed(&stored.spec, at).await.is_ok_and(|press| slack::saw(&press, request).is_ok()),
+            (Slack::Verified(_), None) => false,
+        }
+    }
+
+    /// What was pressed, if Slack signed at about `at` exactly what `word` says.
+    ///
+    /// # Errors
+    /// If it did not, or there is no secret to tell by.
+    pub async fn pressed(&self, word: &ApprovalSpec, at: UnixMillis) -> Result<Press, Refusal> {
+        let refuse = |reason: String, would_pass: &str| Err(Refusal::new(Rule::Approval, reason, would_pass));
+        let Slack::Verified(Some(file)) = self.slack() else {
+            return refuse("nothing tells whether Slack signed it: there is no signing secret".into(), "the same word with one's own credentials");
+        };
+        // Read anew each time, so that it can be rotated.
+        let Ok(secret) = tokio::fs::read(&**file).await else {
+            return refuse("nothing tells whether Slack signed it: the signing secret cannot be read".into(), "the same word with one's own credentials");
+        };
+        match slack::verify(&secret, word, at) {
+            Ok(press) => Ok(press),
+            Err(error) => refuse(error.to_string(), "a button that was pressed a moment ago, as Slack signed it"),
+        }
     }
 
     /// A request by its name.

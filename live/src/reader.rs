@@ -1,5 +1,6 @@
 //! Plain reads.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use assent_api::names;
@@ -28,6 +29,16 @@ pub struct Live {
     client: Client,
     cluster: Arc<OnceCell<String>>,
     pub(crate) compiled: Compiled,
+    slack: Slack,
+}
+
+/// What is made of words that came by Slack.
+#[derive(Clone, Debug)]
+pub(crate) enum Slack {
+    /// The gate admitted them: enough for whoever only waits, since the gate counts again.
+    Believed,
+    /// They are verified with the secret in this file; without one there are none.
+    Verified(Option<Arc<PathBuf>>),
 }
 
 /// Something read, with the API server's clock when it was.
@@ -100,7 +111,17 @@ impl Live {
     /// Reads with this client's rights.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client, cluster: Arc::new(OnceCell::new()), compiled: Compiled::default() }
+        Self { client, cluster: Arc::new(OnceCell::new()), compiled: Compiled::default(), slack: Slack::Believed }
+    }
+
+    /// Believes no word that came by Slack, but verifies each with the signing secret in `secret`, as often as it is counted.
+    #[must_use]
+    pub fn verifying_slack(self, secret: Option<PathBuf>) -> Self {
+        Self { slack: Slack::Verified(secret.map(Arc::new)), ..self }
+    }
+
+    pub(crate) fn slack(&self) -> &Slack {
+        &self.slack
     }
 
     /// The client.

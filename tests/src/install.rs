@@ -36,6 +36,7 @@ pub fn overlay(place: &Place) -> anyhow::Result<PathBuf> {
         sidecar_digest: None,
         ephemeral_ledger: true,
         kubelet_insecure: source.kubelet_insecure,
+        slack_channel: None,
         sources: init::Sources::default(),
     };
     init::write(&InitArgs { directory: folder.clone(), force: folder.exists(), settings })?;

@@ -25,6 +25,7 @@ pub mod scene;
 pub mod scripted;
 pub mod seats;
 pub mod shop;
+pub mod slack;
 pub mod stage;
 pub mod story;
 pub mod world;

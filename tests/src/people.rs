@@ -33,11 +33,16 @@ impl World {
             .await;
     }
 
-    /// Lets a group approve in the shop, and answer where requests live.
-    pub async fn let_approve(&self, group: &str) {
+    /// The shipped roles of whoever approves.
+    pub(crate) async fn approvers(&self) {
         for role in shipped(&["namespace/people.yaml"]).iter().filter(|object| object["metadata"]["name"] == "assent-approver") {
             apply(&self.admin, role).await;
         }
+    }
+
+    /// Lets a group approve in the shop, and answer where requests live.
+    pub async fn let_approve(&self, group: &str) {
+        self.approvers().await;
         let subjects = json!([{"kind": "Group", "name": group, "apiGroup": "rbac.authorization.k8s.io"}]);
         for (namespace, kind) in [(SHOP, "ClusterRole"), (SYSTEM_NAMESPACE, "Role")] {
             let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "assent-approver"});
@@ -74,6 +79,7 @@ impl World {
             user: person.user.into(),
             groups: person.groups.iter().map(|group| (*group).to_owned()).collect(),
             comment: String::new(),
+            slack: None,
         };
         Approval::named(spec).unwrap()
     }

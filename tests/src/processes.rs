@@ -117,6 +117,13 @@ impl Component {
         Self { name: "assent-gate", arguments }
     }
 
+    /// Told this too.
+    #[must_use]
+    pub fn with(mut self, flags: &[String]) -> Self {
+        self.arguments.extend_from_slice(flags);
+        self
+    }
+
     /// Its program's name.
     #[must_use]
     pub fn name(&self) -> &'static str {

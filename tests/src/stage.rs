@@ -33,6 +33,11 @@ impl Stage {
     /// Starts everything in `world`, whose own gate is stopped; `files` keeps what outlives a process, `security` is the Alertmanager that
     /// hears of what is forbidden.
     pub async fn start(world: &World, files: &Path, security: Option<SocketAddr>) -> Self {
+        Self::start_with(world, files, security, &[]).await
+    }
+
+    /// As [`Stage::start`], with a director that is told this too.
+    pub async fn start_with(world: &World, files: &Path, security: Option<SocketAddr>, flags: &[String]) -> Self {
         let says = [
             ("network", Says::Healthy),
             ("compute", Says::Blames(Principal::Kubelet)),
@@ -68,7 +73,7 @@ impl Stage {
         };
         tokio::time::timeout(PATIENCE, listening).await.unwrap();
         let components =
-            [Component::director(world, &director_files, ports, &seats.addresses, security), Component::executor(world, &executor_files, &setting)];
+            [Component::director(world, &director_files, ports, &seats.addresses, security).with(flags), Component::executor(world, &executor_files, &setting)];
         running.extend(components.into_iter().map(|component| (component.clone(), Some(component.start()))));
         Self { ports, running, _seats: seats }
     }

@@ -596,6 +596,8 @@ pub(crate) fn gate_arguments(files: &std::path::Path, listen: std::net::SocketAd
         format!("--listen={listen}"),
         path("serving-certificate-file", "ca.crt"),
         path("serving-key-file", "ca.key"),
+        // Not there unless a test writes it.
+        path("slack-signing-secret-file", "slack-secret"),
         "--serving-mint=localhost".into(),
     ]
 }

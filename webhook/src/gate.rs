@@ -12,6 +12,7 @@ mod typing;
 mod writes;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -71,6 +72,10 @@ pub struct Args {
     /// Also answer `/guardrails`: reviews of other writers, judged by guardrails alone.
     #[arg(long, env = "ASSENT_GUARDRAILS_ENTRY")]
     pub guardrails_entry: bool,
+    /// File with the signing secret of the Slack app whose buttons answer requests, read anew each time. Without one, no word by
+    /// Slack is one. No other component may have it.
+    #[arg(long, env = "ASSENT_SLACK_SIGNING_SECRET_FILE")]
+    pub slack_signing_secret_file: Option<PathBuf>,
 }
 
 /// Why something is admitted, and what else its requester and the audit log are told.
@@ -124,7 +129,8 @@ pub async fn serve(args: Args, listener: TcpListener, stop: CancellationToken) -
     let (certificate, upkeep) = serving::certificate(&args.serving).await?;
     tasks.spawn_forever("certificate", upkeep);
     let guardrails = args.guardrails_entry.then(|| guardrails::entry(&client, &metrics, &readiness, &mut tasks));
-    let gate = Gate { typing: Typing::new(client.clone()), live: Live::new(client), metrics, intake: Intake::new() };
+    let live = Live::new(client.clone()).verifying_slack(args.slack_signing_secret_file);
+    let gate = Gate { typing: Typing::new(client), live, metrics, intake: Intake::new() };
     let router = Router::new().route("/admit", post(admit)).with_state(gate).merge(guardrails.unwrap_or_default());
     let token = tasks.token();
     tasks.spawn("serving", async move { Ok(serving::serve(listener, &certificate, Limits::default(), router, token).await?) });

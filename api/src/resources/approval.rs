@@ -33,7 +33,7 @@ pub struct ApprovalSpec {
     pub change: String,
     /// `Approve`, `Deny` or `Comment`.
     pub verdict: Verdict,
-    /// The author, as the API server authenticates them (`kubectl auth whoami`).
+    /// The author, as the API server authenticates them (`kubectl auth whoami`), or `slack:TEAM/USER`.
     #[schemars(length(max = 253))]
     pub user: String,
     /// Groups that they act for, of those that the API server authenticates them in.
@@ -44,6 +44,25 @@ pub struct ApprovalSpec {
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub comment: String,
+    /// Where the author pressed a button of Slack: what Slack signed of it. Only the director writes such a word, and only the
+    /// gate can tell whether it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<Pressed>,
+}
+
+/// A callback of Slack as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pressed {
+    /// `X-Slack-Request-Timestamp`: seconds.
+    #[schemars(length(max = 20))]
+    pub timestamp: String,
+    /// `X-Slack-Signature`: `v0=` and HMAC-SHA256 in hexadecimal, over `v0:TIMESTAMP:BODY`.
+    #[schemars(length(max = 128))]
+    pub signature: String,
+    /// The body, byte by byte.
+    #[schemars(length(max = 32_768))]
+    pub body: String,
 }
 
 /// What somebody says.

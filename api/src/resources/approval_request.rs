@@ -67,7 +67,7 @@ pub struct ApprovalRequestSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ApprovalRule {
-    /// `user:NAME` or `group:NAME`.
+    /// `user:NAME`, `group:NAME` or `slack:TEAM/USER`.
     #[schemars(length(max = 64), inner(length(max = 260)))]
     pub approvers: Vec<String>,
     /// How many different people.
@@ -148,6 +148,13 @@ impl ApprovalRequestSpec {
 impl From<&blueprint::Approval> for ApprovalRule {
     fn from(approval: &blueprint::Approval) -> Self {
         Self { approvers: approval.approvers.iter().map(ToString::to_string).collect(), count: approval.count }
+    }
+}
+
+impl From<&ApprovalRule> for blueprint::Approval {
+    /// Whether chat counts is the Blueprint's word and not told here.
+    fn from(rule: &ApprovalRule) -> Self {
+        Self { approvers: rule.approvers.iter().filter_map(|text| blueprint::Approver::parse(text)).collect(), count: rule.count, chat: false }
     }
 }
 

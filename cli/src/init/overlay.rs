@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::keys::{Keys, documents, metadata, yaml};
+use super::slack::{self, channel};
 use super::sources::Sources;
 use crate::{bundle, crds};
 
@@ -48,6 +49,10 @@ pub struct Settings {
     /// node's address is then a witness.
     #[arg(long)]
     pub kubelet_insecure: bool,
+    /// Ask people in this Slack channel (its id) whom a Blueprint names as `slack:TEAM/USER`. The bot's token and the app's signing
+    /// secret are Secrets that you create.
+    #[arg(long, value_name = "CHANNEL", value_parser = channel)]
+    pub slack_channel: Option<String>,
     /// Where evidence comes from beside the cluster.
     #[command(flatten)]
     pub sources: Sources,
@@ -82,6 +87,9 @@ pub(super) fn files(settings: &Settings, now: Timestamp, before: impl Fn(&str) -
     files.push(open("gate/kustomization.yaml", gate_stage(settings, &keys, &sidecars)?));
     files.push(open("kustomization.yaml", second_stage(settings)?));
     files.push(open("roster.yaml", roster(&keys, &settings.sources, before("roster.yaml")?.as_deref())?));
+    if settings.slack_channel.is_some() {
+        files.push(open("slack.yaml", yaml(&[slack::policy()])?));
+    }
     let policies = settings.sources.policies();
     if !policies.is_empty() {
         files.push(open("sources.yaml", yaml(&policies)?));
@@ -168,6 +176,10 @@ fn second_stage(settings: &Settings) -> anyhow::Result<String> {
     if settings.kubelet_insecure {
         let env = json!([{"name": "ASSENT_KUBELET_CA_FILE", "$patch": "delete"}, {"name": "ASSENT_KUBELET_INSECURE", "value": "true"}]);
         patches.push(merge(&deployment("assent-seat-compute", json!({"containers": [{"name": "seat", "env": env}]})))?);
+    }
+    if let Some(channel) = &settings.slack_channel {
+        resources.push("slack.yaml");
+        patches.push(merge(&deployment("assent-director", json!({"containers": [{"name": "director", "env": slack::environment(channel)}]})))?);
     }
     let sources = &settings.sources;
     for seat in ["network", "compute", "database", "change"] {

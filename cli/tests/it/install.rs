@@ -18,6 +18,7 @@ fn init(directory: &std::path::Path, force: bool) -> Result<()> {
         sidecar_digest: None,
         ephemeral_ledger: false,
         kubelet_insecure: true,
+        slack_channel: Some("C024BE91L".into()),
         sources: Sources { prometheus_url: Some("http://prometheus.monitoring.svc:9090".into()), loki_url: None, pod_logs: true, traces: true },
     };
     assent_cli::init::write(&InitArgs { directory: directory.to_owned(), force, settings })
@@ -108,6 +109,10 @@ async fn an_overlay_installs_the_gate_first_and_then_what_must_pass_it() -> Resu
     ensure!(pinned == r#"["registry.local/assent/assent-sidecar:t1"]"#, "{pinned}");
     let claim = cluster.kubectl(&["get", "deployment", "assent-director", "-n", "assent-system", "-o", "jsonpath={..volumes[?(@.name=='store')]}"]).await?;
     ensure!(claim.contains("persistentVolumeClaim") && !claim.contains("emptyDir"), "{claim}");
+    let told = cluster.kubectl(&["get", "deployment", "assent-director", "-n", "assent-system", "-o", "jsonpath={..env[*].value}"]).await?;
+    ensure!(told.contains("C024BE91L") && told.contains("/var/run/assent/slack/token") && told.contains("/var/lib/assent"), "{told}");
+    let slack = cluster.kubectl(&["get", "networkpolicy", "assent-director-slack", "-n", "assent-system", "-o", "jsonpath={.spec.egress}"]).await?;
+    ensure!(slack.contains("443"), "{slack}");
     let egress = cluster.kubectl(&["get", "networkpolicy", "assent-common", "-n", "assent-system", "-o", "jsonpath={.spec.egress[1].to}"]).await?;
     ensure!(egress.contains("10.9.8.7/32") && !egress.contains("192.168"), "{egress}");
     let ledger = cluster.kubectl(&["get", "networkpolicy", "assent-director", "-n", "assent-system", "-o", "jsonpath={.spec.ingress[3]}"]).await?;

@@ -45,6 +45,38 @@ async fn a_ballot_is_created_by_its_own_seat_and_never_changes() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_director_brings_words_by_slack_and_no_other() -> Result<()> {
+    let cluster = api_only("approvals").await?;
+    apply(&cluster, &["crds", "base/namespace", "base/policies", "base/director"]).await?;
+    let approvals = |client: Client| objects(client, Some("assent-system"), "assent.dev", "v1alpha1", "Approval");
+    let director = approvals(client_as(&cluster, "system:serviceaccount:assent-system:assent-director", &[]).await?);
+    let admin = approvals(cluster.client().await?);
+    let word = |user: &str, slack: Value| -> Result<DynamicObject> {
+        let mut word = json!({
+            "apiVersion": "assent.dev/v1alpha1", "kind": "Approval", "metadata": {"generateName": "word-"},
+            "spec": {"request": "apr-1", "change": "0".repeat(64), "verdict": "Approve", "user": user},
+        });
+        if !slack.is_null() {
+            word["spec"]["slack"] = slack;
+        }
+        Ok(serde_json::from_value(word)?)
+    };
+    let signed = json!({"timestamp": "1531420618", "signature": "v0=00", "body": "payload=%7B%7D"});
+    let (create, dry_run) = (PostParams::default(), PostParams { dry_run: true, field_manager: None });
+    let own = word("alice", Value::Null)?;
+    until_refused("creates no such approval", async || director.create(&dry_run, &own).await).await?;
+    for (user, slack) in [("slack:T1/U1", Value::Null), ("alice", signed.clone())] {
+        refused(director.create(&create, &word(user, slack)?).await, "creates no such approval")?;
+    }
+    for (user, slack) in [("slack:T1/U1", signed.clone()), ("slack:T1/U1", Value::Null), ("alice", signed.clone())] {
+        refused(admin.create(&create, &word(user, slack)?).await, "creates no such approval")?;
+    }
+    director.create(&create, &word("slack:T1/U1", signed)?).await.context("what Slack signed, for the gate to judge")?;
+    admin.create(&create, &own).await.context("a person's word")?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn nobody_deletes_or_edits_our_webhook_configurations_but_for_their_ca() -> Result<()> {
     let cluster = api_only("protection").await?;
     apply(&cluster, &["base/namespace", "base/policies", "base/protection"]).await?;

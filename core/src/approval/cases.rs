@@ -99,14 +99,29 @@ fn it_is_for_that_change_in_time_and_not_by_who_wants_it() {
 
 #[test]
 fn chat_counts_only_where_it_is_named_one_suffices_and_it_can_be_undone() {
-    let by_chat = Answer { chat: true, ..answer("bob", &["oncall"], Word::Approve) };
-    let other = Answer { chat: true, ..answer("eve", &["oncall"], Word::Approve) };
+    let by_chat = Answer { chat: true, ..answer("slack:T1/U1", &[], Word::Approve) };
+    let other = Answer { chat: true, ..answer("slack:T1/U2", &[], Word::Approve) };
     let of = |chat, count, undoable| {
-        let rules: BTreeSet<Approval> = [Approval { chat, ..rule(&["oncall"], count) }].into();
+        let rules: BTreeSet<Approval> = [Approval { chat, ..rule(&["oncall", "slack:T1/U1", "slack:T1/U2"], count) }].into();
         granted(&standing(&asked(), &[by_chat.clone(), other.clone()], &rules, undoable, NOW))
     };
     assert!(of(true, 1, true));
     assert!(!of(false, 1, true) && !of(true, 2, true) && !of(true, 1, false));
+}
+
+#[test]
+fn whoever_came_by_chat_is_nobody_of_the_api_servers_and_the_other_way_round() {
+    let chat: BTreeSet<Approval> = [Approval { chat: true, ..rule(&["slack:T1/U1", "user:slack:T1/U3", "group:slack:T1/U4"], 1) }].into();
+    let of = |answer: &Answer| granted(&standing(&asked(), std::slice::from_ref(answer), &chat, true, NOW));
+    let by_chat = |user: &str| Answer { chat: true, ..answer(user, &[], Word::Approve) };
+    assert!(of(&by_chat("slack:T1/U1")));
+    assert!(!of(&by_chat("slack:T1/U2")) && !of(&by_chat("slack:T2/U1")), "somebody else of Slack");
+    assert!(!of(&answer("slack:T1/U1", &[], Word::Approve)), "whoever the API server calls so is not Slack's");
+    assert!(!of(&by_chat("slack:T1/U3")) && !of(&Answer { groups: ["slack:T1/U4".into()].into(), ..by_chat("x") }));
+    assert!(!of(&Answer { may: false, ..by_chat("slack:T1/U1") }), "a word that is no longer Slack's, or of whom nobody may hear");
+    // What stands above asks as well, and a word in chat says nothing to it.
+    let both: BTreeSet<Approval> = chat.into_iter().chain([rule(&["security"], 1)]).collect();
+    assert!(!granted(&standing(&asked(), &[by_chat("slack:T1/U1")], &both, true, NOW)));
 }
 
 #[test]

@@ -103,7 +103,12 @@ pub enum Approver {
     User(String),
     /// Everybody in a group.
     Group(String),
+    /// One user of a Slack workspace, as TEAM/USER; their word is what Slack signed, never somebody's credentials.
+    Slack(String),
 }
+
+/// Before the name of whoever answers by Slack.
+pub const SLACK: &str = "slack:";
 
 /// Bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -294,9 +299,13 @@ impl std::fmt::Display for Approval {
 // === impl Approver ===
 
 impl Approver {
-    /// `user:NAME`, `group:NAME`, or the bare name of a group.
+    /// `user:NAME`, `group:NAME`, `slack:TEAM/USER`, or the bare name of a group.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if let Some(name) = text.strip_prefix(SLACK) {
+            let (team, user) = name.split_once('/')?;
+            return Self::slack(team, user);
+        }
         let (user, name) = match (text.strip_prefix("user:"), text.strip_prefix("group:")) {
             (Some(name), _) => (true, name),
             (None, Some(name)) => (false, name),
@@ -305,6 +314,13 @@ impl Approver {
         let fits = !name.trim().is_empty() && name.chars().count() <= 253 && !name.chars().any(char::is_control);
         fits.then(|| if user { Self::User(name.to_owned()) } else { Self::Group(name.to_owned()) })
     }
+
+    /// A user of a Slack workspace, by the ids that Slack gives both.
+    #[must_use]
+    pub fn slack(team: &str, user: &str) -> Option<Self> {
+        let is_id = |id: &str| (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        (is_id(team) && is_id(user)).then(|| Self::Slack(format!("{team}/{user}")))
+    }
 }
 
 impl std::fmt::Display for Approver {
@@ -312,6 +328,7 @@ impl std::fmt::Display for Approver {
         match self {
             Self::User(name) => write!(f, "user:{name}"),
             Self::Group(name) => write!(f, "group:{name}"),
+            Self::Slack(name) => write!(f, "{SLACK}{name}"),
         }
     }
 }

@@ -361,6 +361,7 @@ impl Scene {
             user: PERSON.0.into(),
             groups: vec![PERSON.1.into()],
             comment: "the campaign runs until tonight".into(),
+            slack: None,
         };
         let approval: Value = serde_json::to_value(Approval::named(spec).map_err(anyhow::Error::msg)?)?;
         let file = self.place.dir().join("approval.json");

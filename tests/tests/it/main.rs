@@ -3,6 +3,7 @@
 //! application, `demo_` how the demo behaves as a guest, `house_` rules of the repository.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod admit_slack;
 mod admit_writes;
 mod agree_costs;
 mod agree_past;
@@ -15,6 +16,7 @@ mod propose_operations;
 mod refuse_authority;
 mod refuse_people;
 mod refuse_plans;
+mod refuse_slack;
 mod refuse_types;
 mod refuse_votes;
 mod refuse_weakened;

@@ -66,6 +66,7 @@ impl Field {
             ledger_size: "1Gi".into(),
             ephemeral_ledger: true,
             kubelet_insecure: false,
+            slack_channel: None,
             sources: init::Sources::default(),
         };
         init::write(&InitArgs { directory: folder.clone(), force: folder.exists(), settings }).unwrap();

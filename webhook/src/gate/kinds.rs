@@ -5,6 +5,7 @@
 mod asking;
 mod breakers;
 mod people;
+mod pressed;
 mod proposals;
 mod record;
 mod revisions;

@@ -91,7 +91,7 @@ pub struct RestrictionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub condition: Option<String>,
-    /// Whom: groups, or `user:NAME`, as the API server authenticates them.
+    /// Whom: groups or `user:NAME`, as the API server authenticates them, and with `chat` also `slack:TEAM/USER`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 253)))]
     pub approvers: Vec<String>,
@@ -99,7 +99,7 @@ pub struct RestrictionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 5))]
     pub count: Option<u32>,
-    /// Whether an answer in chat counts. Never for two people, nor for what cannot be undone.
+    /// Whether an answer in chat counts, of those named as `slack:TEAM/USER`. Never for two people, nor for what cannot be undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chat: Option<bool>,
 }

@@ -6,7 +6,7 @@ use super::{Layer, MAX_ITEMS, MAX_NAME};
 use crate::blueprint::condition::{Condition, MAX_CONDITION, VARIABLES};
 use crate::blueprint::operations::{self, BEYOND_BOUNDS, BEYOND_LIMITS, KNOWN, Reach, is_never, known, within};
 use crate::blueprint::problem::{Field, Problems, nearest};
-use crate::blueprint::rules::{Approval, Approver, Operations, Restriction, Tier};
+use crate::blueprint::rules::{Approval, Approver, Operations, Restriction, SLACK, Tier};
 
 pub(super) const OPERATIONS: &[&str] = &["allowed", "restricted", "forbidden", "approvers", "count"];
 pub(super) const RESTRICTION: &[&str] = &["operation", "condition", "approvers", "count", "chat"];
@@ -19,6 +19,7 @@ const MAX_COUNT: u32 = 5;
 pub(super) fn operations(field: &Field<'_>, layer: Layer, problems: &mut Problems) -> Operations {
     problems.object(field, OPERATIONS);
     let default = approval(field, problems);
+    by_chat(field, &default, problems);
     enough(&field.at("count"), &default, problems);
     let mut allowed = BTreeSet::new();
     for item in problems.items(&field.at("allowed"), MAX_ITEMS) {
@@ -146,6 +147,7 @@ fn restriction(item: &Field<'_>, default: &Approval, problems: &mut Problems) ->
     if wanted.approvers.is_empty() {
         problems.tell(&item.at("approvers"), "nobody could approve it", "name groups or `user:NAME`, here or as `operations.approvers`");
     }
+    by_chat(item, &wanted, problems);
     enough(&item.at("count"), &wanted, problems);
     let operation = operation?;
     if wanted.chat && (wanted.count > 1 || known(within(&operation)).is_none_or(|known| !known.reversible)) {
@@ -164,16 +166,30 @@ fn approval(field: &Field<'_>, problems: &mut Problems) -> Approval {
             }
             Some(approver) if approvers.contains(&approver) => problems.tell(&item, "is named twice", "leave one out"),
             Some(approver) => approvers.push(approver),
-            None => problems.tell(&item, "must be a group, `group:NAME` or `user:NAME`", "as the API server authenticates them"),
+            None if text.starts_with(SLACK) => {
+                problems.tell(&item, "must be slack:TEAM/USER", "the ids that Slack shows, for example `slack:T1DC2JH3J/U2CERLKJA`");
+            }
+            None => problems.tell(&item, "must be a group, `group:NAME`, `user:NAME` or `slack:TEAM/USER`", "as the API server authenticates them"),
         }
     }
     let count = problems.integer(&field.at("count"), 1..=MAX_COUNT).unwrap_or(1);
     Approval { approvers, count, chat: false }
 }
 
+/// Whoever answers by Slack is heard only where one word suffices and its author said that chat does.
+fn by_chat(field: &Field<'_>, approval: &Approval, problems: &mut Problems) {
+    let names_slack = approval.approvers.iter().any(|approver| matches!(approver, Approver::Slack(_)));
+    if names_slack && !approval.chat {
+        problems.tell(&field.at("approvers"), "names somebody of Slack, whose word would never count", "name them in a restriction with `chat: true`");
+    }
+    if approval.chat && !names_slack {
+        problems.note(&field.at("chat"), "names nobody who answers in chat", "name them: `slack:TEAM/USER`");
+    }
+}
+
 /// Users that are named one by one must be as many as are needed.
 fn enough(field: &Field<'_>, approval: &Approval, problems: &mut Problems) {
-    let single = approval.approvers.iter().all(|approver| matches!(approver, Approver::User(_)));
+    let single = !approval.approvers.iter().any(|approver| matches!(approver, Approver::Group(_)));
     let users = u32::try_from(approval.approvers.len()).unwrap_or(u32::MAX);
     if single && users > 0 && users < approval.count && field.is_there() {
         problems.tell(field, format!("{} people must agree, and {users} are named", approval.count), "name more, or a group");

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use assent_api::facts;
 use assent_api::names::{self, accounts};
 use assent_api::resources::{Approval, ApprovalRequest, ApprovalRequestSpec, ApprovalRule, ApprovalSpec, Verdict as Said};
+use assent_api::slack::Press;
 use assent_core::approval::{MAX_COMMENT, MAX_EXPIRY_MS};
 use assent_core::ballot::Proposal;
-use assent_core::blueprint::Approver;
+use assent_core::blueprint::{self, SLACK};
 use assent_core::canonical;
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::plan::KEEP_MS;
@@ -17,10 +18,10 @@ use assent_live::{Live, asked, created_at};
 use kube::ResourceExt as _;
 
 use super::record::{deletion, immutable, plain_metadata};
-use super::{Verdict, only, parse, person, stranger};
+use super::{Verdict, only, parse, person, pressed, stranger};
 use crate::review::Request;
 
-fn unfit(reason: impl Into<String>) -> Refusal {
+pub(super) fn unfit(reason: impl Into<String>) -> Refusal {
     Refusal::new(Rule::Payload, reason, "the request that the executor writes for this change")
 }
 
@@ -72,17 +73,14 @@ pub(super) async fn approval(live: &Live, request: &Request) -> Verdict {
         "DELETE" => return withdrawal(live, request).await,
         _ => return immutable(request),
     }
-    person(request, "approval")?;
+    if !request.is_by(accounts::DIRECTOR) {
+        person(request, "approval")?;
+    }
     plain_metadata(&request.object)?;
     let stored: Approval = parse(&request.object)?;
     let spec = &stored.spec;
-    let user = &request.user_info.username;
-    if spec.user != *user {
-        return refuse(format!("it speaks for `{}` and was created by `{user}`", spec.user), "one's own word");
-    }
-    if let Some(group) = spec.groups.iter().find(|group| !request.user_info.groups.contains(group)) {
-        return refuse(format!("`{user}` is not in group `{group}`"), "groups that `kubectl auth whoami` shows");
-    }
+    let user = &spec.user;
+    let pressed = authored(live, request, spec).await?;
     if spec.comment.len() > MAX_COMMENT {
         return refuse(format!("its comment has {} bytes", spec.comment.len()), format!("at most {MAX_COMMENT}"));
     }
@@ -111,15 +109,34 @@ pub(super) async fn approval(live: &Live, request: &Request) -> Verdict {
         let whom: Vec<String> = about.spec.approvals.iter().flat_map(|rule| rule.approvers.clone()).collect();
         return refuse(format!("`{user}` is not among those who are asked"), format!("one of {}, with the group in `spec.groups`", whom.join(", ")));
     }
+    if let Some(press) = pressed {
+        pressed::counts(live, &about, &press).await?;
+    }
     Ok("approval")
 }
 
+/// Whether its author is who it says: whoever created it, or whoever pressed a button of Slack that the director carries here.
+async fn authored(live: &Live, request: &Request, spec: &ApprovalSpec) -> Result<Option<Press>, Refusal> {
+    let creator = &request.user_info.username;
+    if spec.slack.is_some() || request.is_by(accounts::DIRECTOR) {
+        return pressed::authored(live, request, spec).await.map(Some);
+    }
+    // Whom the API server calls like somebody of Slack is not them.
+    if spec.user != *creator || creator.starts_with(SLACK) {
+        return refuse(format!("it speaks for `{}` and was created by `{creator}`", spec.user), "one's own word").map(|_| None);
+    }
+    match spec.groups.iter().find(|group| !request.user_info.groups.contains(group)) {
+        Some(group) => refuse(format!("`{creator}` is not in group `{group}`"), "groups that `kubectl auth whoami` shows").map(|_| None),
+        None => Ok(None),
+    }
+}
+
+/// Whether the request asks its author, in a rule that their kind of word can satisfy.
 fn is_asked(request: &ApprovalRequest, answer: &ApprovalSpec) -> bool {
-    let groups: BTreeSet<&str> = answer.groups.iter().map(String::as_str).collect();
-    let named = request.spec.approvals.iter().flat_map(|rule| &rule.approvers).filter_map(|text| Approver::parse(text));
-    named.into_iter().any(|approver| match approver {
-        Approver::User(name) => name == answer.user,
-        Approver::Group(name) => groups.contains(name.as_str()),
+    let groups: BTreeSet<String> = answer.groups.iter().cloned().collect();
+    request.spec.approvals.iter().map(blueprint::Approval::from).any(|rule| match answer.slack {
+        Some(_) => rule.names_in_chat(&answer.user),
+        None => rule.names_user(&answer.user, &groups),
     })
 }
 
