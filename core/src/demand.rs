@@ -168,7 +168,11 @@ pub fn decide(settings: &Settings, state: &State, observation: &Observation, now
         Err(reason) => return Decision::Hold { rationale: rationale::without_figures(&reason, now), reason },
     };
     let ask = Ask { settings, state, observation, figures: &figures, now };
-    let decided = autoscaler::decide(&ask).unwrap_or_else(|| tuning::urgent(&ask).unwrap_or_else(|| replicas::decide(&ask)));
+    let decided = autoscaler::decide(&ask).unwrap_or_else(|| match replicas::decide(&ask) {
+        // More replicas wait for nothing.
+        more @ Decision::Scale { from, to, .. } if to > from => more,
+        other => tuning::urgent(&ask).unwrap_or(other),
+    });
     match decided {
         // Where replicas are as they should be, or cannot help, their size may not be.
         Decision::Hold { ref reason, .. } if reason.leaves_room_for_tuning() => tuning::decide(&ask).unwrap_or(decided),

@@ -115,6 +115,10 @@ pub struct Indicator {
     pub latency: Vec<u64>,
     /// The newest windows since then, oldest first.
     pub windows: Vec<Window>,
+    /// Processor time that its containers use of what they ask for, in millionths.
+    pub cpu_share: Option<u64>,
+    /// The same of memory.
+    pub memory_share: Option<u64>,
 }
 
 /// A remedy that was proposed, with everybody's reasons for it.

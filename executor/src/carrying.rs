@@ -247,12 +247,13 @@ impl Journey<'_> {
             }
         }
         let Some(effective) = &self.blueprint else { return };
-        let checks: Vec<_> = effective.checks().into_iter().filter(|check| check.is_measured()).collect();
+        let checks = effective.checks();
         if checks.is_empty() || !effective.undoing().verify {
             return;
         }
         let since = now.plus(-i64::from(self.plan.soak_ms / 2)).max(applied_at);
         let (_, mut measured) = self.carrier.signals.counted(&wanted.namespace, &wanted.name, since).await;
+        (measured.cpu_share, measured.memory_share) = self.carrier.signals.used(&wanted.namespace, &wanted.name, applied_at).await;
         let ready = target.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0);
         measured.ready_replicas = u32::try_from(ready).ok();
         measured.queries = self.carrier.queries.ask(&checks, wanted).await;

@@ -64,6 +64,16 @@ impl Signals {
         (reply.windows.iter().map(window).collect(), measured)
     }
 
+    /// What kubelets measured that a workload's containers use of what they ask for since then: processor and memory, in millionths.
+    pub(crate) async fn used(&self, namespace: &str, name: &str, since: UnixMillis) -> (Option<u64>, Option<u64>) {
+        let request = IndicatorRequest { namespace: namespace.into(), name: name.into(), since_ms: since.0 };
+        let mut client = SeatClient::new(self.compute.clone());
+        match tokio::time::timeout(PATIENCE, client.indicator(request)).await {
+            Ok(Ok(reply)) => (reply.get_ref().cpu_share, reply.get_ref().memory_share),
+            _ => (None, None),
+        }
+    }
+
     /// Forgets what was remembered of a target that is not watched any more.
     pub(crate) fn forget(&self, uid: &str) {
         if let Ok(mut restarts) = self.restarts.lock() {

@@ -73,16 +73,26 @@ pub(crate) async fn run(executor: Arc<Executor>, listed: impl FnOnce()) {
     let mut approvals = pin!(watch(approvals, config()).default_backoff().applied_objects());
     let mut work = Work { executor, tasks: JoinSet::new(), taken: HashMap::new() };
     let mut starting = Some((listed, false, false));
+    // Until all plans are known, nobody can say how many are open.
+    let mut early: Vec<Decision> = Vec::new();
     loop {
         tokio::select! {
             Some(event) = remediations.next() => match event {
                 Ok(Event::InitApply(stored) | Event::Apply(stored)) => work.resume(stored),
-                Ok(Event::InitDone) => { if let Some(state) = &mut starting { state.1 = true; } }
+                Ok(Event::InitDone) => {
+                    if let Some(state) = &mut starting { state.1 = true; }
+                    for stored in std::mem::take(&mut early) {
+                        work.decide(&stored).await;
+                    }
+                }
                 Ok(Event::Init | Event::Delete(_)) => {}
                 Err(error) => tracing::warn!(error = %error, "the watch of remediations was interrupted"),
             },
             Some(event) = decisions.next() => match event {
-                Ok(Event::InitApply(stored) | Event::Apply(stored)) => work.decide(&stored).await,
+                Ok(Event::InitApply(stored) | Event::Apply(stored)) => match &starting {
+                    Some((_, false, _)) => early.push(stored),
+                    _ => work.decide(&stored).await,
+                },
                 Ok(Event::InitDone) => { if let Some(state) = &mut starting { state.2 = true; } }
                 Ok(Event::Init | Event::Delete(_)) => {}
                 Err(error) => tracing::warn!(error = %error, "the watch of decisions was interrupted"),

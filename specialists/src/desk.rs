@@ -107,6 +107,8 @@ impl<V: Seat + 'static> SeatService for Desk<V> {
             stalled: word.stalled,
             latency: word.latency,
             windows: word.windows.iter().map(told).collect(),
+            cpu_share: word.cpu_share,
+            memory_share: word.memory_share,
         }))
     }
 }

@@ -246,7 +246,15 @@ fn container(container: &core::Container) -> Container {
         // What requests nothing requests its limit. Sizes are changed in the template, so pods are replaced.
         Allocation { request: requests.or(limit).unwrap_or(0) / unit, limit: limit.map(|limit| limit / unit), restarts: true }
     };
-    Container { name: container.name.clone(), cpu: of("cpu", 1), memory: of("memory", 1_000), ..Container::default() }
+    let stated = |name: &str| resources.and_then(|resources| resources.requests.as_ref()?.get(name)).is_some();
+    Container {
+        name: container.name.clone(),
+        cpu: of("cpu", 1),
+        memory: of("memory", 1_000),
+        cpu_is_implied: !stated("cpu"),
+        memory_is_implied: !stated("memory"),
+        ..Container::default()
+    }
 }
 
 fn autoscaler(object: &HorizontalPodAutoscaler) -> Autoscaler {

@@ -243,6 +243,8 @@ fn facts(pod: &Pod, workload: Option<Service>) -> compute::Pod {
         running: pod.running,
         started_at: pod.started_at,
         request_milli: pod.request_milli,
+        own_request_milli: pod.own_request_milli,
+        own_request_bytes: pod.own_request_bytes,
         limit_milli: pod.limit_milli,
         memory_limit: pod.memory_limit,
         restarts: pod.restarts,

@@ -45,7 +45,7 @@ pub struct ApprovalRequestSpec {
     #[schemars(length(max = 64))]
     pub change: String,
     /// The action in a line.
-    #[schemars(length(max = 300))]
+    #[schemars(length(max = 1000))]
     pub action: String,
     /// Kind, namespace and name of the target.
     #[schemars(length(max = 600))]

@@ -38,7 +38,7 @@ pub struct RemediationSpec {
     /// 1 to 4.
     pub epoch: u32,
     /// The action in a line.
-    #[schemars(length(max = 300))]
+    #[schemars(length(max = 1000))]
     pub action: String,
     /// Kind, namespace and name of the target.
     #[schemars(length(max = 600))]

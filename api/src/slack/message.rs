@@ -13,7 +13,7 @@ use crate::resources::ApprovalRequest;
 const MAX_TEXT: usize = 2900;
 const MAX_TITLE: usize = 150;
 /// Longest action and target: as long as a request may have them, since a title can be cut where two of them differ.
-const MAX_ACTION: usize = 300;
+const MAX_ACTION: usize = 1000;
 const MAX_TARGET: usize = 600;
 /// Most reasons, and the longest of them.
 const MAX_REASONS: usize = 8;
@@ -64,7 +64,7 @@ fn text(request: &ApprovalRequest, name: &str) -> String {
 
 fn undo(payload: &str) -> &'static str {
     match serde_json::from_str::<Proposal>(payload).map(|proposal| proposal.action) {
-        Ok(Action::RollbackWorkload(_)) => "the pod template that runs now",
+        Ok(Action::RollbackWorkload(_) | Action::AdjustResources(_)) => "the pod template that runs now",
         Ok(Action::RestartWorkload(_)) => "nothing, since what is wanted stays as it is",
         Ok(Action::ScaleWorkload(_)) => "the number of replicas that there is now",
         _ => "what its plan says",
@@ -101,10 +101,11 @@ fn word(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A text as people see it: Slack gives three characters back in another form.
+/// A text as people see it: Slack gives three characters back in another form. Lines count, or what is asked could be pushed out of view.
 fn shown(text: &Value) -> String {
     let plain = word(&text["text"]).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
-    format!("{} {}", word(&text["type"]), plain.split_whitespace().collect::<Vec<_>>().join(" "))
+    let lines = plain.trim_end().split('\n').map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    format!("{} {}", word(&text["type"]), lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn others(value: &Value, known: &[&str], lines: &mut Vec<String>) {

@@ -3,10 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use assent_core::blueprint::{Effective, Operation, ReplicaChange, Tier};
+use assent_core::blueprint::{Effective, Operation, ReplicaChange, ResourceChange, Tier};
 use assent_core::demand::{self, Allocation, Container, Decision, Histories, Observation, Reason, Resources, Sample, Settings, State};
 use assent_core::ids::UnixMillis;
 use serde::Serialize;
+
+/// Samples over the longer window; more would say the same.
+const SAMPLES: i64 = 200;
 
 /// What was used at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +113,8 @@ impl Service<'_> {
                 Ok(decided)
             }
             Decision::Tune { containers, .. } => {
-                let decided = decided("other sizes".into(), Operation::named("AdjustResources"));
+                let resources = containers.iter().filter_map(|to| self.change(to)).collect();
+                let decided = decided("other sizes".into(), Operation { resources, ..Operation::named("AdjustResources") });
                 self.size(&containers);
                 Ok(decided)
             }
@@ -133,17 +137,35 @@ impl Service<'_> {
         if let Some(tuning) = &settings.tuning {
             for (name, cpu_milli, memory_bytes) in &load.containers {
                 let each = cpu_milli.checked_div(u64::from(self.replicas));
-                self.histories.take(name, load.at, each, *memory_bytes, tuning.period_ms);
+                self.histories.take(name, load.at, each, Some(*memory_bytes), tuning.period_ms);
             }
         }
         let cpu_milli = load.containers.iter().map(|(_, cpu, _)| *cpu).fold(0, u64::saturating_add);
         let each = load.containers.iter().map(|(_, _, memory)| *memory).fold(0, u64::saturating_add);
         let memory_bytes = Some(each.saturating_mul(u64::from(self.replicas)));
         let ready = self.replicas;
+        // As many as the seat keeps.
+        let newest = self.samples.back().map_or(i64::MIN, |sample| sample.at.0);
+        if load.at.0.saturating_sub(newest) < settings.windows.down_ms / SAMPLES {
+            return;
+        }
         self.samples.push_back(Sample { at: load.at, ready, cpu_milli: Some(cpu_milli), memory_bytes, latency_p95_us: None, errors: None });
         while self.samples.front().is_some_and(|first| load.at.since(first.at) > settings.windows.down_ms) {
             self.samples.pop_front();
         }
+    }
+
+    /// What of it is another amount.
+    fn change(&self, to: &Resources) -> Option<ResourceChange> {
+        let now = self.containers.iter().find(|container| container.name == to.container)?;
+        let other = |now: u64, then: u64| (now != then).then_some(then);
+        Some(ResourceChange {
+            container: to.container.clone(),
+            cpu: other(now.cpu.request, to.cpu_request_milli),
+            memory: other(now.memory.request, to.memory_request_bytes),
+            cpu_limit: to.cpu_limit_milli.filter(|_| now.cpu.limit != to.cpu_limit_milli),
+            memory_limit: to.memory_limit_bytes.filter(|_| now.memory.limit != to.memory_limit_bytes),
+        })
     }
 
     fn size(&mut self, to: &[Resources]) {
@@ -224,7 +246,7 @@ mod tests {
         let sized = of(&json!({"allowed": ["ScaleWorkload", "AdjustResources"]}));
         let outcome = replay(&sized, containers(), &loads(&[(30, 150)], 62));
         let [decided] = outcome.decisions.as_slice() else { panic!("{:?}", outcome.decisions) };
-        assert!(decided.what == "other sizes" && decided.why.contains("memory 64 MiB → 72 MiB"), "{decided:?}");
+        assert!(decided.what == "other sizes" && decided.why.contains("memory 64 MiB → 71 MiB"), "{decided:?}");
         assert_eq!(replay(&sized, containers(), &[]), Outcome::default());
     }
 }

@@ -116,7 +116,8 @@ pub(super) async fn run(args: &TestArgs, connect: &ConnectArgs) -> anyhow::Resul
 }
 
 async fn deployment(chosen: &Chosen, name: &str, connect: &ConnectArgs) -> anyhow::Result<Value> {
-    let named = |object: &&Value| object.pointer("/metadata/name").and_then(Value::as_str) == Some(name);
+    let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let named = |object: &&Value| text(object, "/metadata/name") == name && text(object, "/metadata/namespace") == chosen.namespace;
     if let Some(found) = chosen.deployments.iter().find(named) {
         return Ok(found.clone());
     }
@@ -130,13 +131,19 @@ fn containers(deployment: &Value) -> anyhow::Result<Vec<Container>> {
     let all = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).context("the Deployment has no containers")?;
     let name = |container: &Value| container.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let allocation = |container: &Value, resource: &str, read: fn(&str) -> Option<u64>| {
-        let of = |kind: &str| container.pointer(&format!("/resources/{kind}/{resource}")).and_then(Value::as_str).and_then(read);
+        let of = |kind: &str| match container.pointer(&format!("/resources/{kind}/{resource}"))? {
+            Value::String(text) => read(text),
+            Value::Number(number) => read(&number.to_string()),
+            _ => None,
+        };
         Allocation { request: of("requests").or(of("limits")).unwrap_or(0), limit: of("limits"), restarts: true }
     };
     let sized = all.iter().filter(|container| name(container) != SIDECAR).map(|container| Container {
         name: name(container),
         cpu: allocation(container, "cpu", millicores),
         memory: allocation(container, "memory", bytes),
+        cpu_is_implied: container.pointer("/resources/requests/cpu").is_none(),
+        memory_is_implied: container.pointer("/resources/requests/memory").is_none(),
         ..Container::default()
     });
     Ok(sized.collect())
@@ -144,8 +151,12 @@ fn containers(deployment: &Value) -> anyhow::Result<Vec<Container>> {
 
 /// What was used, moment by moment. A moment of which something is missing is left out.
 async fn loads(store: &Store, namespace: &str, name: &str, range: &Range) -> anyhow::Result<Vec<Load>> {
-    // As a Deployment's ReplicaSets name their pods. Names of objects need no escape in PromQL.
-    let which = format!(r#"{{namespace="{namespace}",pod=~"{name}-[0-9a-z]+-[0-9a-z]{{5}}",container!="",container!="POD",container!="{SIDECAR}"}}"#);
+    let plain = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+    ensure!(plain(namespace) && plain(name), "`{namespace}/{name}` is not named as objects are");
+    // As a Deployment's ReplicaSets name their pods, in the letters that the API server draws suffixes from.
+    const SUFFIX: &str = "[bcdfghjklmnpqrstvwxz2456789]";
+    let escaped = name.replace('.', r"\\.");
+    let which = format!(r#"{{namespace="{namespace}",pod=~"{escaped}-{SUFFIX}+-{SUFFIX}{{5}}",container!="",container!="POD",container!="{SIDECAR}"}}"#);
     let cpu = ask(store, &format!("sum by (container) (rate(container_cpu_usage_seconds_total{which}[2m]))"), range).await?;
     let memory = ask(store, &format!("max by (container) (container_memory_working_set_bytes{which})"), range).await?;
     let pods = ask(store, &format!("count(count by (pod) (container_memory_working_set_bytes{which}))"), range).await?;

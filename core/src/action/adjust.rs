@@ -12,8 +12,8 @@ use crate::blueprint::{bytes, millicores};
 pub(super) const NAME: &str = "AdjustResources";
 const WRITE: Write =
     Write { group: "apps", version: "v1", resource: "deployments", subresource: "", kind: "Deployment", roots: &["/spec/template/spec/containers"] };
-/// Most containers of one change.
-const MAX_CONTAINERS: usize = 16;
+/// Most containers of one change: whoever is asked about it reads every amount in a line.
+const MAX_CONTAINERS: usize = 4;
 const MEBIBYTE: u64 = 1 << 20;
 /// More than any node has; from here on the spelling would change as well.
 const MOST_MILLI: u64 = 1_000_000;
@@ -57,6 +57,9 @@ struct Field {
 // === impl Adjust ===
 
 impl Adjust {
+    /// Most containers of one change.
+    pub const MOST: usize = MAX_CONTAINERS;
+
     /// Whether `workload` has these amounts.
     #[must_use]
     pub fn holds(&self, workload: &Value) -> bool {
@@ -89,7 +92,11 @@ impl Act for Adjust {
 
     fn roots(&self) -> Vec<String> {
         // As `managedFields` name an item of a list.
-        self.containers.iter().map(|sizes| format!("/spec/template/spec/containers/k:{{\"name\":\"{}\"}}/resources", sizes.container)).collect()
+        let of = |sizes: &Sizes| {
+            let at = format!("/spec/template/spec/containers/k:{{\"name\":\"{}\"}}/resources", sizes.container);
+            sizes.fields().map(|field| format!("{at}/{}/{}", field.kind, field.resource)).collect::<Vec<_>>()
+        };
+        self.containers.iter().flat_map(of).collect()
     }
 
     fn preconditions(&self, workload: &Value) -> Result<(), String> {

@@ -125,7 +125,13 @@ mod adjust {
         assert!(action.act().preconditions(&new).unwrap_err().contains("already"));
         assert_eq!(
             action.act().roots(),
-            [r#"/spec/template/spec/containers/k:{"name":"app"}/resources"#, r#"/spec/template/spec/containers/k:{"name":"logs"}/resources"#]
+            [
+                r#"/spec/template/spec/containers/k:{"name":"app"}/resources/requests/cpu"#,
+                r#"/spec/template/spec/containers/k:{"name":"app"}/resources/limits/cpu"#,
+                r#"/spec/template/spec/containers/k:{"name":"app"}/resources/requests/memory"#,
+                r#"/spec/template/spec/containers/k:{"name":"app"}/resources/limits/memory"#,
+                r#"/spec/template/spec/containers/k:{"name":"logs"}/resources/requests/cpu"#,
+            ]
         );
         assert_eq!(
             action.act().describe(),

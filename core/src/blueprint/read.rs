@@ -240,10 +240,6 @@ fn notes(root: &Field<'_>, rules: &Rules, problems: &mut Problems) {
         let why = "AdjustResources is allowed, and no container has a most, so every change is restricted";
         problems.note(&root.at("limits").at("containers"), why, "name bounds, for every container with `name: \"*\"`");
     }
-    for check in rules.verification.checks.iter().filter(|check| !check.is_measured()) {
-        let rule = format!("`{}` is not measured yet, so nothing follows from this check", check.name);
-        problems.note(&root.at("verification").at("checks"), &rule, "another indicator, or a query");
-    }
     if rules.mode == Mode::Autonomous && rules.verification.enabled == Some(false) {
         problems.note(&root.at("verification").at("enabled"), "nothing is checked after an operation, so nothing that harms is undone", "leave it on");
     }

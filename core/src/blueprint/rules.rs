@@ -257,16 +257,6 @@ impl Limits {
     }
 }
 
-// === impl Check ===
-
-impl Check {
-    /// Whether what it compares is measured yet: nothing follows from one that is not.
-    #[must_use]
-    pub fn is_measured(&self) -> bool {
-        self.query.is_some() || !matches!(self.name.as_str(), "cpu_utilization" | "memory_utilization")
-    }
-}
-
 // === impl Comparison ===
 
 impl Comparison {

@@ -20,6 +20,7 @@ const LONGEST_PERIOD_MS: i64 = 60 * 60_000;
 /// Where people name no least: no container is made smaller than this.
 const LEAST_MILLI: u64 = 10;
 const LEAST_BYTES: u64 = 16 << 20;
+const MEBIBYTE: u64 = 1 << 20;
 
 /// The settings by which replicas follow the load, or `None` where nobody wants that: no `scaling`, no most, or never allowed.
 /// Latency is not weighed here; who sees requests says what it makes of them by a vote of its own.
@@ -73,7 +74,7 @@ pub fn sizing(effective: &Effective, containers: &[Container], now: UnixMillis) 
     }
     let bounds = |container: &Container| {
         let (cpu, memory) = effective.container(&container.name);
-        ContainerBounds { cpu_milli: between(&cpu, LEAST_MILLI, &container.cpu), memory_bytes: between(&memory, LEAST_BYTES, &container.memory) }
+        ContainerBounds { cpu_milli: between(&cpu, LEAST_MILLI, &container.cpu, 1), memory_bytes: between(&memory, LEAST_BYTES, &container.memory, MEBIBYTE) }
     };
     let wanted = &effective.service.tuning;
     let window_ms = signed(wanted.window_ms);
@@ -94,10 +95,13 @@ pub fn sizing(effective: &Effective, containers: &[Container], now: UnixMillis) 
     })
 }
 
-fn between(bounds: &blueprint::Bounds, least: u64, now: &Allocation) -> Bounds<u64> {
-    match bounds.max {
-        Some(max) => Bounds { min: bounds.min.unwrap_or(least).clamp(1, max.max(1)), max: max.max(1) },
-        None => Bounds { min: now.request.max(1), max: now.request.max(1) },
+/// The bounds in whole `unit`s, inwards; where nothing is inside, or no most is named, there is what there is now.
+fn between(bounds: &blueprint::Bounds, least: u64, now: &Allocation, unit: u64) -> Bounds<u64> {
+    let max = bounds.max.map(|max| max - max % unit).filter(|max| *max > 0);
+    let min = bounds.min.unwrap_or_else(|| least.min(max.unwrap_or(least))).max(1).div_ceil(unit).saturating_mul(unit);
+    match max {
+        Some(max) if min <= max => Bounds { min, max },
+        _ => Bounds { min: now.request.max(1), max: now.request.max(1) },
     }
 }
 

@@ -55,6 +55,10 @@ pub struct Container {
     pub cpu: Allocation,
     /// Memory in bytes.
     pub memory: Allocation,
+    /// Whether its CPU request is not said, and so what its limit is: it is not changed then.
+    pub cpu_is_implied: bool,
+    /// The same of memory.
+    pub memory_is_implied: bool,
     /// What it used, period by period, oldest first.
     pub history: Vec<Period>,
     /// How often it was killed for want of memory since it has this much.

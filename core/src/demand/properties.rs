@@ -37,7 +37,7 @@ fn containers() -> impl Strategy<Value = Vec<Container>> {
         memory_peak_bytes,
     });
     let container = (allocations(), allocations(), prop::collection::vec(period, 0..40), 0_u32..3)
-        .prop_map(|(cpu, memory, history, out_of_memory)| Container { name: "app".into(), cpu, memory, history, out_of_memory });
+        .prop_map(|(cpu, memory, history, out_of_memory)| Container { name: "app".into(), cpu, memory, history, out_of_memory, ..Container::default() });
     prop::collection::vec(container, 0..3).prop_map(|mut containers| {
         containers.iter_mut().zip(0..).for_each(|(container, number)| container.name = format!("app{number}"));
         containers
@@ -100,10 +100,22 @@ proptest! {
             Decision::AdjustAutoscaler { from, to, .. } => prop_assert!(from != to && min <= to.min && to.min <= to.max.max(min) && to.max <= max),
             Decision::Tune { containers, .. } => {
                 let bounds = ContainerBounds::default();
+                let grows = containers.iter().any(|after| after.larger);
                 for after in containers {
-                    let before = seen.containers.iter().find(|before| before.name == after.container && before.cpu.request != after.cpu_request_milli);
-                    prop_assert!(before.is_none() || (bounds.cpu_milli.min..=bounds.cpu_milli.max).contains(&after.cpu_request_milli));
-                    prop_assert!(after.cpu_limit_milli.is_none_or(|limit| limit >= after.cpu_request_milli || before.is_none()));
+                    let before = seen.containers.iter().find(|before| before.name == after.container).unwrap();
+                    let cpu = (before.cpu, after.cpu_request_milli, after.cpu_limit_milli, bounds.cpu_milli);
+                    let memory = (before.memory, after.memory_request_bytes, after.memory_limit_bytes, bounds.memory_bytes);
+                    for (was, request, limit, bounds) in [cpu, memory] {
+                        let step = |from: u64, to: u64| to <= 2 * from && from <= 2 * to;
+                        let one_way = if grows { request >= was.request && limit >= was.limit } else { request <= was.request && limit <= was.limit };
+                        prop_assert!(one_way, "{was:?} → {request}, {limit:?}");
+                        prop_assert!(request == was.request || (bounds.min..=bounds.max).contains(&request) && step(was.request, request), "{was:?} → {request}");
+                        let Some((from, to)) = was.limit.zip(limit).filter(|(from, to)| from != to && *from >= was.request) else { continue };
+                        prop_assert!(to >= request && to <= bounds.max && step(from, to), "{was:?} → {request}, {to}");
+                    }
+                    let peak = before.history.iter().filter(|period| period.from.0 <= NOW).map(|period| period.memory_peak_bytes).max();
+                    let unchanged = after.memory_limit_bytes == before.memory.limit;
+                    prop_assert!(grows || unchanged || after.memory_limit_bytes >= peak, "{before:?} → {after:?}");
                 }
             }
         }

@@ -11,6 +11,7 @@ use super::{Ask, Decision, rationale};
 use crate::ids::Millionths;
 
 const ONE: u64 = 1_000_000;
+const MEBIBYTE: u64 = 1 << 20;
 /// Most periods of history that count.
 const MAX_PERIODS: usize = 8 * 24;
 /// A history that ended more periods ago says nothing of today.
@@ -61,12 +62,12 @@ pub(super) fn urgent(ask: &Ask<'_>) -> Option<Decision> {
         return None;
     }
     ask.state.rested(&ask.settings.pace, 0, ask.now).ok()?;
-    let changes = ask.observation.containers.iter().filter(|container| container.out_of_memory > 0).filter_map(|container| {
+    let changes = ask.observation.containers.iter().filter(|container| container.out_of_memory > 0 && !container.memory_is_implied).filter_map(|container| {
         let Allocation { request, limit, .. } = container.memory;
         let had = limit.unwrap_or(request).max(request);
         let want = had.saturating_add(scale(had, AFTER_KILL.0, ONE).max(AFTER_KILL.1));
         let bounds = tuning.bounds_of(&container.name).memory_bytes;
-        let memory = Sizing::to(container.memory, scale_up(request, want, had), &bounds, want)?;
+        let memory = Sizing::to(container.memory, scale_up(request, want, had), &bounds, want, MEBIBYTE)?;
         (memory.request > request).then(|| (container, Sizing::kept(container.cpu), memory))
     });
     tune(ask, changes.collect(), "killed for want of memory")
@@ -92,7 +93,20 @@ pub(super) fn decide(ask: &Ask<'_>) -> Option<Decision> {
         let memory = kept(container.memory, memory(ask, tuning, container, &periods));
         (cpu.changes() || memory.changes()).then_some((container, cpu, memory))
     });
-    tune(ask, changes.collect(), "its use over the history")
+    tune(ask, one_way(changes.collect()), "its use over the history")
+}
+
+/// More comes first: what makes one thing larger and another smaller could be judged as neither.
+fn one_way(changes: Vec<(&Container, Sizing, Sizing)>) -> Vec<(&Container, Sizing, Sizing)> {
+    if !changes.iter().any(|(_, cpu, memory)| cpu.grows() || memory.grows()) {
+        return changes;
+    }
+    let kept = |sizing: Sizing| if sizing.grows() { sizing } else { Sizing::kept(sizing.before) };
+    changes
+        .into_iter()
+        .map(|(container, cpu, memory)| (container, kept(cpu), kept(memory)))
+        .filter(|(_, cpu, memory)| cpu.changes() || memory.changes())
+        .collect()
 }
 
 /// Whether nobody else sets requests and limits.
@@ -114,12 +128,12 @@ fn cpu(ask: &Ask<'_>, tuning: &Tuning, container: &Container, periods: &[Period]
     let Ask { settings, observation, .. } = ask;
     let watched = observation.autoscalers.iter().any(|autoscaler| autoscaler.active && autoscaler.by_cpu_request);
     let request = container.cpu.request;
-    if watched || request == 0 || (periods.len() as u64) < u64::from(tuning.least_periods) {
+    if watched || container.cpu_is_implied || request == 0 || (periods.len() as u64) < u64::from(tuning.least_periods) {
         return None;
     }
     let used = percentile(periods.iter().map(|period| period.cpu_p95_milli), tuning.cpu_percentile.get())?;
     let bounds = tuning.bounds_of(&container.name).cpu_milli;
-    let want = Sizing::to(container.cpu, scale_up(used, ONE, u64::from(settings.target.get())), &bounds, 0)?;
+    let want = Sizing::to(container.cpu, scale_up(used, ONE, u64::from(settings.target.get())), &bounds, 0, 1)?;
     // Where fewer or more replicas would do, they do.
     let scaled = observation.autoscalers.iter().any(|autoscaler| autoscaler.active);
     let helps = if want.request < request { observation.replicas <= settings.replicas.min } else { observation.replicas >= settings.replicas.max };
@@ -131,13 +145,16 @@ fn cpu(ask: &Ask<'_>, tuning: &Tuning, container: &Container, periods: &[Period]
 fn memory(ask: &Ask<'_>, tuning: &Tuning, container: &Container, periods: &[Period]) -> Option<Sizing> {
     let watched = ask.observation.autoscalers.iter().any(|autoscaler| autoscaler.active && autoscaler.by_memory_request);
     let request = container.memory.request;
-    if watched || request == 0 {
+    if watched || container.memory_is_implied || request == 0 {
         return None;
     }
     let peak = periods.iter().map(|period| period.memory_peak_bytes).max()?;
     let want = peak.saturating_add(scale(peak, u64::from(tuning.memory_margin.get()), ONE));
-    let sizing = Sizing::to(container.memory, want, &tuning.bounds_of(&container.name).memory_bytes, want)?;
-    let short = peak > share(request, tuning.raise_above) && sizing.request > request;
+    let full = peak > share(request, tuning.raise_above);
+    // A smaller change would be none.
+    let wanted = if full { want.max(request.saturating_add(share(request, tuning.least_change))) } else { want };
+    let sizing = Sizing::to(container.memory, wanted, &tuning.bounds_of(&container.name).memory_bytes, want, MEBIBYTE)?;
+    let short = full && sizing.request > request;
     let long_known = (periods.len() as u64) >= u64::from(tuning.least_periods);
     // Less only where what was used would still fit.
     let ample = long_known && peak < share(request, tuning.lower_below) && sizing.request < request && sizing.request >= want && sizing.differs(tuning);
@@ -180,24 +197,37 @@ impl Sizing {
         Self { before, request: before.request, limit: before.limit }
     }
 
-    /// As near to `want` as the bounds and one step (twice or half) allow. The limit keeps its proportion, and is no less
-    /// than `least_limit` where the bounds allow it.
-    fn to(before: Allocation, want: u64, bounds: &Bounds<u64>, least_limit: u64) -> Option<Self> {
+    /// As near to `want` as the bounds and one step (twice or half) allow, in whole `unit`s; nothing where the two do not meet. The
+    /// limit keeps its proportion, and is no less than `least_limit`. More of the one is never less of the other, and a limit that
+    /// is beyond the bounds already is let be.
+    fn to(before: Allocation, want: u64, bounds: &Bounds<u64>, least_limit: u64, unit: u64) -> Option<Self> {
         let Allocation { request, limit, .. } = before;
-        if request == 0 {
+        let (least, most) = (bounds.min.max(request.div_ceil(2)), bounds.max.min(request.saturating_mul(2)));
+        if request == 0 || least > most {
             return None;
         }
-        let step = Bounds { min: request.div_ceil(2), max: request.saturating_mul(2) };
-        let to = bounds.hold(step.hold(want));
+        let grows = want > request;
+        let round = |amount: u64| if grows { amount - amount % unit } else { amount.div_ceil(unit).saturating_mul(unit) };
+        let to = round(want.max(least).min(most));
+        let to = if grows { to.max(request) } else { to.min(request) };
         let limit = limit.map(|limit| {
-            // What is guaranteed stays guaranteed, and a limit goes no further in one step than a request.
+            // What is guaranteed stays guaranteed.
             if limit == request {
                 return to;
             }
-            let most = bounds.max.max(to).min(limit.saturating_mul(2));
-            scale_up(limit, to, request).max(least_limit).min(most).max(limit.div_ceil(2)).max(to)
+            let proportional = scale_up(limit, to, request).max(least_limit);
+            if grows {
+                round(proportional.min(bounds.max).min(limit.saturating_mul(2))).max(limit).max(to)
+            } else {
+                let less = round(proportional.max(limit.div_ceil(2)).max(to)).min(limit);
+                if less > bounds.max { limit } else { less }
+            }
         });
         Some(Self { before, request: to, limit })
+    }
+
+    fn grows(&self) -> bool {
+        self.request > self.before.request || self.limit > self.before.limit
     }
 
     fn changes(&self) -> bool {
@@ -217,5 +247,43 @@ impl Sizing {
     /// Whether request and limit meet that did not: the pod's class would change, which is not possible in place.
     fn meets_limit(&self) -> bool {
         self.limit.is_some_and(|limit| limit == self.request) && self.before.limit != Some(self.before.request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_size_is_one_step_inside_the_bounds_and_one_way(
+            request in 1_u64..400, more in 0_u64..600, want in 0_u64..2_000, least in 1_u64..300, wide in 0_u64..900, floor in 0_u64..600, unit in 1_u64..9,
+        ) {
+            let bounds = Bounds { min: least.div_ceil(unit) * unit, max: (least.div_ceil(unit) * unit + wide) / unit * unit };
+            let before = Allocation { request, limit: Some(request + more), restarts: true };
+            let met = bounds.min <= 2 * request && bounds.max >= request.div_ceil(2);
+            let Some(sizing) = Sizing::to(before, want, &bounds, floor, unit) else {
+                prop_assert!(!met, "{before:?}");
+                return Ok(());
+            };
+            let (from, limit) = (request + more, sizing.limit.unwrap());
+            let step = |from: u64, to: u64| to <= 2 * from && from <= 2 * to;
+            if sizing.request != request {
+                prop_assert!((bounds.min..=bounds.max).contains(&sizing.request) && step(request, sizing.request) && sizing.request % unit == 0, "{sizing:?}");
+            }
+            prop_assert!(limit >= sizing.request && step(from, limit), "{sizing:?}");
+            // What is guaranteed stays guaranteed.
+            prop_assert!(more > 0 || limit == sizing.request, "{sizing:?}");
+            if want > request {
+                prop_assert!(sizing.request >= request && limit >= from, "{sizing:?}");
+            } else {
+                prop_assert!(sizing.request <= request && limit <= from && (limit == from || more == 0 || limit >= floor), "{sizing:?}");
+            }
+            prop_assert!(limit == from || limit <= bounds.max, "{sizing:?}");
+        }
     }
 }

@@ -21,7 +21,6 @@ use crate::ids::{Domain, UnixMillis};
 use crate::target::Service;
 
 pub use demand::Intent;
-pub(super) use wanted::TOO_LARGE;
 
 /// Its line in the table of seats.
 pub const ENTRY: Entry = Entry { name: "compute", domain: Domain::Compute, rules: "compute/1" };
@@ -55,8 +54,8 @@ pub struct ContainerSample {
     pub name: String,
     /// Processor time since its start, nanoseconds.
     pub cpu_ns: u64,
-    /// Working set in bytes.
-    pub memory_bytes: u64,
+    /// Working set in bytes, if it was told.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Throttling of one pod since its start.
@@ -81,6 +80,10 @@ pub struct Pod {
     pub started_at: Option<UnixMillis>,
     /// Processor it asks for, thousandths.
     pub request_milli: u64,
+    /// Of that, what the application's own containers ask for; `None` where one of them asks for none.
+    pub own_request_milli: Option<u64>,
+    /// Memory that they ask for, bytes; `None` where one of them asks for none.
+    pub own_request_bytes: Option<u64>,
     /// Processor it may use, thousandths; `None` without a limit.
     pub limit_milli: Option<u64>,
     /// Memory it may use, bytes.

@@ -18,6 +18,10 @@ pub struct Measured {
     pub latency: Vec<u64>,
     /// Replicas that are ready, if anybody knows.
     pub ready_replicas: Option<u32>,
+    /// Processor time used of what is asked for, in millionths.
+    pub cpu_share: Option<u64>,
+    /// Memory used of what is asked for, in millionths.
+    pub memory_share: Option<u64>,
     /// Answers by the text of the query, in millionths: two layers may give different queries one name.
     pub queries: Vec<(String, u64)>,
 }
@@ -80,9 +84,12 @@ impl Measured {
         }
         let share =
             |part: u64| (self.requests > 0).then(|| Figure::Share(u32::try_from(u128::from(part) * 1_000_000 / u128::from(self.requests)).unwrap_or(u32::MAX)));
+        let of = |share: Option<u64>| share.map(|share| Figure::Share(u32::try_from(share).unwrap_or(u32::MAX)));
         match check.name.as_str() {
             "error_rate" => share(self.errors),
             "availability" => share(self.requests.saturating_sub(self.errors)),
+            "cpu_utilization" => of(self.cpu_share),
+            "memory_utilization" => of(self.memory_share),
             "ready_replicas" => self.ready_replicas.map(|ready| Figure::Number(u64::from(ready) * 1_000_000)),
             name => {
                 let percentile: u64 = name.strip_prefix("latency_p")?.parse().ok()?;
@@ -150,7 +157,15 @@ mod tests {
         let mut latency = vec![0; 20];
         latency[12] = 90;
         latency[17] = 10;
-        Measured { requests: 100, errors: 2, latency, ready_replicas: Some(2), queries: vec![("max(queue)".into(), 1_500_000), ("p95".into(), 250_000)] }
+        Measured {
+            requests: 100,
+            errors: 2,
+            latency,
+            ready_replicas: Some(2),
+            cpu_share: Some(850_000),
+            memory_share: None,
+            queries: vec![("max(queue)".into(), 1_500_000), ("p95".into(), 250_000)],
+        }
     }
 
     fn texts(wanted: serde_json::Value) -> Vec<String> {
@@ -210,6 +225,8 @@ mod tests {
             errors: u64::MAX,
             latency: vec![u64::MAX; 90],
             ready_replicas: Some(u32::MAX),
+            cpu_share: Some(u64::MAX),
+            memory_share: Some(u64::MAX),
             queries: vec![("up".into(), u64::MAX)],
         };
         let all = checks(

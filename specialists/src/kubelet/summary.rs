@@ -64,9 +64,9 @@ fn sample(pod: PodStats) -> Option<Sample> {
         let at = cpu.time.parse::<jiff::Timestamp>().ok()?.as_millisecond();
         sample.at = sample.at.max(UnixMillis(at));
         let cpu_ns = cpu.usage_core_nano_seconds?;
-        let memory_bytes = container.memory.and_then(|memory| memory.working_set_bytes).unwrap_or(0);
+        let memory_bytes = container.memory.and_then(|memory| memory.working_set_bytes);
         sample.cpu_ns = sample.cpu_ns.saturating_add(cpu_ns);
-        sample.memory_bytes = sample.memory_bytes.saturating_add(memory_bytes);
+        sample.memory_bytes = sample.memory_bytes.saturating_add(memory_bytes.unwrap_or(0));
         if sample.containers.len() < MAX_CONTAINERS {
             sample.containers.push(ContainerSample { name: container.name, cpu_ns, memory_bytes });
         }
@@ -90,7 +90,7 @@ mod tests {
             {"podRef": {"name": "d", "namespace": "shop", "uid": "u4"}}]}"#;
         let at = UnixMillis(1_704_067_261_000);
         let of = |name: &str, cpu_ns, memory_bytes| ContainerSample { name: name.into(), cpu_ns, memory_bytes };
-        let containers = vec![of("c", 700, 5), of("d", 50, 0)];
+        let containers = vec![of("c", 700, Some(5)), of("d", 50, None)];
         assert_eq!(samples(body).unwrap(), [Sample { pod: "u1".into(), at, cpu_ns: 750, memory_bytes: 5, containers }]);
     }
 

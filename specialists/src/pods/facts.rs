@@ -30,6 +30,8 @@ pub(crate) struct Pod {
     /// Of all containers, the sidecar included: that is what the scheduler counts.
     pub(crate) request_milli: u64,
     /// Of the application's containers; none if one of them has none.
+    pub(crate) own_request_milli: Option<u64>,
+    pub(crate) own_request_bytes: Option<u64>,
     pub(crate) limit_milli: Option<u64>,
     pub(crate) memory_limit: Option<u64>,
     pub(crate) restarts: u32,
@@ -64,6 +66,10 @@ impl Pod {
             let limits = application.iter().map(|container| milli(container.resources.as_ref()?.limits.as_ref()?.get(resource)?));
             limits.sum()
         };
+        let own_request = |resource: &str| -> Option<u64> {
+            let requests = application.iter().map(|container| milli(container.resources.as_ref()?.requests.as_ref()?.get(resource)?));
+            requests.sum()
+        };
         let ended = statuses.iter().filter_map(|container| Some((&container.name, container.last_state.as_ref()?.terminated.as_ref()?)));
         let failed: Vec<(&String, &core::ContainerStateTerminated)> = ended.filter(|(_, terminated)| terminated.exit_code != 0).collect();
         let time = |time: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Time| UnixMillis(time.0.as_millisecond());
@@ -87,6 +93,8 @@ impl Pod {
                 .chain(sidecars)
                 .filter_map(|container| milli(container.resources.as_ref()?.requests.as_ref()?.get("cpu")?))
                 .sum(),
+            own_request_milli: own_request("cpu"),
+            own_request_bytes: own_request("memory").map(|request| request / 1000),
             limit_milli: limit("cpu"),
             memory_limit: limit("memory").map(|limit| limit / 1000),
             restarts: statuses.iter().map(|container| u32::try_from(container.restart_count).unwrap_or(0)).sum(),

@@ -26,6 +26,8 @@ const SAMPLES: i64 = 200;
 const MAX_CHANGES: usize = 64;
 /// Services whose load is followed.
 const MAX_INTENTS: usize = 2_000;
+/// Services whose containers' use is kept; a larger cluster needs sharded seats.
+const MAX_SIZED: usize = 1_000;
 /// The word for a service of which nobody wants that its replicas follow the load.
 const NOT_FOLLOWED: &str = "notFollowed";
 /// What the use of the pods says of the number of replicas; the figures are the seat's own.
@@ -107,7 +109,10 @@ impl Followed {
     /// What people want of it, as of now.
     fn settings(&self, now: UnixMillis) -> Option<Settings> {
         let settings = demand::settings(&self.intent.effective, now)?;
-        Some(Settings { tuning: demand::sizing(&self.intent.effective, &self.intent.containers, now), ..settings })
+        // Whoever else sets the replicas meanwhile would make the sizes impossible to put back.
+        let alone = self.intent.autoscalers.iter().all(|autoscaler| !autoscaler.active);
+        let tuning = demand::sizing(&self.intent.effective, &self.intent.containers, now).filter(|_| alone);
+        Some(Settings { tuning, ..settings })
     }
 
     fn observation(&self) -> Observation {
@@ -226,11 +231,14 @@ impl View {
         }
         self.demand.looked_at = Some(now);
         let mut demand = std::mem::take(&mut self.demand);
+        let mut sized = 0_usize;
         for (service, followed) in &mut demand.followed {
             let settings = followed.settings(now);
-            followed.period_ms = settings.as_ref().and_then(|settings| Some(settings.tuning.as_ref()?.period_ms));
-            if followed.period_ms.is_none() {
-                followed.histories = Histories::default();
+            let period_ms = settings.as_ref().and_then(|settings| Some(settings.tuning.as_ref()?.period_ms)).filter(|_| sized < MAX_SIZED);
+            sized = sized.saturating_add(usize::from(period_ms.is_some()));
+            // Periods of another length are another history.
+            if followed.period_ms != period_ms {
+                (followed.period_ms, followed.histories) = (period_ms, Histories::default());
             }
             let keep_ms = settings.as_ref().map_or(0, |settings| settings.windows.down_ms);
             let due = now.since(followed.newest()) >= keep_ms / SAMPLES;

@@ -163,6 +163,23 @@ impl View {
         free.map(|free| free.checked_div(request_milli).unwrap_or(u64::MAX)).fold(0, u64::saturating_add)
     }
 
+    /// What the running pods of `service` use since then of what they ask for, processor and memory, in millionths; nothing where one of
+    /// them was not measured since, or asks for none.
+    fn shares(&self, service: &Service, since: UnixMillis) -> (Option<u64>, Option<u64>) {
+        let running = || self.pods_of(service).map(|(_, state)| state).filter(|state| state.facts.running);
+        let measured = |state: &PodState| state.newest.filter(|used| used.from >= since);
+        let share = |of: fn(&PodState, &Use) -> Option<(u64, u64)>| {
+            let mut all = running().map(|state| of(state, &measured(state)?));
+            let (used, asked) = all.try_fold((0_u64, 0_u64), |(used, asked), pod| {
+                let (one, of) = pod?;
+                Some((used.saturating_add(one), asked.saturating_add(of)))
+            })?;
+            u64::try_from(u128::from(used).saturating_mul(1_000_000).checked_div(u128::from(asked))?).ok()
+        };
+        let cpu = share(|state, used| Some((u64::try_from(used.milli).ok()?, state.facts.own_request_milli?)));
+        (cpu, share(|state, used| Some((used.memory_bytes, state.facts.own_request_bytes?))))
+    }
+
     /// The word on `service` for whoever verifies an action.
     pub(super) fn indicate(&self, service: &Service, since: UnixMillis, now: UnixMillis) -> Indicator {
         match self.judge(service, since, now) {
@@ -177,7 +194,8 @@ impl View {
                     Some(_) => true,
                 };
                 let fresh = judged.pods.iter().any(|used| used.from >= since);
-                Indicator { live: fresh, healthy: fresh && !ill, summary: judged.summary(), ..Indicator::default() }
+                let (cpu_share, memory_share) = self.shares(service, since);
+                Indicator { live: fresh, healthy: fresh && !ill, summary: judged.summary(), cpu_share, memory_share, ..Indicator::default() }
             }
         }
     }

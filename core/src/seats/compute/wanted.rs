@@ -3,10 +3,6 @@
 use crate::action::{Action, Adjust, Scale, Sizes};
 use crate::demand::{Allocation, Container, Resources};
 
-const MEBIBYTE: u64 = 1 << 20;
-/// What the seat calls it when containers ask for much more than they use.
-pub(in crate::seats) const TOO_LARGE: &str = "containers-too-large";
-
 /// One change that the load calls for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -19,7 +15,7 @@ pub(super) enum Wanted {
 // === impl Wanted ===
 
 impl Wanted {
-    /// As the action that brings it about; `None` where nothing would change in amounts that have a spelling.
+    /// As the action that brings it about; `None` where nothing would change. Of many containers the first ones go first.
     pub(super) fn sizes(before: &[Container], after: &[Resources]) -> Option<Self> {
         let changed = after.iter().filter_map(|after| {
             let before = before.iter().find(|before| before.name == after.container)?;
@@ -27,14 +23,15 @@ impl Wanted {
                 container: after.container.clone(),
                 cpu_request: differs(before.cpu.request, after.cpu_request_milli),
                 cpu_limit: limit(&before.cpu, after.cpu_limit_milli),
-                memory_request: differs(before.memory.request, whole(before.memory.request, after.memory_request_bytes)),
-                memory_limit: limit(&before.memory, after.memory_limit_bytes.zip(before.memory.limit).map(|(to, from)| whole(from, to))),
+                memory_request: differs(before.memory.request, after.memory_request_bytes),
+                memory_limit: limit(&before.memory, after.memory_limit_bytes),
             };
             let none = [sizes.cpu_request, sizes.cpu_limit, sizes.memory_request, sizes.memory_limit].iter().all(Option::is_none);
             (!none).then_some(sizes)
         });
         let mut containers: Vec<Sizes> = changed.collect();
         containers.sort_by(|a, b| a.container.cmp(&b.container));
+        containers.truncate(Adjust::MOST);
         let larger = after.iter().any(|after| after.larger);
         (!containers.is_empty()).then_some(Self::Sizes { to: Adjust { containers }, larger })
     }
@@ -57,7 +54,7 @@ impl Wanted {
             (Self::Replicas { .. }, true) => "demand-rose",
             (Self::Replicas { .. }, false) => "demand-fell",
             (Self::Sizes { .. }, true) => "containers-too-small",
-            (Self::Sizes { .. }, false) => TOO_LARGE,
+            (Self::Sizes { .. }, false) => "containers-too-large",
         }
     }
 
@@ -104,12 +101,13 @@ pub(super) fn more_milli(now: &[Container], asked: &Adjust) -> u64 {
     added.fold(0, u64::saturating_add)
 }
 
-/// A container that used more memory than it would ask for, if there is one.
+/// A container that used more memory than it would ask for, or than it might use, if there is one.
 pub(super) fn too_small<'a>(now: &'a [Container], asked: &Adjust) -> Option<&'a str> {
     let small = asked.containers.iter().filter_map(|asked| {
         let now = now.iter().find(|container| container.name == asked.container)?;
         let peak = now.history.iter().map(|period| period.memory_peak_bytes).max()?;
-        (peak > asked.memory_request? && asked.memory_request? < now.memory.request).then_some(now.name.as_str())
+        let less = asked.memory_request.is_some_and(|request| request < now.memory.request && request < peak);
+        (less || asked.memory_limit.is_some_and(|limit| limit < peak)).then_some(now.name.as_str())
     });
     small.into_iter().next()
 }
@@ -122,16 +120,13 @@ fn limit(before: &Allocation, after: Option<u64>) -> Option<u64> {
     after.filter(|after| before.limit != Some(*after))
 }
 
-/// Whole mebibytes, which have one spelling: never beyond what was decided, and never back to less than there is.
-fn whole(before: u64, after: u64) -> u64 {
-    if after > before { (after - after % MEBIBYTE).max(before) } else { after.next_multiple_of(MEBIBYTE).min(before) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::demand::Period;
     use crate::ids::UnixMillis;
+
+    const MEBIBYTE: u64 = 1 << 20;
 
     fn container(cpu: u64, memory: u64) -> Container {
         Container {
@@ -159,15 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changes_is_named_in_whole_mebibytes() {
+    fn only_what_changes_is_named() {
         let before = [container(100, 100 * MEBIBYTE)];
-        let more = sizes(&Wanted::sizes(&before, &[resources(100, 150 * MEBIBYTE + 7)]).unwrap());
+        let more = sizes(&Wanted::sizes(&before, &[resources(100, 150 * MEBIBYTE)]).unwrap());
         assert_eq!((more.cpu_request, more.cpu_limit), (None, None));
         assert_eq!((more.memory_request, more.memory_limit), (Some(150 * MEBIBYTE), Some(150 * MEBIBYTE)));
-        let less = sizes(&Wanted::sizes(&before, &[resources(60, 60 * MEBIBYTE + 7)]).unwrap());
+        let less = sizes(&Wanted::sizes(&before, &[resources(60, 60 * MEBIBYTE)]).unwrap());
         assert_eq!((less.cpu_request, less.cpu_limit), (Some(60), Some(120)));
-        assert_eq!(less.memory_request, Some(61 * MEBIBYTE));
-        assert_eq!(Wanted::sizes(&before, &[resources(100, 100 * MEBIBYTE + 7)]), None, "less than a mebibyte is nothing");
+        assert_eq!(less.memory_request, Some(60 * MEBIBYTE));
+        assert_eq!(Wanted::sizes(&before, &[resources(100, 100 * MEBIBYTE)]), None);
         assert_eq!(Wanted::sizes(&[], &[resources(1, 1)]), None);
     }
 
@@ -189,5 +184,8 @@ mod tests {
         used[0].history = vec![Period { from: UnixMillis(0), cpu_p95_milli: 1, memory_peak_bytes: 70 * MEBIBYTE }];
         assert_eq!(too_small(&used, &asked(None, 69 * MEBIBYTE)), Some("app"));
         assert_eq!(too_small(&used, &asked(None, 71 * MEBIBYTE)), None);
+        let mut capped = asked(None, 200 * MEBIBYTE);
+        capped.containers[0].memory_limit = Some(69 * MEBIBYTE);
+        assert_eq!(too_small(&used, &capped), Some("app"), "more of the one is never less of the other");
     }
 }

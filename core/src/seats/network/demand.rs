@@ -40,11 +40,10 @@ impl View {
         Some(cause(vec![hypothesis], Vec::new(), self.edges()))
     }
 
-    /// The stance on having more, or `less`, for the same requests: replicas, or what each of them may use.
+    /// The stance on more replicas, or `less`.
     pub(super) fn demand_position(judged: &Judged, less: bool) -> Position {
         let grounds = vec![judged_evidence(judged)];
-        let per_window = signed(judged.now.requests) / i64::try_from(judged.recent.max(1)).unwrap_or(1);
-        let share = per_window.saturating_mul(100).checked_div(judged.usual.requests.median.max(1)).unwrap_or(100);
+        let share = load(judged);
         match judged.fault {
             Some(_) if less => Position::veto("its answers are bad, which is no time for less", grounds),
             Some(_) => Position::no_objection("its answers are bad, which is no routine"),
@@ -54,4 +53,21 @@ impl View {
             None => Position::no_objection("its requests are fewer than usual, so its use is not the load's"),
         }
     }
+
+    /// The stance on what containers ask for. Whether that becomes more or less is the word of whoever proposes it, so it is supported
+    /// only while either would be right: the load is as it is usually, and answers are as they should be.
+    pub(super) fn sizes_position(judged: &Judged) -> Position {
+        let grounds = vec![judged_evidence(judged)];
+        match judged.fault {
+            Some(_) => Position::no_objection("its answers are bad, which is no routine"),
+            None if (UNDIMINISHED..RISING).contains(&load(judged)) => Position::support("its requests and its answers are as usual", grounds),
+            None => Position::no_objection("its requests are not as many as usual"),
+        }
+    }
+}
+
+/// Requests of now in hundredths of the usual ones.
+fn load(judged: &Judged) -> i64 {
+    let per_window = signed(judged.now.requests) / i64::try_from(judged.recent.max(1)).unwrap_or(1);
+    per_window.saturating_mul(100).checked_div(judged.usual.requests.median.max(1)).unwrap_or(100)
 }

@@ -219,6 +219,7 @@ impl View {
             stalled: sum.stalled,
             latency: sum.latency.buckets(),
             windows: recorded,
+            ..Indicator::default()
         }
     }
 }

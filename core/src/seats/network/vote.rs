@@ -10,7 +10,7 @@ use crate::action::Action;
 use crate::ballot::{Edge, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Round};
 use crate::ids::{Domain, Millionths, UnixMillis};
 use crate::seats::opinion::{abstain, cause, evidence};
-use crate::seats::{Asked, Position, Put, compute, paths};
+use crate::seats::{Asked, Position, Put, paths};
 use crate::target::Service;
 
 const REQUESTS: (EvidenceClass, Principal) = (EvidenceClass::Requests, Principal::Sidecar);
@@ -126,11 +126,7 @@ impl View {
                     _ => Position::no_objection("its answers do not look like saturation"),
                 }
             }
-            // What a request used before is what it needs, as long as requests are answered as they were.
-            Action::AdjustResources(_) if asked.context.symptom.is_routine() => {
-                let less = put.grounds.iter().any(|(_, hypothesis)| hypothesis.fault == compute::TOO_LARGE);
-                Self::demand_position(&judged, less)
-            }
+            Action::AdjustResources(_) if asked.context.symptom.is_routine() => Self::sizes_position(&judged),
             Action::AdjustResources(_) => Position::no_objection("its answers say nothing of what its containers need"),
             Action::RestartWorkload(_) => match judged.fault {
                 Some(Fault::Stalled) => Position::support("it takes requests and answers none", grounds()),

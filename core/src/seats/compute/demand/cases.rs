@@ -80,7 +80,7 @@ impl Followed {
                 *spent += milli * STEP_MS * 1_000;
                 if !silent.contains(&pod) {
                     let cpu_ns = u64::try_from(*spent).unwrap();
-                    let containers = vec![ContainerSample { name: "app".into(), cpu_ns, memory_bytes: self.memory_bytes }];
+                    let containers = vec![ContainerSample { name: "app".into(), cpu_ns, memory_bytes: Some(self.memory_bytes) }];
                     self.view.sample(Sample { pod: format!("orders-{pod}"), at: self.now, cpu_ns, memory_bytes: self.memory_bytes, containers }, self.now);
                 }
             }
