@@ -1,6 +1,6 @@
 //! An Alertmanager of this machine's packages.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,12 +14,6 @@ pub struct Alertmanager {
     url: String,
     _process: Child,
     _files: TempDir,
-}
-
-/// A free address of this machine.
-#[must_use]
-pub fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 // === impl Alertmanager ===

@@ -2,6 +2,7 @@
 //! this process, and seats whose keys the test holds. Nothing here is a fake of the part under test.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a test stops at the first surprise")]
 
+pub mod addresses;
 pub mod alertmanager;
 pub mod alike;
 pub mod bench;

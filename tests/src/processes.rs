@@ -1,7 +1,7 @@
 //! Components as processes of their own, with their account's credentials and a certificate kept in their state directory:
 //! started as a pod would start them, and killed with SIGKILL.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use assent_api::names::{SYSTEM_NAMESPACE, account_user, accounts};
 use assent_runtime::workload::{Name, pem, request};
 use tokio::process::{Child, Command};
 
+use crate::addresses;
 use crate::images::program;
 use crate::world::World;
 
@@ -62,10 +63,7 @@ impl DirectorPorts {
     /// Free loopback ports.
     #[must_use]
     pub fn free() -> Self {
-        // All are held until all are chosen, so that they differ.
-        let held: [TcpListener; 3] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [intake, rpc, ledger] = held.each_ref().map(|listener| listener.local_addr().unwrap());
-        Self { intake, rpc, ledger }
+        Self { intake: addresses::free(), rpc: addresses::free(), ledger: addresses::free() }
     }
 }
 

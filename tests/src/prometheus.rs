@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
+use crate::addresses;
+
 /// Longest until it is ready on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Distance of the samples that are written, in seconds.
@@ -49,12 +51,12 @@ impl Prometheus {
         let written =
             Command::new("promtool").args(["tsdb", "create-blocks-from", "openmetrics"]).args([path("samples"), path("data")]).output().await.unwrap();
         assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let url = format!("http://127.0.0.1:{port}");
+        let address = addresses::free();
+        let url = format!("http://{address}");
         let process = Command::new("prometheus")
             .arg(format!("--config.file={}", path("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", path("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg(format!("--web.listen-address={address}"))
             .arg("--storage.tsdb.retention.time=30d")
             .stdout(Stdio::null())
             .stderr(Stdio::null())

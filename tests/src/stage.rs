@@ -97,7 +97,9 @@ impl Stage {
         let mut anomaly = scripted::anomaly(&world.admin, "network").await;
         workload.clone_into(&mut anomaly.service.name);
         // The director may not listen yet, or take it for the echo of the last incident; whoever saw something says it again.
+        let since = Instant::now();
         loop {
+            assert!(since.elapsed() < PATIENCE, "the director takes no report");
             let reported = Instant::now();
             match scripted::report(&world.authority, self.ports.rpc, "assent-seat-network", &anomaly).await {
                 Ok(uid) if known.contains(&uid) => tokio::time::sleep(Duration::from_secs(1)).await,
@@ -110,7 +112,9 @@ impl Stage {
 
     /// The director's ledger, one entry a line.
     pub async fn ledger(&self) -> String {
+        let since = Instant::now();
         loop {
+            assert!(since.elapsed() < PATIENCE, "the director gives no ledger");
             match fetch(self.ports.ledger).await {
                 Ok(ledger) => return ledger,
                 // It was killed a moment ago.

@@ -579,8 +579,9 @@ pub(crate) async fn serve_gate(
 ) -> (tokio::task::JoinHandle<anyhow::Result<()>>, String, std::net::SocketAddr) {
     let bundle = write_authority(files);
     std::fs::write(files.join("kubeconfig"), kubeconfig).unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    // A gate that is killed comes back at the same one.
+    let address = crate::addresses::free();
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
     let line = std::iter::once("assent-gate".to_owned()).chain(gate_arguments(files, address));
     let args = assent_webhook::gate::Args::parse_from(line);
     let task = tokio::spawn(assent_webhook::gate::serve(args, listener, stop.clone()));

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use assent_api::resources::{OperationProposal, OperationProposalStatus};
 use assent_core::ids::IncidentUid;
-use assent_tests::alertmanager::{self, Alertmanager};
+use assent_tests::addresses;
+use assent_tests::alertmanager::Alertmanager;
 use kube::api::PostParams;
 use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt as _};
@@ -68,7 +69,7 @@ async fn what_is_proposed_is_answered_and_what_is_forbidden_is_told_once() {
         let metadata = json!({"name": name, "namespace": "shop"});
         bench.create(json!({"apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": metadata, "spec": spec})).await;
     }
-    let address = alertmanager::free();
+    let address = addresses::free();
     // Nobody is there to be told yet.
     let director = directed(&bench, address).await;
     let mut forbidden = Vec::new();

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use super::report::{Criterion, Section};
 use super::violations;
-use crate::alertmanager::{self, Alertmanager};
+use crate::addresses;
+use crate::alertmanager::Alertmanager;
 use crate::bench::rows::Figures;
 use crate::stage::Stage;
 use crate::world::{SHOP, World, apply};
@@ -44,7 +45,7 @@ pub(super) async fn whole() -> Vec<Section> {
     let mut world = World::start("whole").await;
     world.kill_gate().await;
     let files = tempfile::tempdir().unwrap();
-    let address = alertmanager::free();
+    let address = addresses::free();
     let security = Alertmanager::start(address).await.expect("an Alertmanager is needed");
     let stage = Stage::start(&world, files.path(), Some(address)).await;
     // It would allow ten restarts an hour; here each decision is one.
