@@ -16,8 +16,8 @@ const MAX_TITLE: usize = 150;
 const MAX_ACTION: usize = 1000;
 const MAX_TARGET: usize = 600;
 /// Most reasons, and the longest of them.
-const MAX_REASONS: usize = 8;
-const MAX_REASON: usize = 200;
+const MAX_REASONS: usize = 6;
+const MAX_REASON: usize = 150;
 
 /// A button's value: what it is about.
 #[must_use]
