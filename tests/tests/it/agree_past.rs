@@ -94,12 +94,13 @@ async fn what_a_blueprint_would_have_decided_about_load_that_was() {
     // What is wrong is told with what to do.
     for (from, to, words) in [
         ("scaling: {weights: {cpu: 100}}", "priority: low", "it needs `scaling`"),
-        ("name: orders, namespace: shop}\nspec:\n  target", "name: orders, namespace: elsewhere}\nspec:\n  target", "does it scrape"),
+        ("namespace: shop", "namespace: elsewhere", "does it scrape"),
+        ("namespace: shop", "namespace: 'x\"} or vector(1)'", "not named as objects are"),
         ("kind: Deployment\nmetadata", "kind: StatefulSet\nmetadata", "a file with it would do as well"),
         ("mode: autonomous", "mode: sometimes", "spec.mode"),
     ] {
         assert!(FILE.contains(from), "{from}");
-        std::fs::write(&file, FILE.replacen(from, to, 1)).unwrap();
+        std::fs::write(&file, FILE.replace(from, to)).unwrap();
         let output = test(&file, &prometheus.url, &[]).await;
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && (told.contains(words) || words.starts_with("a file") && told.contains("kubeconfig")), "{to}: {told}");
