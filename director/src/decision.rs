@@ -101,7 +101,7 @@ fn tally_of(roster: &Roster, ballots: &[CastBallot], epoch: u32) -> Outcome {
 /// Roster and trust bundle once per change, each ballot as it was signed, and the count: enough to prove the decision again
 /// when ballots and certificates are long gone.
 fn entries(director: &Director, roster: &Roster, stored: &[Ballot], incident: &IncidentUid, epoch: u32) -> Result<Vec<Draft>, Error> {
-    let ours = |kind: &str, key: String, body: Value| Draft { incident: incident.clone(), author: director.author.clone(), kind: kind.into(), key, body };
+    let ours = |kind: &str, key: String, body: Value| director.draft(incident, kind, key, body);
     let digest = |what, value: &Value| Digest::of(value).map_err(|source| Error::Canonical { what, source });
     let roster_digest = roster.digest().map_err(|source| Error::Canonical { what: "roster", source })?;
     let bundle: String = director.workload.trust().current().certificates().iter().map(|der| workload::pem(der)).collect();

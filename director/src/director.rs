@@ -13,11 +13,12 @@ use assent_runtime::workload::Workload;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::store::{self, Advance, Record, Store};
+use crate::store::{self, Advance, Draft, Record, Store};
 
 /// Most ballots of one incident that are read: four seats in two rounds of three epochs are 24.
 const BALLOTS: u32 = 256;
@@ -80,6 +81,11 @@ pub(crate) struct Director {
 // === impl Director ===
 
 impl Director {
+    /// An entry of the ledger by this director.
+    pub(crate) fn draft(&self, incident: &IncidentUid, kind: &str, key: String, body: Value) -> Draft {
+        Draft { incident: incident.clone(), author: self.author.clone(), kind: kind.to_owned(), key, body }
+    }
+
     /// A namespaced API of ours.
     pub(crate) fn ours<K>(&self) -> Api<K>
     where

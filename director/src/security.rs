@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 
 use crate::director::{Director, Error};
 use crate::outbox;
-use crate::store::Draft;
 
 /// Prefixes of the ledger's keys: what must be told, and what was.
 const DUE: &str = "security-due/";
@@ -55,7 +54,7 @@ impl SecurityArgs {
 
 /// Puts on record that somebody must be told of `name`, once.
 pub(crate) async fn raise(director: &Director, incident: &IncidentUid, name: &str, body: &Value) -> Result<(), Error> {
-    director.store.note(&draft(director, incident, "security-alert", format!("{DUE}{name}"), body.clone())).await?;
+    director.store.note(&director.draft(incident, "security-alert", format!("{DUE}{name}"), body.clone())).await?;
     director.metrics.alarmed();
     tracing::warn!(incident.id = %incident, name, "what is forbidden was proposed");
     director.alarmed.send_replace(());
@@ -75,14 +74,10 @@ async fn tell(director: &Director, receiver: &Receiver) -> Result<usize, String>
         let alerts = json!([alert(entry)]);
         let post = tokio::time::timeout(PATIENCE, receiver.post("api/v2/alerts", &alerts, ANSWER));
         post.await.map_err(|_| "no answer in time".to_owned())?.map_err(|error| chain(&error))?;
-        let told = draft(director, &entry.incident, "security-told", format!("{TOLD}{name}"), json!({"alert": name, "sequence": entry.sequence}));
+        let told = director.draft(&entry.incident, "security-told", format!("{TOLD}{name}"), json!({"alert": name, "sequence": entry.sequence}));
         director.store.note(&told).await.map_err(|error| chain(&error))?;
     }
     Ok(outstanding.len())
-}
-
-fn draft(director: &Director, incident: &IncidentUid, kind: &str, key: String, body: Value) -> Draft {
-    Draft { incident: incident.clone(), author: director.author.clone(), kind: kind.to_owned(), key, body }
 }
 
 /// As Alertmanager takes it. Its labels are what it is known by, so telling it twice is telling it once.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use assent_api::names::{self, accounts};
 use assent_api::proto::seat_client::SeatClient;
-use assent_api::proto::{IndicatorRequest, IndicatorWindow};
+use assent_api::proto::{IndicatorReply, IndicatorRequest, IndicatorWindow};
 use assent_core::ballot::Principal;
 use assent_core::ids::UnixMillis;
 use assent_core::verification::{Measured, Reading, Window};
@@ -46,7 +46,7 @@ impl Signals {
     pub(crate) async fn read(&self, live: &Live, target: &Value, applied_at: UnixMillis) -> Vec<Reading> {
         let text = |pointer: &str| target.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-        let request = IndicatorRequest { namespace: namespace.into(), name: name.into(), since_ms: applied_at.0 };
+        let request = request_of(namespace, name, applied_at);
         let (network, compute, rollout) =
             tokio::join!(indicator(&self.network, &request), indicator(&self.compute, &request), self.rollout(live, target, applied_at));
         let of = |principal, (healthy, summary): (Option<bool>, String)| Reading { at: own_clock(), principal, healthy, summary };
@@ -55,10 +55,7 @@ impl Signals {
 
     /// What sidecars counted of a workload since then, window by window and together; nothing where the seat does not answer.
     pub(crate) async fn counted(&self, namespace: &str, name: &str, since: UnixMillis) -> (Vec<Window>, Measured) {
-        let request = IndicatorRequest { namespace: namespace.into(), name: name.into(), since_ms: since.0 };
-        let mut client = SeatClient::new(self.network.clone());
-        let Ok(Ok(reply)) = tokio::time::timeout(PATIENCE, client.indicator(request)).await else { return Default::default() };
-        let reply = reply.into_inner();
+        let Ok(reply) = ask(&self.network, &request_of(namespace, name, since)).await else { return Default::default() };
         let window = |told: &IndicatorWindow| Window { at: UnixMillis(told.at_ms), requests: told.requests, errors: told.errors, mean_us: told.mean_us };
         let measured = Measured { requests: reply.requests, errors: reply.errors, latency: reply.latency, ..Measured::default() };
         (reply.windows.iter().map(window).collect(), measured)
@@ -66,12 +63,7 @@ impl Signals {
 
     /// What kubelets measured that a workload's containers use of what they ask for since then: processor and memory, in millionths.
     pub(crate) async fn used(&self, namespace: &str, name: &str, since: UnixMillis) -> (Option<u64>, Option<u64>) {
-        let request = IndicatorRequest { namespace: namespace.into(), name: name.into(), since_ms: since.0 };
-        let mut client = SeatClient::new(self.compute.clone());
-        match tokio::time::timeout(PATIENCE, client.indicator(request)).await {
-            Ok(Ok(reply)) => (reply.get_ref().cpu_share, reply.get_ref().memory_share),
-            _ => (None, None),
-        }
+        ask(&self.compute, &request_of(namespace, name, since)).await.map_or((None, None), |reply| (reply.cpu_share, reply.memory_share))
     }
 
     /// Forgets what was remembered of a target that is not watched any more.
@@ -98,15 +90,24 @@ impl Signals {
     }
 }
 
-async fn indicator(channel: &Channel, request: &IndicatorRequest) -> (Option<bool>, String) {
+fn request_of(namespace: &str, name: &str, since: UnixMillis) -> IndicatorRequest {
+    IndicatorRequest { namespace: namespace.into(), name: name.into(), since_ms: since.0 }
+}
+
+/// A seat's word, or why there is none.
+async fn ask(channel: &Channel, request: &IndicatorRequest) -> Result<IndicatorReply, String> {
     let mut client = SeatClient::new(channel.clone());
     match tokio::time::timeout(PATIENCE, client.indicator(request.clone())).await {
-        Err(_) => (None, format!("no answer within {} ms", PATIENCE.as_millis())),
-        Ok(Err(status)) => (None, format!("no answer: {}", status.message())),
-        Ok(Ok(reply)) => {
-            let reply = reply.into_inner();
-            (reply.live.then_some(reply.healthy), reply.summary.chars().take(300).collect())
-        }
+        Err(_) => Err(format!("no answer within {} ms", PATIENCE.as_millis())),
+        Ok(Err(status)) => Err(format!("no answer: {}", status.message())),
+        Ok(Ok(reply)) => Ok(reply.into_inner()),
+    }
+}
+
+async fn indicator(channel: &Channel, request: &IndicatorRequest) -> (Option<bool>, String) {
+    match ask(channel, request).await {
+        Err(reason) => (None, reason),
+        Ok(reply) => (reply.live.then_some(reply.healthy), reply.summary.chars().take(300).collect()),
     }
 }
 

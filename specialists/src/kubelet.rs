@@ -250,7 +250,6 @@ fn facts(pod: &Pod, workload: Option<Service>) -> compute::Pod {
         restarts: pod.restarts,
         failed_at: pod.failed_at,
         crash_loop: pod.crash_loop,
-        out_of_memory: !pod.killed.is_empty(),
         killed: pod.killed.clone(),
     }
 }

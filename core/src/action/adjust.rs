@@ -12,8 +12,6 @@ use crate::blueprint::{bytes, millicores};
 pub(super) const NAME: &str = "AdjustResources";
 const WRITE: Write =
     Write { group: "apps", version: "v1", resource: "deployments", subresource: "", kind: "Deployment", roots: &["/spec/template/spec/containers"] };
-/// Most containers of one change: whoever is asked about it reads every amount in a line.
-const MAX_CONTAINERS: usize = 4;
 const MEBIBYTE: u64 = 1 << 20;
 /// More than any node has; from here on the spelling would change as well.
 const MOST_MILLI: u64 = 1_000_000;
@@ -57,8 +55,8 @@ struct Field {
 // === impl Adjust ===
 
 impl Adjust {
-    /// Most containers of one change.
-    pub const MOST: usize = MAX_CONTAINERS;
+    /// Most containers of one change: whoever is asked about it reads every amount in a line.
+    pub const MOST: usize = 4;
 
     /// Whether `workload` has these amounts.
     #[must_use]
@@ -67,8 +65,8 @@ impl Adjust {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.containers.is_empty() || self.containers.len() > MAX_CONTAINERS {
-            return Err(format!("{} containers: from 1 to {MAX_CONTAINERS} can be adjusted at once", self.containers.len()));
+        if self.containers.is_empty() || self.containers.len() > Self::MOST {
+            return Err(format!("{} containers: from 1 to {} can be adjusted at once", self.containers.len(), Self::MOST));
         }
         if !self.containers.is_sorted_by(|a, b| a.container < b.container) {
             return Err("containers are not sorted by name, or one is named twice".into());

@@ -94,9 +94,7 @@ pub struct Pod {
     pub failed_at: Option<UnixMillis>,
     /// Whether a container waits to be restarted after failures.
     pub crash_loop: bool,
-    /// Whether a container was last killed for its memory.
-    pub out_of_memory: bool,
-    /// Which ones were.
+    /// Containers that were last killed for their memory.
     pub killed: BTreeSet<String>,
 }
 

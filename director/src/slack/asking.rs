@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Slack;
 use super::requests::asks_in_chat;
 use crate::director::{Director, Error};
-use crate::store::{self, Draft};
+use crate::store;
 
 /// Prefixes of the ledger's keys: what must be asked, and what was.
 const DUE: &str = "slack-due/";
@@ -40,8 +40,7 @@ pub(super) async fn ask(director: &Director, slack: &Slack) -> Result<usize, Str
             post(slack, request).await?;
             tracing::info!(incident.id = %entry.incident, request = name, "people are asked in Slack");
         }
-        let told = draft(
-            director,
+        let told = director.draft(
             &entry.incident,
             "slack-told",
             format!("{TOLD}{name}"),
@@ -57,7 +56,7 @@ async fn note(director: &Director, request: &ApprovalRequest) -> Result<(), Erro
     let Ok(incident) = IncidentUid::try_from(request.spec.incident.clone()) else { return Ok(()) };
     let (name, key) = (request.name_any(), format!("{DUE}{}", request.name_any()));
     let body = json!({"request": name, "action": request.spec.action, "target": request.spec.target, "change": request.spec.change});
-    Ok(director.store.note(&draft(director, &incident, "slack-due", key, body)).await?)
+    Ok(director.store.note(&director.draft(&incident, "slack-due", key, body)).await?)
 }
 
 async fn post(slack: &Slack, request: &ApprovalRequest) -> Result<(), String> {
@@ -75,8 +74,4 @@ async fn post(slack: &Slack, request: &ApprovalRequest) -> Result<(), String> {
         Some(true) => Ok(()),
         _ => Err(format!("Slack says {:?}", answer["error"].as_str().unwrap_or_default().chars().take(REASON).collect::<String>())),
     }
-}
-
-fn draft(director: &Director, incident: &IncidentUid, kind: &str, key: String, body: Value) -> Draft {
-    Draft { incident: incident.clone(), author: director.author.clone(), kind: kind.to_owned(), key, body }
 }

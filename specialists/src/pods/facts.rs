@@ -62,14 +62,12 @@ impl Pod {
         let application: Vec<&core::Container> = spec.containers.iter().filter(|container| container.name != SIDECAR).collect();
         let statuses: Vec<&core::ContainerStatus> = status.container_statuses.iter().flatten().filter(|container| container.name != SIDECAR).collect();
         let sidecars = spec.init_containers.iter().flatten().filter(|container| container.restart_policy.as_deref() == Some("Always"));
-        let limit = |resource: &str| -> Option<u64> {
-            let limits = application.iter().map(|container| milli(container.resources.as_ref()?.limits.as_ref()?.get(resource)?));
-            limits.sum()
+        type Amounts = BTreeMap<String, Quantity>;
+        let sum = |of: fn(&core::ResourceRequirements) -> Option<&Amounts>, resource: &str| -> Option<u64> {
+            application.iter().map(|container| milli(of(container.resources.as_ref()?)?.get(resource)?)).sum()
         };
-        let own_request = |resource: &str| -> Option<u64> {
-            let requests = application.iter().map(|container| milli(container.resources.as_ref()?.requests.as_ref()?.get(resource)?));
-            requests.sum()
-        };
+        let limit = |resource: &str| sum(|resources| resources.limits.as_ref(), resource);
+        let own_request = |resource: &str| sum(|resources| resources.requests.as_ref(), resource);
         let ended = statuses.iter().filter_map(|container| Some((&container.name, container.last_state.as_ref()?.terminated.as_ref()?)));
         let failed: Vec<(&String, &core::ContainerStateTerminated)> = ended.filter(|(_, terminated)| terminated.exit_code != 0).collect();
         let time = |time: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Time| UnixMillis(time.0.as_millisecond());

@@ -127,7 +127,7 @@ fn failing_containers_are_the_applications() {
     view.pod("orders", facts.clone());
     let context = context("orders", at(ONSET));
     assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), ["orders application crash-loop 75"]);
-    facts.out_of_memory = true;
+    facts.killed = ["app".to_owned()].into();
     view.pod("orders", facts);
     assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), ["orders compute memory-pressure 75", "orders application memory-leak 55"]);
 }

@@ -100,7 +100,7 @@ impl Followed {
         let standing = match (&decision, &wanted) {
             (_, Some(wanted)) => wanted.fault(),
             (Decision::Hold { reason, .. }, None) => reason.name(),
-            // In amounts that have a spelling nothing would change.
+            // What is not this seat's to propose.
             (_, None) => Reason::InBand.name(),
         };
         (wanted, standing, decision.rationale().to_owned())
@@ -120,16 +120,20 @@ impl Followed {
             replicas: self.intent.replicas,
             ready: self.intent.ready,
             rolling_out: self.intent.rolling_out,
-            containers: self.intent.containers.iter().map(|container| self.container(container)).collect(),
+            containers: self.containers(),
             samples: self.samples.iter().copied().collect(),
             autoscalers: self.intent.autoscalers.clone(),
             resources_are_owned: false,
         }
     }
 
-    fn container(&self, container: &Container) -> Container {
-        let out_of_memory = self.killed.get(&container.name).copied().unwrap_or(0);
-        Container { history: self.histories.of(&container.name), out_of_memory, ..container.clone() }
+    /// Its containers with what they used.
+    fn containers(&self) -> Vec<Container> {
+        let known = |container: &Container| {
+            let out_of_memory = self.killed.get(&container.name).copied().unwrap_or(0);
+            Container { history: self.histories.of(&container.name), out_of_memory, ..container.clone() }
+        };
+        self.intent.containers.iter().map(known).collect()
     }
 
     fn newest(&self) -> UnixMillis {
@@ -321,14 +325,10 @@ impl View {
 
     /// The stance on a number of replicas in an incident of demand: its own number, or any that goes less far the same way.
     pub(super) fn demand_position(&self, asked: &Asked<'_>, target: &Target, scale: &Scale) -> Position {
-        if target.service() != asked.context.service {
-            return Position::no_objection("of another service");
-        }
-        let (followed, wanted, rationale) = match self.decided(asked) {
+        let (followed, wanted, grounds) = match self.decided_of(asked, target) {
             Ok(decided) => decided,
             Err(reason) => return Position::no_objection(reason),
         };
-        let grounds = vec![grounds(followed, &rationale)];
         if let Some(reason) = self.no_room(&target.service(), scale.replicas.saturating_sub(followed.intent.replicas)) {
             return Position::veto(reason, grounds);
         }
@@ -342,15 +342,11 @@ impl View {
 
     /// The stance on sizes of containers in an incident of demand: its own, or any that go less far the same way.
     pub(super) fn sizes_position(&self, asked: &Asked<'_>, target: &Target, adjust: &Adjust) -> Position {
-        if target.service() != asked.context.service {
-            return Position::no_objection("of another service");
-        }
-        let (followed, wanted, rationale) = match self.decided(asked) {
+        let (followed, wanted, grounds) = match self.decided_of(asked, target) {
             Ok(decided) => decided,
             Err(reason) => return Position::no_objection(reason),
         };
-        let grounds = vec![grounds(followed, &rationale)];
-        let now = followed.observation().containers;
+        let now = followed.containers();
         if let Some(reason) = self.no_room_for_larger(&target.service(), more_milli(&now, adjust)) {
             return Position::veto(reason, grounds);
         }
@@ -363,6 +359,15 @@ impl View {
             }
             _ => Position::no_objection("its use does not call for those sizes"),
         }
+    }
+
+    /// As [`View::decided`] about a remedy that is put for `target`, with the grounds.
+    fn decided_of(&self, asked: &Asked<'_>, target: &Target) -> Result<(&Followed, Option<Wanted>, Vec<Evidence>), String> {
+        if target.service() != asked.context.service {
+            return Err("of another service".into());
+        }
+        let (followed, wanted, rationale) = self.decided(asked)?;
+        Ok((followed, wanted, vec![grounds(followed, &rationale)]))
     }
 
     fn decided(&self, asked: &Asked<'_>) -> Result<(&Followed, Option<Wanted>, String), String> {

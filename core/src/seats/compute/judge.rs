@@ -108,7 +108,7 @@ impl View {
         for (_, state) in self.pods_of(service) {
             let facts = &state.facts;
             if facts.failed_at.is_some_and(|at| at >= recent) || facts.crash_loop {
-                let fault = if facts.out_of_memory { Fault::Memory } else { Fault::CrashLoop };
+                let fault = if !facts.killed.is_empty() { Fault::Memory } else { Fault::CrashLoop };
                 found = found.min(Some(fault)).or(Some(fault));
             }
         }
