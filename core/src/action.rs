@@ -12,6 +12,8 @@ mod scale;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::workload::Kind;
+
 pub use adjust::{Adjust, Sizes};
 pub use restart::Restart;
 pub use rollback::{Configuration, Rollback, referenced_configurations};
@@ -43,7 +45,16 @@ pub enum Risk {
     High,
 }
 
-/// The one API resource and verb that an action writes with.
+/// What an action writes of a workload, whatever its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Sub-resource, empty for the object itself.
+    pub subresource: &'static str,
+    /// The paths (JSON pointers) below which some of it may change; [`Act::roots`] says which.
+    pub roots: &'static [&'static str],
+}
+
+/// The one API resource that an action writes with, always by an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Write {
     /// API group.
@@ -56,8 +67,6 @@ pub struct Write {
     pub subresource: &'static str,
     /// Kind of the object that is written.
     pub kind: &'static str,
-    /// The paths (JSON pointers) below which some of its kind may change; [`Act::roots`] says which.
-    pub roots: &'static [&'static str],
 }
 
 /// How an action is undone. Written into the plan before the action is carried out.
@@ -84,11 +93,11 @@ pub trait Act {
     fn name(&self) -> &'static str;
     /// How much it can harm.
     fn risk(&self) -> Risk;
-    /// What it writes with.
-    fn write(&self) -> Write;
+    /// What it writes of a workload.
+    fn part(&self) -> Part;
     /// The paths (JSON pointers) below which anything may change, and others may lose what they own.
     fn roots(&self) -> Vec<String> {
-        self.write().roots.iter().map(ToString::to_string).collect()
+        self.part().roots.iter().map(ToString::to_string).collect()
     }
     /// What the workload must be for this action to be modelled at all: kind, strategy, owners.
     fn preconditions(&self, workload: &Value) -> Result<(), String>;
@@ -124,10 +133,20 @@ impl Action {
 /// Every name in the catalogue, for schemas, Blueprints and help.
 pub const NAMES: [&str; 4] = [rollback::NAME, restart::NAME, scale::NAME, adjust::NAME];
 
-/// The writes of the whole catalogue, for RBAC and the native policies.
-#[must_use]
-pub fn writes() -> Vec<Write> {
-    vec![rollback::WRITE, scale::WRITE]
+// === impl Part ===
+
+impl Part {
+    /// The sub-resource that changes replicas and nothing else.
+    pub const SCALE: &'static str = "scale";
+    /// The API group of all of them.
+    pub const GROUP: &'static str = "apps";
+
+    /// What it is on the API server for a workload of this kind.
+    #[must_use]
+    pub fn of(self, workload: Kind) -> Write {
+        let kind = if self.subresource == Self::SCALE { "Scale" } else { workload.name() };
+        Write { group: Self::GROUP, version: "v1", resource: workload.resource(), subresource: self.subresource, kind }
+    }
 }
 
 // === impl Inverse ===
@@ -143,19 +162,17 @@ impl Inverse {
     }
 }
 
-/// The workloads that template actions model: a Deployment that rolls, is not paused and belongs to nobody.
-fn rolling_deployment(workload: &Value) -> Result<(), String> {
-    let text = |pointer: &str| workload.pointer(pointer).and_then(Value::as_str);
-    if (text("/apiVersion"), text("/kind")) != (Some("apps/v1"), Some("Deployment")) {
-        return Err("only Deployments of apps/v1 are modelled".into());
-    }
-    if workload.pointer("/spec/paused").and_then(Value::as_bool) == Some(true) {
-        return Err("the rollout is paused, so the write would change nothing".into());
-    }
-    if text("/spec/strategy/type").is_some_and(|strategy| strategy != "RollingUpdate") {
-        return Err("strategy `Recreate` takes every replica down at once and is not modelled".into());
-    }
-    owned_by_nobody(workload)
+/// A workload whose pods a change of the template replaces, and that belongs to nobody.
+fn rolls(workload: &Value) -> Result<Kind, String> {
+    let kind = Kind::of_object(workload)?;
+    kind.rolls(workload)?;
+    owned_by_nobody(workload)?;
+    Ok(kind)
+}
+
+/// As [`rolls`], and the template can be put back.
+fn rolls_both_ways(workload: &Value) -> Result<(), String> {
+    rolls(workload)?.rolls_back(workload)
 }
 
 fn owned_by_nobody(workload: &Value) -> Result<(), String> {
@@ -173,17 +190,15 @@ fn with_template(old: &Value, template: Value) -> Result<Value, String> {
     let mut new = old.clone();
     let slot = new.pointer_mut("/spec/template").ok_or("object has no `/spec/template`")?;
     *slot = template;
-    Ok(new)
+    Ok(completed(old, new))
 }
 
-/// A ReplicaSet's pod template as its Deployment had it: without the label that the controller adds.
-#[must_use]
-pub fn template_without_hash(template: &Value) -> Value {
-    let mut template = template.clone();
-    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-        labels.remove("pod-template-hash");
+/// With what the API server changes beside a template by itself.
+fn completed(old: &Value, mut new: Value) -> Value {
+    if let Ok(kind) = Kind::of_object(old) {
+        kind.complete(old, &mut new);
     }
-    template
+    new
 }
 
 #[cfg(test)]

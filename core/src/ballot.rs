@@ -6,11 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::Action;
+use crate::action::{Action, Write};
 use crate::canonical::{self, Digest};
 use crate::consensus::MAX_EPOCHS;
 use crate::ids::{Domain, IncidentUid, Millionths, UnixMillis};
+use crate::refusal::{Refusal, Rule};
 use crate::target::{Service, Target};
+use crate::workload::Kind;
 
 /// Longest life of a ballot, counted from its server-set creation time.
 pub const MAX_LIFE_MS: u32 = 15 * 60 * 1000;
@@ -246,6 +248,30 @@ impl Proposal {
     /// The proposal's name in stances: digest of action and target.
     pub fn digest(&self) -> Result<Digest, canonical::Error> {
         Digest::of(self)
+    }
+
+    /// What it writes with.
+    ///
+    /// # Errors
+    /// If no action is modelled for such a target.
+    pub fn write(&self) -> Result<Write, Refusal> {
+        let kind = self.kind().ok_or_else(|| {
+            let Target { api_version, kind, .. } = &self.target;
+            Refusal::new(Rule::ForbiddenTarget, format!("{kind:.80} of {api_version:.80} is not modelled"), format!("{} of apps/v1", Kind::NAMES.join(", ")))
+        })?;
+        Ok(self.action.act().part().of(kind))
+    }
+
+    /// The paths (JSON pointers) of what it writes below which anything may change, and others may lose what they own.
+    #[must_use]
+    pub fn roots(&self) -> Vec<String> {
+        let act = self.action.act();
+        let beside = self.kind().and_then(Kind::root_beside_template).filter(|_| act.part().subresource.is_empty());
+        act.roots().into_iter().chain(beside.map(str::to_owned)).collect()
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        Kind::of(&self.target.api_version, &self.target.kind)
     }
 }
 

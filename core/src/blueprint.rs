@@ -31,8 +31,5 @@ pub use service::{
 };
 pub use values::{bytes, duration, millicores, share};
 
-/// Kinds of workload that some action models.
-pub const KINDS: [&str; 1] = ["Deployment"];
-
 #[cfg(test)]
 mod cases;

@@ -10,6 +10,7 @@
 pub mod canonical;
 pub mod ids;
 pub mod target;
+pub mod workload;
 
 pub mod incident;
 

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 
 use assent_api::facts;
-use assent_core::action::{referenced_configurations, template_without_hash};
+use assent_core::action::referenced_configurations;
 use assent_core::canonical::{self, Digest};
 use assent_core::ids::UnixMillis;
 use assent_core::incident::{Alert, Configuration, Context, Revision, Symptom, Workload};
 use assent_core::target::Target;
+use assent_core::workload::{Kind, revision};
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Event};
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Resource, ResourceExt as _};
@@ -31,25 +32,27 @@ const CONFIGURATIONS: usize = 128;
 const LISTED: u32 = 500;
 /// Largest context that seats take, with room to spare, in bytes.
 const TEXT: usize = 200 * 1024;
-const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// The context of an incident as canonical text.
 pub(crate) async fn gather(director: &Director, record: &Record) -> Result<String, Error> {
     let incident = &record.incident;
     let namespace = incident.service.namespace.as_str();
-    let (deployments, replica_sets, stateful_sets, events, alerts) = futures::try_join!(
+    let (deployments, stateful_sets, daemon_sets, replica_sets, controller_revisions, events, alerts) = futures::try_join!(
         list::<Deployment>(director, namespace, "list deployments"),
-        list::<ReplicaSet>(director, namespace, "list replicasets"),
         list::<StatefulSet>(director, namespace, "list statefulsets"),
+        list::<DaemonSet>(director, namespace, "list daemonsets"),
+        list::<ReplicaSet>(director, namespace, "list replicasets"),
+        list::<ControllerRevision>(director, namespace, "list controllerrevisions"),
         warnings(director, namespace),
         async { director.store.alerts(&incident.uid).await.map_err(Error::from) },
     )?;
-    let mut objects: Vec<Value> = deployments.into_iter().chain(stateful_sets).collect();
+    let mut objects = only_ones(deployments.into_iter().chain(stateful_sets).chain(daemon_sets).collect());
+    let kept: Vec<Value> = replica_sets.into_iter().chain(controller_revisions).collect();
     // The service that alerted is never the one that is cut off.
     objects.sort_by_key(|object| (name(object) != incident.service.name, name(object).to_owned()));
     objects.truncate(WORKLOADS);
     let configurations = configurations(director, namespace, &objects).await?;
-    let workloads = objects.iter().filter_map(|object| workload(object, &replica_sets, &configurations)).collect();
+    let workloads = objects.iter().filter_map(|object| workload(object, &kept, &configurations)).collect();
     let mut context = Context {
         incident: incident.uid.clone(),
         cluster: director.cluster.clone(),
@@ -96,8 +99,19 @@ fn name(object: &Value) -> &str {
     object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn workload(object: &Value, replica_sets: &[Value], configurations: &BTreeMap<String, Configuration>) -> Option<Workload> {
-    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+/// Without those that share their name with another one: what is measured is known by namespace and name, so nobody could say
+/// which of them is meant.
+fn only_ones(objects: Vec<Value>) -> Vec<Value> {
+    let mut count: BTreeMap<String, usize> = BTreeMap::new();
+    objects.iter().for_each(|object| *count.entry(name(object).to_owned()).or_default() += 1);
+    let (ones, shared): (Vec<Value>, Vec<Value>) = objects.into_iter().partition(|object| count.get(name(object)) == Some(&1));
+    for object in shared {
+        tracing::warn!(workload = name(&object), "workload left out of the context: another kind of the namespace has its name");
+    }
+    ones
+}
+
+fn workload(object: &Value, kept: &[Value], configurations: &BTreeMap<String, Configuration>) -> Option<Workload> {
     let target = match Target::of(object) {
         Ok(target) => target,
         Err(reason) => {
@@ -105,36 +119,27 @@ fn workload(object: &Value, replica_sets: &[Value], configurations: &BTreeMap<St
             return None;
         }
     };
+    let counts = Kind::of_object(object).ok()?.counts(object);
     let referenced = object.pointer("/spec/template").map(referenced_configurations).unwrap_or_default();
     Some(Workload {
-        revisions: revisions(&target.uid, replica_sets),
+        revisions: revisions(&target.uid, kept),
         target,
         configurations: referenced.iter().filter_map(|name| configurations.get(name).cloned()).collect(),
-        replicas: number("/spec/replicas").unwrap_or(1),
-        ready: number("/status/readyReplicas").unwrap_or(0),
+        replicas: counts.wanted,
+        ready: counts.ready,
     })
 }
 
-fn revisions(owner: &str, replica_sets: &[Value]) -> Vec<Revision> {
-    let owned = |set: &&Value| {
-        let owners = set.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-        owners.is_some_and(|owners| {
-            owners.iter().any(|of| of.get("uid").and_then(Value::as_str) == Some(owner) && of.get("controller") == Some(&Value::Bool(true)))
-        })
+fn revisions(owner: &str, kept: &[Value]) -> Vec<Revision> {
+    let of_owner = |object: &Value| {
+        let found = revision(object).filter(|found| found.owner == owner)?;
+        let created = object.pointer("/metadata/creationTimestamp").and_then(Value::as_str)?.parse::<jiff::Timestamp>().ok()?;
+        Some(Revision { number: found.number, template: Digest::of(&found.template).ok()?, created_at: UnixMillis(created.as_millisecond()) })
     };
-    let mut revisions: Vec<Revision> = replica_sets.iter().filter(owned).filter_map(revision).collect();
+    let mut revisions: Vec<Revision> = kept.iter().filter_map(of_owner).collect();
     revisions.sort_by_key(|revision| std::cmp::Reverse(revision.number));
     revisions.truncate(REVISIONS);
     revisions
-}
-
-fn revision(set: &Value) -> Option<Revision> {
-    let created = set.pointer("/metadata/creationTimestamp").and_then(Value::as_str)?.parse::<jiff::Timestamp>().ok()?;
-    Some(Revision {
-        number: set.get("metadata")?.get("annotations")?.get(REVISION)?.as_str()?.parse().ok()?,
-        template: Digest::of(&template_without_hash(set.pointer("/spec/template")?)).ok()?,
-        created_at: UnixMillis(created.as_millisecond()),
-    })
 }
 
 /// The ConfigMaps that the workloads refer to, by name.

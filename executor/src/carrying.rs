@@ -11,6 +11,7 @@ use assent_core::ids::UnixMillis;
 use assent_core::plan::Plan;
 use assent_core::refusal::Refusal;
 use assent_core::verification::{Missed, Progress, Reading, beside_checks, effect, judge, missed, with_checks};
+use assent_core::workload::Kind;
 use assent_live::{Live, change, own_clock, unavailable};
 use assent_runtime::backoff::Backoff;
 use kube::ResourceExt as _;
@@ -191,7 +192,7 @@ impl Journey<'_> {
         }
         entering::enter(live, &self.plan, &self.name).await?;
         let change = change(live, &self.plan.proposal, target).await?;
-        let write = self.plan.proposal.action.act().write();
+        let write = self.plan.proposal.write()?;
         let writer = Writer { client: live.client(), incident: &self.plan.incident };
         match writer.put(&write, &self.plan.proposal.target, &change.new, Step::Apply).await {
             Answer::Done(_) => {
@@ -254,19 +255,18 @@ impl Journey<'_> {
         let since = now.plus(-i64::from(self.plan.soak_ms / 2)).max(applied_at);
         let (_, mut measured) = self.carrier.signals.counted(&wanted.namespace, &wanted.name, since).await;
         (measured.cpu_share, measured.memory_share) = self.carrier.signals.used(&wanted.namespace, &wanted.name, applied_at).await;
-        let ready = target.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0);
-        measured.ready_replicas = u32::try_from(ready).ok();
+        measured.ready_replicas = Kind::of_object(target).ok().map(|kind| kind.counts(target).ready);
         measured.queries = self.carrier.queries.ask(&checks, wanted).await;
         self.missed = missed(checks, &measured);
     }
 
     async fn revert(&mut self, target: &Value) {
-        let restored = match inverse(&self.plan, target) {
-            Ok(Some(restored)) => restored,
-            Ok(None) => return self.finish(RemediationPhase::Failed, "the action keeps the desired state, so there is nothing to put back").await,
+        let restored = inverse(&self.plan, target).and_then(|restored| Ok((restored, self.plan.proposal.write()?)));
+        let (restored, write) = match restored {
+            Ok((Some(restored), write)) => (restored, write),
+            Ok((None, _)) => return self.finish(RemediationPhase::Failed, "the action keeps the desired state, so there is nothing to put back").await,
             Err(refusal) => return self.finish(RemediationPhase::Failed, &refusal.to_string()).await,
         };
-        let write = self.plan.proposal.action.act().write();
         let writer = Writer { client: self.carrier.live.client(), incident: &self.plan.incident };
         match writer.put(&write, &self.plan.proposal.target, &restored, Step::Revert).await {
             Answer::Done(_) => {

@@ -3,12 +3,12 @@
 //! nothing may be written; it says nothing about whether the write would be right.
 
 use assent_api::{gate, names};
-use assent_core::action::{Action, Scale};
+use assent_core::action::Part;
 use assent_core::consensus::Roster;
 use assent_core::ids::IncidentUid;
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Target;
-use assent_live::{Live, scale_of, unavailable};
+use assent_live::{Live, plain_names, scale_of, unavailable};
 use serde_json::Value;
 
 use crate::writes::{Answer, Step, Writer, code, denied};
@@ -63,12 +63,13 @@ fn enforced(name: &str, policy: &Value, binding: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// By dry run, the number of replicas that the target has, for an incident that does not exist.
+/// By dry run, the target as it is, for an incident that does not exist.
 async fn canary(live: &Live, target: &Target, workload: &Value) -> Result<(), Refusal> {
     let incident = IncidentUid::try_from(uuid::Uuid::now_v7().to_string()).map_err(unavailable)?;
     let writer = Writer { client: live.client(), incident: &incident };
-    let write = Action::ScaleWorkload(Scale { replicas: 1 }).act().write();
-    match writer.put(&write, target, &scale_of(workload), Step::Canary).await {
+    let kind = plain_names(target)?;
+    let (subresource, object) = if kind.is_scaled() { (Part::SCALE, scale_of(workload)) } else { ("", workload.clone()) };
+    match writer.put(&Part { subresource, roots: &[] }.of(kind), target, &object, Step::Canary).await {
         Answer::Refused(message) if message.contains(&code(Rule::NoPlan)) => Ok(()),
         Answer::Done(_) => Err(refuse("a write without proof was let through")),
         // The workload moved between our read and the canary; that is no answer of the gate.

@@ -43,7 +43,7 @@ pub(crate) struct Said {
 
 /// What the guardrails say of the plan's write, and of the plan.
 pub(crate) async fn said(live: &Live, authority: &Authority, plan: &Plan, change: &Change, workload: &Value) -> Result<Said, Refusal> {
-    let [write, stored] = [write(plan, change), stored(plan)?];
+    let [write, stored] = [write(plan, change)?, stored(plan)?];
     let subject = Subject::new(&plan.incident, &plan.proposal, change, workload, &stored.name);
     let write = live.said(authority, &write.request(), Ok(&subject)).await;
     let plan = live.said(authority, &stored.request(), Ok(&subject)).await;
@@ -51,9 +51,9 @@ pub(crate) async fn said(live: &Live, authority: &Authority, plan: &Plan, change
     Ok(Said { refusal: write.outcome.refusal().or_else(|| plan.outcome.refusal()), record })
 }
 
-fn write(plan: &Plan, change: &Change) -> Future {
-    let write = plan.proposal.action.act().write();
-    Future {
+fn write(plan: &Plan, change: &Change) -> Result<Future, Refusal> {
+    let write = plan.proposal.write()?;
+    Ok(Future {
         kind: kind_of(&change.new),
         resource: (write.group.into(), write.version.into(), write.resource.into()),
         subresource: write.subresource.into(),
@@ -66,7 +66,7 @@ fn write(plan: &Plan, change: &Change) -> Future {
         options: json!({"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": names::FIELD_MANAGER}),
         object: change.new.clone(),
         old_object: change.old.clone(),
-    }
+    })
 }
 
 fn stored(plan: &Plan) -> Result<Future, Refusal> {

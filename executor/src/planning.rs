@@ -224,10 +224,10 @@ impl Planner {
     /// The gate and every other admission plugin see the very write before the plan is stored; what comes back must differ
     /// from the target by the voted change alone.
     async fn dry_run(&self, plan: &Plan, change: &Change) -> Result<(), Refusal> {
-        let write = plan.proposal.action.act().write();
+        let write = plan.proposal.write()?;
         let writer = Writer { client: self.live.client(), incident: &plan.incident };
         match writer.put(&write, &plan.proposal.target, &change.new, Step::DryRun).await {
-            Answer::Done(stored) => proof::permitted(&change.old, &change.new, &stored, &plan.proposal.action.act().roots()),
+            Answer::Done(stored) => proof::permitted(&change.old, &change.new, &stored, &plan.proposal.roots()),
             // What changed is read again: if it is the target itself, the next judgement says so.
             Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(format!("no verdict on the dry run: {message:.300}"))),
             Answer::Refused(message) => Err(denied("the dry run", &message)),
@@ -258,7 +258,7 @@ impl Planner {
 
 /// What the inverse makes of `workload`; `None` when there is nothing to restore.
 pub(crate) fn inverse(plan: &Plan, workload: &Value) -> Result<Option<Value>, Refusal> {
-    let old = object_of(&plan.proposal.action.act().write(), workload);
+    let old = object_of(&plan.proposal, workload);
     plan.inverse.expected(&old).map_err(|reason| verbatim(Rule::Revert, &reason))
 }
 

@@ -12,6 +12,7 @@ use assent_api::proto::{IndicatorReply, IndicatorRequest, IndicatorWindow};
 use assent_core::ballot::Principal;
 use assent_core::ids::UnixMillis;
 use assent_core::verification::{Measured, Reading, Window};
+use assent_core::workload::{Counts, Kind};
 use assent_live::{Live, own_clock};
 use assent_runtime::mtls;
 use assent_runtime::workload::Workload;
@@ -111,15 +112,13 @@ async fn indicator(channel: &Channel, request: &IndicatorRequest) -> (Option<boo
     }
 }
 
-/// Whether the Deployment's controller has seen the newest generation and brought every replica to it.
+/// Whether the workload's controller has seen the newest generation and brought every replica to it.
 fn rolled_out(target: &Value) -> Result<(), String> {
-    let number = |pointer: &str| target.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
-    if number("/status/observedGeneration") < number("/metadata/generation") {
+    let Counts { observed, wanted, exist, updated, ready, available } = Kind::of_object(target)?.counts(target);
+    if !observed {
         return Err("the controller has not seen the write yet".into());
     }
-    let wanted = target.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
-    for (what, field) in [("exist", "replicas"), ("are updated", "updatedReplicas"), ("are ready", "readyReplicas"), ("are available", "availableReplicas")] {
-        let have = number(&format!("/status/{field}"));
+    for (what, have) in [("exist", exist), ("are updated", updated), ("are ready", ready), ("are available", available)] {
         if have != wanted {
             return Err(format!("{have} of {wanted} replicas {what}{}", hindered(target)));
         }
@@ -143,7 +142,7 @@ fn pods_path(target: &Value) -> String {
     format!("/api/v1/namespaces/{namespace}/pods?labelSelector={}", percent_encoded(&selector(target)))
 }
 
-/// The Deployment's selector as the text that lists take.
+/// The workload's selector as the text that lists take.
 fn selector(target: &Value) -> String {
     let labels = target.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
     let mut terms: Vec<String> = labels.into_iter().flatten().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
@@ -197,7 +196,7 @@ mod tests {
     use serde_json::json;
 
     fn deployment(status: Value) -> Value {
-        json!({"metadata": {"generation": 3, "namespace": "shop"}, "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "orders"},
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"generation": 3, "namespace": "shop"}, "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "orders"},
             "matchExpressions": [{"key": "tier", "operator": "In", "values": ["a", "b"]}]}}, "status": status})
     }
 
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_selector_is_the_deployments() {
+    fn the_selector_is_the_workloads() {
         assert_eq!(selector(&deployment(json!({}))), "app=orders,tier in (a,b)");
         assert_eq!(pods_path(&deployment(json!({}))), "/api/v1/namespaces/shop/pods?labelSelector=app%3Dorders%2Ctier%20in%20%28a%2Cb%29");
     }

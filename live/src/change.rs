@@ -1,6 +1,6 @@
 //! The change that a voted action makes of the target as it is.
 
-use assent_core::action::{self, Action, Write};
+use assent_core::action::{Action, Part};
 use assent_core::ballot::Proposal;
 use assent_core::canonical::Digest;
 use assent_core::refusal::{Refusal, Rule};
@@ -24,7 +24,7 @@ pub struct Change {
 pub async fn change(live: &Live, proposal: &Proposal, workload: &Value) -> Result<Change, Refusal> {
     let material = material(live, proposal).await?;
     let act = proposal.action.act();
-    let old = object_of(&act.write(), workload);
+    let old = object_of(proposal, workload);
     let new = act.expected(&old, material.as_ref()).map_err(|reason| Refusal::new(Rule::Difference, reason, "a target that the action can change"))?;
     if new == old {
         return Err(stale("the target already is as voted, so the write would change nothing"));
@@ -32,27 +32,25 @@ pub async fn change(live: &Live, proposal: &Proposal, workload: &Value) -> Resul
     Ok(Change { old, new })
 }
 
-/// Content that the action names by digest only: the pod template, from whichever ReplicaSet still has it.
+/// Content that the action names by digest only: the pod template, from whichever revision still has it.
 async fn material(live: &Live, proposal: &Proposal) -> Result<Option<Value>, Refusal> {
     let Action::RollbackWorkload(rollback) = &proposal.action else { return Ok(None) };
-    let path = format!("/apis/apps/v1/namespaces/{}/replicasets", proposal.target.namespace);
-    let sets = live.items(&path).await?.unwrap_or_default();
-    let templates = sets.iter().filter_map(|set| set.pointer("/spec/template"));
-    let found = templates.map(action::template_without_hash).find(|template| Digest::of(template).is_ok_and(|digest| digest == rollback.template));
-    found.map(Some).ok_or_else(|| stale("no ReplicaSet holds the pod template to roll back to"))
+    let templates = live.templates(&proposal.target).await?;
+    let found = templates.into_iter().find(|template| Digest::of(template).is_ok_and(|digest| digest == rollback.template));
+    found.map(Some).ok_or_else(|| stale("no revision holds the pod template to roll back to"))
 }
 
 fn stale(reason: &str) -> Refusal {
     Refusal::new(Rule::Stale, reason, "the object with the uid, generation and spec that the seats judged")
 }
 
-/// The object that an action's write replaces.
+/// The object that the proposed write replaces.
 #[must_use]
-pub fn object_of(write: &Write, workload: &Value) -> Value {
-    if write.subresource == "scale" { scale_of(workload) } else { workload.clone() }
+pub fn object_of(proposal: &Proposal, workload: &Value) -> Value {
+    if proposal.action.act().part().subresource == Part::SCALE { scale_of(workload) } else { workload.clone() }
 }
 
-/// The Scale of a Deployment as the API server derives it: all that its update looks at. Built rather than read, so that
+/// The Scale of a workload as the API server derives it: all that its update looks at. Built rather than read, so that
 /// nobody needs a read verb on it.
 #[must_use]
 pub fn scale_of(workload: &Value) -> Value {

@@ -39,16 +39,15 @@ impl Live {
             of("/apis/autoscaling/v2", "horizontalpodautoscalers"),
             of("/api/v1", "services"),
             of("/api/v1", "resourcequotas"),
-            of("/apis/apps/v1", "replicasets"),
         ];
         let namespace = format!("/api/v1/namespaces/{}", target.namespace);
-        let [budgets, autoscalers, services, quotas, replica_sets] = paths.each_ref().map(|path| self.served_items(path));
-        let (budgets, autoscalers, services, quotas, replica_sets, namespace, applications, kustomizations, helm_releases, exemptions) = tokio::try_join!(
+        let [budgets, autoscalers, services, quotas] = paths.each_ref().map(|path| self.served_items(path));
+        let (budgets, autoscalers, services, quotas, templates, namespace, applications, kustomizations, helm_releases, exemptions) = tokio::try_join!(
             budgets,
             autoscalers,
             services,
             quotas,
-            replica_sets,
+            self.templates(target),
             self.object(&namespace),
             self.gitops(APPLICATIONS),
             self.gitops(KUSTOMIZATIONS),
@@ -74,7 +73,7 @@ impl Live {
             autoscalers: &autoscalers,
             services: &services,
             quotas: &quotas,
-            replica_sets: &replica_sets,
+            templates: &templates,
             healthy: &healthy(authority, subject),
             applications: &applications,
             kustomizations: &kustomizations,

@@ -8,6 +8,7 @@ use assent_api::resources::{Blueprint, BlueprintRevision};
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Target;
+use assent_core::workload::{Kind, kept_template};
 use http_body_util::{BodyExt as _, Limited};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
@@ -80,23 +81,18 @@ async fn twice<T, F: Future<Output = Result<T, kube::Error>>>(ask: impl Fn() -> 
     }
 }
 
-/// Where the target is served. Only kinds of `apps/v1` are modelled; another kind's path does not exist and reads as absent.
-fn workload_path(target: &Target) -> String {
-    format!("/apis/{}/namespaces/{}/{}s/{}", target.api_version, target.namespace, target.kind.to_lowercase(), target.name)
-}
-
-/// Names go into paths, so they must be names and nothing else.
+/// What the target is. Its names go into paths, so they must be names and nothing else.
 ///
 /// # Errors
-/// If the target is not one that is modelled.
-pub fn plain_names(target: &Target) -> Result<(), Refusal> {
+/// If no action is modelled for it.
+pub fn plain_names(target: &Target) -> Result<Kind, Refusal> {
     let plain =
         |name: &str| !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
-    let modelled = (target.api_version.as_str(), target.kind.as_str()) == ("apps/v1", "Deployment");
-    if !modelled || !plain(&target.namespace) || !plain(&target.name) || target.name.starts_with('.') || target.namespace.starts_with('.') {
-        return Err(Refusal::new(Rule::ForbiddenTarget, format!("`{:.80}` is no target", target.to_string()), "a Deployment of apps/v1"));
-    }
-    Ok(())
+    let names = plain(&target.namespace) && plain(&target.name) && !target.name.starts_with('.') && !target.namespace.starts_with('.');
+    Kind::of(&target.api_version, &target.kind).filter(|_| names).ok_or_else(|| {
+        let wanted = format!("{} of apps/v1", Kind::NAMES.join(", "));
+        Refusal::new(Rule::ForbiddenTarget, format!("`{:.80}` is no target", target.to_string()), wanted)
+    })
 }
 
 impl std::fmt::Debug for Live {
@@ -156,8 +152,18 @@ impl Live {
     /// # Errors
     /// If it is not modelled, or cannot be read.
     pub async fn workload(&self, target: &Target) -> Result<Option<Value>, Refusal> {
-        plain_names(target)?;
-        self.object(&workload_path(target)).await
+        let resource = plain_names(target)?.resource();
+        self.object(&format!("/apis/apps/v1/namespaces/{}/{resource}/{}", target.namespace, target.name)).await
+    }
+
+    /// The earlier templates of its namespace, plain, wherever workloads of the target's kind keep them.
+    ///
+    /// # Errors
+    /// If the target is not modelled, or they cannot be read.
+    pub async fn templates(&self, target: &Target) -> Result<Vec<Value>, Refusal> {
+        let resource = plain_names(target)?.revisions();
+        let items = self.served_items(&format!("/apis/apps/v1/namespaces/{}/{resource}", target.namespace)).await?;
+        Ok(items.iter().filter_map(kept_template).collect())
     }
 
     /// An object, whatever the clock; `None` when there is none.
@@ -275,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_names_of_deployments_go_into_paths() {
+    fn only_plain_names_of_modelled_kinds_go_into_paths() {
         let judge = |kind: &str, namespace: &str, name: &str| {
             let text = |text: &str| text.to_owned();
             let spec = Digest::of_bytes(b"");
@@ -289,8 +295,9 @@ mod tests {
                 spec,
             })
         };
-        assert_eq!(judge("Deployment", "shop", "orders.v2-a"), Ok(()));
-        assert!(judge("StatefulSet", "shop", "orders").is_err());
+        assert_eq!(judge("Deployment", "shop", "orders.v2-a"), Ok(Kind::Deployment));
+        assert_eq!(judge("DaemonSet", "shop", "orders"), Ok(Kind::DaemonSet));
+        assert!(judge("ReplicaSet", "shop", "orders").is_err());
         for bad in ["", "..", "a/b", "a?dryRun=All", "a%2fb", "Orders", "a b", &"a".repeat(254)] {
             assert!(judge("Deployment", "shop", bad).is_err(), "{bad}");
             assert!(judge("Deployment", bad, "orders").is_err(), "{bad}");

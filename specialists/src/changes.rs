@@ -1,4 +1,4 @@
-//! What people change: Deployments, their ReplicaSets and the ConfigMaps that they refer to, pruned to digests on arrival.
+//! What people change: workloads, their earlier templates and the ConfigMaps that they refer to, pruned to digests on arrival.
 //!
 //! ConfigMaps are read one by one by name, so that this seat needs no right to list them; Secrets are not read at all.
 
@@ -12,13 +12,13 @@ use assent_core::ids::UnixMillis;
 use assent_core::seats::Seat as _;
 use assent_core::seats::change::{Template, View, Workload};
 use assent_core::target::{Service, is_system_namespace};
+use assent_core::workload::{Kind, revision};
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1 as apps;
 use k8s_openapi::api::core::v1 as core;
 use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::held::{Held, now};
@@ -30,22 +30,29 @@ use crate::watching::{Change, follow};
 const LOOK: Duration = Duration::from_secs(3);
 /// ConfigMaps that are read at the same time.
 const AT_ONCE: usize = 4;
-const REVISION: &str = "deployment.kubernetes.io/revision";
+/// Which ControllerRevision a pod is of: its name for a StatefulSet's, this label's value on both for a DaemonSet's.
+const REVISION_HASH: &str = "controller-revision-hash";
+/// Every kind of workload, ReplicaSets and ControllerRevisions were listed once.
+const ALL: u8 = 0b1_1111;
 
-/// A ReplicaSet that is a revision.
+/// An object that keeps an earlier template.
 #[derive(Clone, Debug)]
-struct Set {
+struct Kept {
     service: Service,
     template: Digest,
+    pods: PodsOf,
 }
+
+/// The pods of one template: UID of who controls them, and where that is the workload itself, the mark of the revision.
+type PodsOf = (String, Option<String>);
 
 /// The feeder of the change seat.
 #[derive(Debug)]
 pub(crate) struct Changes {
     held: Arc<Held<View>>,
     pods: Pods,
-    deployments: Mutex<HashMap<String, Service>>,
-    sets: Mutex<HashMap<String, Set>>,
+    workloads: Mutex<HashMap<String, (Service, Workload)>>,
+    kept: Mutex<HashMap<String, Kept>>,
     listed: watch::Sender<u8>,
     metrics: Metrics,
 }
@@ -54,27 +61,32 @@ pub(crate) struct Changes {
 
 impl Changes {
     pub(crate) fn new(held: Arc<Held<View>>, pods: Pods, metrics: Metrics) -> Self {
-        Self { held, pods, deployments: Mutex::default(), sets: Mutex::default(), listed: watch::Sender::new(0), metrics }
+        Self { held, pods, workloads: Mutex::default(), kept: Mutex::default(), listed: watch::Sender::new(0), metrics }
     }
 
     /// Watches and reads for the life of the process.
     pub(crate) async fn run(self, client: Client) {
+        let this = &self;
         let objects = |resource: ApiResource| {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
             watcher(api, watcher::Config::default()).default_backoff()
         };
-        let deployments = objects(ApiResource::erase::<apps::Deployment>(&()));
-        let sets = objects(ApiResource::erase::<apps::ReplicaSet>(&()));
+        let listed = |bit: u8| move || this.listed.send_modify(|kinds| *kinds |= bit);
+        let workloads = |kind: Kind, resource: ApiResource, bit: u8| follow(kind.resource(), objects(resource), move |change| this.workload(kind, change), listed(bit));
+        let kept = |what, resource: ApiResource, bit: u8| follow(what, objects(resource), |change| this.kept(change), listed(bit));
         tokio::join!(
-            follow("deployments", deployments, |change| self.deployment(change), || self.listed.send_modify(|kinds| *kinds |= 0b01)),
-            follow("replicasets", sets, |change| self.set(change), || self.listed.send_modify(|kinds| *kinds |= 0b10)),
-            self.look(&client),
+            workloads(Kind::Deployment, ApiResource::erase::<apps::Deployment>(&()), 0b1),
+            workloads(Kind::StatefulSet, ApiResource::erase::<apps::StatefulSet>(&()), 0b10),
+            workloads(Kind::DaemonSet, ApiResource::erase::<apps::DaemonSet>(&()), 0b100),
+            kept("replicasets", ApiResource::erase::<apps::ReplicaSet>(&()), 0b1000),
+            kept("controllerrevisions", ApiResource::erase::<apps::ControllerRevision>(&()), 0b1_0000),
+            this.look(&client),
         );
     }
 
     async fn look(&self, client: &Client) {
         // The sender is ours, so waiting cannot fail.
-        let _ = self.listed.subscribe().wait_for(|kinds| *kinds == 0b11).await;
+        let _ = self.listed.subscribe().wait_for(|kinds| *kinds == ALL).await;
         self.pods.synced().await;
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -91,48 +103,56 @@ impl Changes {
         }
     }
 
-    fn deployment(&self, change: Change<DynamicObject>) {
-        let mut known = self.deployments.lock().unwrap_or_else(PoisonError::into_inner);
-        match change {
+    fn workload(&self, kind: Kind, change: Change<DynamicObject>) {
+        let mut known = self.workloads.lock().unwrap_or_else(PoisonError::into_inner);
+        let service = match change {
             Change::Is(object) => {
                 let service = Service { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
                 if is_system_namespace(&service.namespace) {
                     return;
                 }
-                if let Some(workload) = workload(&object) {
-                    known.insert(workload.uid.clone(), service.clone());
-                    self.held.update(|view| view.workload(&service, workload, now()));
-                }
+                let Some(workload) = workload(kind, &object) else { return };
+                known.insert(workload.uid.clone(), (service.clone(), workload));
+                service
             }
-            Change::Gone(uid) => {
-                if let Some(service) = known.remove(&uid)
-                    && !known.values().any(|other| *other == service)
-                {
-                    self.held.update(|view| view.workload_gone(&service));
-                }
-            }
+            Change::Gone(uid) => match known.remove(&uid) {
+                Some((service, _)) => service,
+                None => return,
+            },
+        };
+        let mut of_name = known.values().filter(|(other, _)| *other == service);
+        match (of_name.next(), of_name.next()) {
+            (Some((_, workload)), None) => self.held.update(|view| view.workload(&service, workload.clone(), now())),
+            // Two kinds of one name: nobody could say which of them is meant.
+            _ => self.held.update(|view| view.workload_gone(&service)),
         }
     }
 
-    fn set(&self, change: Change<DynamicObject>) {
-        let mut known = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+    fn kept(&self, change: Change<DynamicObject>) {
+        let mut known = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         match change {
             Change::Is(object) => {
-                let owner = object.owner_references().iter().find(|owner| owner.controller == Some(true) && owner.kind == "Deployment");
                 let namespace = object.namespace().unwrap_or_default();
-                let number = object.annotations().get(REVISION).and_then(|number| number.parse::<i64>().ok());
-                let (Some(owner), Some(number), Some(uid), Some(created)) = (owner, number, object.uid(), facts::created_at(&*object)) else { return };
                 if is_system_namespace(&namespace) {
                     return;
                 }
-                let Some(template) = object.data.pointer("/spec/template").map(Template::of) else { return };
-                let service = Service { namespace, name: owner.name.clone() };
-                known.insert(uid, Set { service: service.clone(), template: template.digest.clone() });
-                self.held.update(|view| view.revision(&service, number, template, created, now()));
+                let found = serde_json::to_value(&*object).ok().and_then(|value| revision(&value));
+                let (Some(found), Some(uid), Some(created)) = (found, object.uid(), facts::created_at(&*object)) else { return };
+                let (kind, name) = found.owned_by;
+                let pods = match Kind::named(&kind) {
+                    Some(Kind::Deployment) => (uid.clone(), None),
+                    Some(Kind::StatefulSet) => (found.owner, Some(object.name_any())),
+                    Some(Kind::DaemonSet) => (found.owner, object.labels().get(REVISION_HASH).cloned()),
+                    None => return,
+                };
+                let service = Service { namespace, name };
+                let template = Template::of(&found.template);
+                known.insert(uid, Kept { service: service.clone(), template: template.digest.clone(), pods });
+                self.held.update(|view| view.revision(&service, found.number, template, created, now()));
             }
             Change::Gone(uid) => {
-                if let Some(set) = known.remove(&uid) {
-                    self.held.update(|view| view.revision_gone(&set.service, &set.template));
+                if let Some(kept) = known.remove(&uid) {
+                    self.held.update(|view| view.revision_gone(&kept.service, &kept.template));
                 }
             }
         }
@@ -140,17 +160,19 @@ impl Changes {
 
     /// The images that the pods of each revision run.
     fn images(&self) {
-        let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut images: HashMap<&str, Vec<String>> = HashMap::new();
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut images: HashMap<PodsOf, Vec<String>> = kept.values().map(|kept| (kept.pods.clone(), Vec::new())).collect();
         self.pods.each(|pod, _| {
-            if let Some((uid, _)) = pod.owner.as_ref().filter(|_| pod.running).and_then(|owner| sets.get_key_value(&owner.uid)) {
-                images.entry(uid).or_default().extend(pod.images.iter().cloned());
+            let Some(owner) = pod.owner.as_ref().filter(|_| pod.running) else { return };
+            let mark = (owner.kind != "ReplicaSet").then(|| pod.labels.get(REVISION_HASH).cloned()).flatten();
+            if let Some(images) = images.get_mut(&(owner.uid.clone(), mark)) {
+                images.extend(pod.images.iter().cloned());
             }
         });
         self.held.update(|view| {
-            for (uid, images) in images {
-                if let Some(set) = sets.get(uid).filter(|_| !images.is_empty()) {
-                    view.images(&set.service, &set.template, images);
+            for kept in kept.values() {
+                if let Some(images) = images.get(&kept.pods).filter(|images| !images.is_empty()) {
+                    view.images(&kept.service, &kept.template, images.clone());
                 }
             }
         });
@@ -181,28 +203,20 @@ fn configuration(object: &DynamicObject) -> Option<(Digest, UnixMillis, UnixMill
     Some((digest, created, facts::changed_at(&object.metadata).unwrap_or(created)))
 }
 
-fn workload(object: &DynamicObject) -> Option<Workload> {
-    let number = |pointer: &str| object.data.pointer(pointer).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
-    Some(Workload {
-        uid: object.uid()?,
-        generation: object.metadata.generation?,
-        observed_generation: object.data.pointer("/status/observedGeneration").and_then(Value::as_i64).unwrap_or(0),
-        template: Template::of(object.data.pointer("/spec/template")?),
-        replicas: number("/spec/replicas").unwrap_or(1),
-        updated: number("/status/updatedReplicas").unwrap_or(0),
-        ready: number("/status/readyReplicas").unwrap_or(0),
-        total: number("/status/replicas").unwrap_or(0),
-    })
+fn workload(kind: Kind, object: &DynamicObject) -> Option<Workload> {
+    let value = serde_json::to_value(object).ok()?;
+    Some(Workload { uid: object.uid()?, generation: object.metadata.generation?, template: Template::of(value.pointer("/spec/template")?), counts: kind.counts(&value) })
 }
 
 #[cfg(test)]
 mod tests {
+    use assent_core::workload::Counts;
     use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn a_deployment_is_pruned_to_what_is_judged() {
+    fn a_workload_is_pruned_to_what_is_judged() {
         let object: DynamicObject = serde_json::from_value(json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "orders", "namespace": "shop", "uid": "u", "generation": 7},
@@ -210,9 +224,9 @@ mod tests {
             "status": {"observedGeneration": 6, "updatedReplicas": 1, "readyReplicas": 2, "replicas": 4}
         }))
         .unwrap();
-        let workload = workload(&object).unwrap();
-        assert_eq!((workload.replicas, workload.updated, workload.ready, workload.total), (3, 1, 2, 4));
-        assert_eq!((workload.generation, workload.observed_generation), (7, 6));
+        let workload = workload(Kind::Deployment, &object).unwrap();
+        assert_eq!(workload.generation, 7);
+        assert_eq!(workload.counts, Counts { observed: false, wanted: 3, exist: 4, updated: 1, ready: 2, available: 0 });
         assert_eq!(workload.template.references, ["settings"]);
     }
 }

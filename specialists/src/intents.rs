@@ -1,5 +1,7 @@
-//! What people want of services whose replicas follow their load: Blueprints with what stands above them, the Deployments that they
+//! What people want of services whose replicas follow their load: Blueprints with what stands above them, the workloads that they
 //! speak of, and whoever else sets replicas. Joined here, so that the view is told of whole intents only.
+//!
+//! A DaemonSet has no number of replicas, so its load is nobody's to follow.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +12,8 @@ use assent_core::blueprint;
 use assent_core::demand::{Allocation, Autoscaler, Container};
 use assent_core::seats::compute::{Intent, View};
 use assent_core::target::Service;
-use k8s_openapi::api::apps::v1::Deployment;
+use assent_core::workload::Kind;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1 as core;
 use kube::api::{ApiResource, DynamicObject};
@@ -24,9 +27,8 @@ use crate::watching::{Change, follow};
 
 /// Objects of a kind that are kept; further ones are not followed.
 const MAX_OBJECTS: usize = 20_000;
-const DEPLOYMENT: &str = "Deployment";
-/// All four kinds were listed once.
-const ALL: u8 = 0b1111;
+/// All five kinds were listed once.
+const ALL: u8 = 0b1_1111;
 
 /// The feeder of intents.
 #[derive(Debug)]
@@ -42,16 +44,24 @@ struct Known {
     blueprints: BTreeMap<String, Blueprint>,
     /// One that is not understood might forbid anything, so then nothing is followed.
     above: BTreeMap<String, Option<blueprint::ClusterBlueprint>>,
-    deployments: BTreeMap<String, (Service, Running)>,
-    autoscalers: BTreeMap<String, (Service, Autoscaler)>,
+    workloads: BTreeMap<String, (Workload, Running)>,
+    autoscalers: BTreeMap<String, (Workload, Autoscaler)>,
 }
 
-/// A Deployment pruned to what counts.
+/// A workload by kind and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Workload {
+    kind: Kind,
+    service: Service,
+}
+
+/// A workload pruned to what counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Running {
     replicas: u32,
     ready: u32,
     rolling_out: bool,
+    resizes: bool,
     containers: Vec<Container>,
 }
 
@@ -68,7 +78,8 @@ impl Intents {
         let raw = |kind: ApiResource| watcher(Api::<DynamicObject>::all_with(client.clone(), &kind), watcher::Config::default()).default_backoff();
         let blueprints = raw(ApiResource::erase::<Blueprint>(&()));
         let above = raw(ApiResource::erase::<ClusterBlueprint>(&()));
-        let deployments = watcher(Api::<Deployment>::all(client.clone()), watcher::Config::default()).default_backoff();
+        let deployments = raw(ApiResource::erase::<Deployment>(&()));
+        let stateful_sets = raw(ApiResource::erase::<StatefulSet>(&()));
         let autoscalers = watcher(Api::<HorizontalPodAutoscaler>::all(client.clone()), watcher::Config::default()).default_backoff();
         let this = &self;
         let listed = |bit: u8| {
@@ -78,10 +89,11 @@ impl Intents {
             }
         };
         tokio::join!(
-            follow("blueprints", blueprints, |change| this.blueprint(change), listed(0b0001)),
-            follow("clusterblueprints", above, |change| this.above(change), listed(0b0010)),
-            follow("deployments", deployments, |change| this.deployment(change), listed(0b0100)),
-            follow("horizontalpodautoscalers", autoscalers, |change| this.autoscaler(change), listed(0b1000)),
+            follow("blueprints", blueprints, |change| this.blueprint(change), listed(0b1)),
+            follow("clusterblueprints", above, |change| this.above(change), listed(0b10)),
+            follow("deployments", deployments, |change| this.workload(Kind::Deployment, change), listed(0b100)),
+            follow("statefulsets", stateful_sets, |change| this.workload(Kind::StatefulSet, change), listed(0b1000)),
+            follow("horizontalpodautoscalers", autoscalers, |change| this.autoscaler(change), listed(0b1_0000)),
         );
     }
 }
@@ -122,19 +134,21 @@ impl Intents {
         self.tell(|_| true);
     }
 
-    fn deployment(&self, change: Change<Deployment>) {
+    fn workload(&self, kind: Kind, change: Change<DynamicObject>) {
         let mut known = self.lock();
         let service = match change {
-            Change::Gone(uid) => known.deployments.remove(&uid).map(|(service, _)| service),
+            Change::Gone(uid) => known.workloads.remove(&uid).map(|(workload, _)| workload.service),
             Change::Is(object) => {
-                let service = service_of(&*object, object.name_any());
-                let (uid, running) = (object.uid().unwrap_or_default(), running(&object));
+                let workload = Workload { kind, service: service_of(&*object, object.name_any()) };
+                let Some(running) = running(kind, &object) else { return tracing::warn!(service = %workload.service, "a {kind} is not readable") };
+                let uid = object.uid().unwrap_or_default();
                 // Most changes are of conditions, which matter to nobody here.
-                let same = known.deployments.get(&uid).is_some_and(|(_, before)| *before == running);
-                if same || known.deployments.len() >= MAX_OBJECTS {
+                let same = known.workloads.get(&uid).is_some_and(|(_, before)| *before == running);
+                if same || known.workloads.len() >= MAX_OBJECTS {
                     return;
                 }
-                known.deployments.insert(uid, (service.clone(), running));
+                let service = workload.service.clone();
+                known.workloads.insert(uid, (workload, running));
                 Some(service)
             }
         };
@@ -148,15 +162,15 @@ impl Intents {
             Change::Gone(uid) => known.autoscalers.remove(uid),
             Change::Is(object) => known.autoscalers.remove(&object.uid().unwrap_or_default()),
         };
-        let mut concerned: Vec<Service> = before.into_iter().map(|(service, _)| service).collect();
+        let mut concerned: Vec<Service> = before.into_iter().map(|(workload, _)| workload.service).collect();
         if let Change::Is(object) = change
-            && object.spec.as_ref().is_some_and(|spec| spec.scale_target_ref.kind == DEPLOYMENT)
+            && let Some(target) = object.spec.as_ref().map(|spec| spec.scale_target_ref.clone())
+            && let Some(kind) = Kind::named(&target.kind)
             && known.autoscalers.len() < MAX_OBJECTS
         {
-            let target = object.spec.as_ref().map(|spec| spec.scale_target_ref.name.clone()).unwrap_or_default();
-            let service = service_of(&*object, target);
+            let service = service_of(&*object, target.name);
             concerned.push(service.clone());
-            known.autoscalers.insert(object.uid().unwrap_or_default(), (service, autoscaler(&object)));
+            known.autoscalers.insert(object.uid().unwrap_or_default(), (Workload { kind, service }, autoscaler(&object)));
         }
         drop(known);
         self.tell(|service| concerned.contains(service));
@@ -170,10 +184,10 @@ impl Intents {
         let known = self.lock();
         let above: Option<Vec<blueprint::ClusterBlueprint>> = known.above.values().cloned().collect();
         let intents: Vec<(Service, Option<Intent>)> = known
-            .deployments
+            .workloads
             .values()
-            .filter(|(service, _)| concerned(service))
-            .map(|(service, running)| (service.clone(), known.intent(above.as_deref(), service, running)))
+            .filter(|(workload, _)| concerned(&workload.service))
+            .map(|(workload, running)| (workload.service.clone(), known.intent(above.as_deref(), workload, running)))
             .collect();
         let gone: Vec<Service> = self.held.read(|view| view.followed().filter(|service| concerned(service)).cloned().collect());
         drop(known);
@@ -196,8 +210,13 @@ impl Intents {
 
 impl Known {
     /// `above` is what stands above every Blueprint, if all of it is understood.
-    fn intent(&self, above: Option<&[blueprint::ClusterBlueprint]>, service: &Service, running: &Running) -> Option<Intent> {
-        let speaks = |blueprint: &&Blueprint| blueprint.namespace().as_ref() == Some(&service.namespace) && blueprint.spec.speaks_of(DEPLOYMENT, &service.name);
+    fn intent(&self, above: Option<&[blueprint::ClusterBlueprint]>, workload: &Workload, running: &Running) -> Option<Intent> {
+        let Workload { kind, service } = workload;
+        // What its pods use is known by namespace and name, so nobody could say which of the two does.
+        if self.workloads.values().filter(|(other, _)| other.service == *service).count() > 1 {
+            return None;
+        }
+        let speaks = |blueprint: &&Blueprint| blueprint.namespace().as_ref() == Some(&service.namespace) && blueprint.spec.speaks_of(kind.name(), &service.name);
         let mut speaking = self.blueprints.values().filter(speaks);
         // Two that speak of one workload contradict each other whatever they say.
         let (Some(blueprint), None) = (speaking.next(), speaking.next()) else { return None };
@@ -208,8 +227,9 @@ impl Known {
             replicas: running.replicas,
             ready: running.ready,
             rolling_out: running.rolling_out,
+            resizes: running.resizes,
             containers: running.containers.clone(),
-            autoscalers: self.autoscalers.values().filter(|(of, _)| of == service).map(|(_, autoscaler)| autoscaler.clone()).collect(),
+            autoscalers: self.autoscalers.values().filter(|(of, _)| of == workload).map(|(_, autoscaler)| autoscaler.clone()).collect(),
         })
     }
 }
@@ -222,20 +242,18 @@ fn count(number: Option<i32>) -> u32 {
     number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
 }
 
-fn running(deployment: &Deployment) -> Running {
-    let (spec, status) = (deployment.spec.as_ref(), deployment.status.as_ref());
-    let replicas = spec.and_then(|spec| spec.replicas).map_or(1, |replicas| count(Some(replicas)));
-    let all = count(status.and_then(|status| status.replicas));
-    let updated = count(status.and_then(|status| status.updated_replicas));
-    let observed = status.and_then(|status| status.observed_generation) == deployment.metadata.generation;
-    let pod = spec.and_then(|spec| spec.template.spec.as_ref());
-    let containers = pod.map(|pod| pod.containers.as_slice()).unwrap_or_default().iter().filter(|container| container.name != SIDECAR);
-    Running {
-        replicas,
-        ready: count(status.and_then(|status| status.ready_replicas)),
-        rolling_out: !observed || updated < all,
-        containers: containers.map(container).collect(),
-    }
+/// None for an object whose pods cannot be read.
+fn running(kind: Kind, object: &DynamicObject) -> Option<Running> {
+    let value = serde_json::to_value(object).ok()?;
+    let counts = kind.counts(&value);
+    let pod: core::PodSpec = serde_json::from_value(value.pointer("/spec/template/spec")?.clone()).ok()?;
+    Some(Running {
+        replicas: counts.wanted,
+        ready: counts.ready,
+        rolling_out: !counts.observed || counts.updated < counts.exist,
+        resizes: kind.rolls(&value).and_then(|()| kind.rolls_back(&value)).is_ok(),
+        containers: pod.containers.iter().filter(|container| container.name != SIDECAR).map(container).collect(),
+    })
 }
 
 fn container(container: &core::Container) -> Container {

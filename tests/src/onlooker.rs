@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use assent_api::names::EXECUTOR_USER;
 use assent_api::resources::breaker_name;
+use assent_core::workload::Kind;
 use axum::{Json, Router, routing::post};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::hook::{self, Hook};
 use crate::scene::Case;
-use crate::world::{World, apply};
+use crate::world::{World, apply, kind_of};
 
 /// Longest until a step comes; longer than anything that may come before it.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -81,7 +82,7 @@ impl Onlooker {
                 "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "onlooker"},
                 "webhooks": [{"name": "onlooker.example.org", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
                     "timeoutSeconds": 30, "clientConfig": client_config,
-                    "rules": [rule("assent.dev", "v1alpha1", &["circuitbreakers/status", "remediations/status"]), rule("apps", "v1", &["deployments", "deployments/scale"])]}]
+                    "rules": [rule("assent.dev", "v1alpha1", &["circuitbreakers/status", "remediations/status"]), rule("apps", "v1", &["deployments", "deployments/scale", "statefulsets", "statefulsets/scale", "daemonsets"])]}]
             }),
         )
         .await;
@@ -103,7 +104,7 @@ impl Onlooker {
     pub fn hold(&self, case: &Case, moment: Moment) -> Held {
         match moment {
             Moment::Entry => self.hold_named("circuitbreakers", &breaker_name(&case.proposal.target.service())),
-            Moment::Write => self.hold_named("deployments", &case.proposal.target.name),
+            Moment::Write => self.hold_named(kind_of(&case.proposal).resource(), &case.proposal.target.name),
             Moment::Note => self.hold_named("remediations", &case.plan),
         }
     }
@@ -119,11 +120,13 @@ impl Onlooker {
 async fn judge(steps: &Steps, request: &Value) -> bool {
     let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     // What is stored nowhere is no step, nor is what others write.
-    let of_target = text("/resource/resource") == "deployments";
+    let workload = Kind::ALL.into_iter().find(|kind| kind.resource() == text("/resource/resource"));
+    let of_target = workload.is_some();
     if of_target && text("/name") != "onlooked" && (request["dryRun"] == true || text("/userInfo/username") != EXECUTOR_USER) {
         return true;
     }
-    let resource = ["circuitbreakers", "deployments", "remediations"].into_iter().find(|known| *known == text("/resource/resource"));
+    let ours = ["circuitbreakers", "remediations"].into_iter().find(|known| *known == text("/resource/resource"));
+    let resource = workload.map(Kind::resource).or(ours);
     let held = resource.and_then(|resource| steps.lock().unwrap().remove(&(resource, text("/name").to_owned())));
     let Some((came, passes)) = held else { return true };
     let _gone = came.send(());

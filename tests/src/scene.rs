@@ -11,6 +11,7 @@ use assent_core::ballot::Proposal;
 use assent_core::ids::IncidentUid;
 use assent_core::plan;
 use assent_core::target::Target;
+use assent_core::workload::Kind;
 use assent_runtime::CancellationToken;
 use futures::TryStreamExt as _;
 use kube::api::{Api, PostParams};
@@ -20,9 +21,11 @@ use tempfile::TempDir;
 
 use crate::processes::{Component, Process, Setting};
 use crate::seats;
-use crate::world::{World, complete};
+use crate::world::{World, complete, kind_of};
 use services::{Record, Word, ledger, seat, serve};
 
+/// What every workload runs first.
+const FIRST: &str = "registry.invalid/x:1";
 /// Longest that anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -107,37 +110,63 @@ impl Scene {
         Component::executor(&self.world, self.files.path(), setting).start()
     }
 
+    /// A workload of this kind, for which the seats want the action of this name: back to its first revision, restarted, with another
+    /// replica, with more memory. A kind that the action is not modelled for is another one.
+    pub async fn of(&self, kind: Kind, action: &str, name: &str) -> Case {
+        match action {
+            "RollbackWorkload" => {
+                let good = self.world.workload(kind, name, FIRST).await.pointer("/spec/template").unwrap().clone();
+                self.world.workload(kind, name, "registry.invalid/x:2").await;
+                self.vote(kind, name, |workload| seats::rollback(workload, &good)).await
+            }
+            "RestartWorkload" => {
+                self.world.workload(kind, name, FIRST).await;
+                self.vote(kind, name, restart_of).await
+            }
+            "ScaleWorkload" => {
+                let kind = if kind.is_scaled() { kind } else { Kind::StatefulSet };
+                self.world.workload(kind, name, FIRST).await;
+                self.vote(kind, name, |workload| seats::scale(workload, 3)).await
+            }
+            "AdjustResources" => {
+                self.world.workload(kind, name, FIRST).await;
+                self.vote(kind, name, |workload| seats::adjust(workload, 128)).await
+            }
+            other => panic!("nobody votes for `{other}` here"),
+        }
+    }
+
     /// `name` at its second revision; the seats are for going back to the first.
     pub async fn rollback(&self, name: &str) -> Case {
-        let first = self.world.deployment(name, "registry.invalid/x:1").await;
+        let first = self.world.deployment(name, FIRST).await;
         let good = first.pointer("/spec/template").unwrap().clone();
         // The first revision must exist as a ReplicaSet, or there is nothing to go back to.
         self.world.until_deployment(name, |d| d["status"]["observedGeneration"] == d["metadata"]["generation"] && !d["status"]["replicas"].is_null()).await;
         self.world.deployment(name, "registry.invalid/x:2").await;
-        self.vote(name, |workload| seats::rollback(workload, &good)).await
+        self.vote(Kind::Deployment, name, |workload| seats::rollback(workload, &good)).await
     }
 
     /// `name` with two replicas; the seats are for so many.
     pub async fn scale(&self, name: &str, replicas: u32) -> Case {
-        self.world.deployment(name, "registry.invalid/x:1").await;
-        self.vote(name, |workload| seats::scale(workload, replicas)).await
+        self.world.deployment(name, FIRST).await;
+        self.vote(Kind::Deployment, name, |workload| seats::scale(workload, replicas)).await
     }
 
     /// `name` with 64Mi of at most 128Mi; the seats are for so many mebibytes of both.
     pub async fn adjust(&self, name: &str, mebibytes: u64) -> Case {
-        self.world.deployment(name, "registry.invalid/x:1").await;
-        self.vote(name, |workload| seats::adjust(workload, mebibytes)).await
+        self.world.deployment(name, FIRST).await;
+        self.vote(Kind::Deployment, name, |workload| seats::adjust(workload, mebibytes)).await
     }
 
     /// `name`, which the seats want restarted.
     pub async fn restart(&self, name: &str) -> Case {
-        self.world.deployment(name, "registry.invalid/x:1").await;
-        self.vote(name, restart_of).await
+        self.world.deployment(name, FIRST).await;
+        self.vote(Kind::Deployment, name, restart_of).await
     }
 
     /// As [`Scene::scale`], where the Blueprint asks so many people on call before everything.
     pub async fn asking(&self, name: &str, replicas: u32, count: u32) -> Case {
-        self.world.deployment(name, "registry.invalid/x:1").await;
+        self.world.deployment(name, FIRST).await;
         self.world.asking_blueprint(name, &["group:oncall"], count).await;
         self.voted(name, |workload| seats::scale(workload, replicas)).await
     }
@@ -149,14 +178,18 @@ impl Scene {
         Case { plan, ..case }
     }
 
-    async fn vote(&self, name: &str, propose: impl Fn(&Value) -> Proposal) -> Case {
-        self.world.blueprint(name).await;
-        self.voted(name, propose).await
+    async fn vote(&self, kind: Kind, name: &str, propose: impl Fn(&Value) -> Proposal) -> Case {
+        self.world.blueprint_of(kind, name).await;
+        self.voted_of(kind, name, propose).await
     }
 
     /// All seats are for what `propose` makes of the workload as it is now.
     pub async fn voted(&self, name: &str, propose: impl Fn(&Value) -> Proposal) -> Case {
-        let before = self.world.until_deployment(name, complete).await;
+        self.voted_of(Kind::Deployment, name, propose).await
+    }
+
+    async fn voted_of(&self, kind: Kind, name: &str, propose: impl Fn(&Value) -> Proposal) -> Case {
+        let before = self.world.until(kind, name, complete).await;
         let incident = seats::incident();
         let proposal = propose(&before);
         self.world.quorum(&incident, &proposal).await;
@@ -229,7 +262,7 @@ impl Scene {
 
     /// The workload as it is, with how many generations lie between it and the judged one.
     pub async fn now(&self, case: &Case) -> (Value, i64) {
-        let now = self.world.read_deployment(&case.proposal.target.name).await;
+        let now = self.world.read(kind_of(&case.proposal), &case.proposal.target.name).await;
         let later = now["metadata"]["generation"].as_i64().unwrap() - case.proposal.target.generation;
         (now, later)
     }

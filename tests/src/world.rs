@@ -16,6 +16,7 @@ use assent_core::consensus::{Roster, Seat, TallyConfiguration, tally};
 use assent_core::ids::IncidentUid;
 use assent_core::ledger::{self, Frontier, Head, Position};
 use assent_core::plan::{LedgerPin, Plan};
+use assent_core::workload::Kind;
 use assent_runtime::CancellationToken;
 use assent_runtime::workload::testing::Authority;
 use clap::Parser as _;
@@ -193,52 +194,86 @@ impl World {
 
     /// A Deployment in the shop; two applies of different `image`s make two revisions.
     pub async fn deployment(&self, name: &str, image: &str) -> Value {
-        apply(
-            &self.admin,
-            &json!({
-                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SHOP},
-                "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}},
-                    "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "main", "image": image,
-                        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}}]}}}
-            }),
-        )
-        .await;
-        if !self.kubelet.load(Ordering::Relaxed) {
-            return self.read_deployment(name).await;
+        self.workload(Kind::Deployment, name, image).await
+    }
+
+    /// As [`World::deployment`], of any kind. Pods of a StatefulSet are not in order, so that its template can be put back.
+    pub async fn workload(&self, kind: Kind, name: &str, image: &str) -> Value {
+        let mut object = json!({
+            "apiVersion": "apps/v1", "kind": kind.name(), "metadata": {"name": name, "namespace": SHOP},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}},
+                "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "main", "image": image,
+                    "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}}]}}}
+        });
+        match kind {
+            Kind::Deployment => {}
+            Kind::StatefulSet => object["spec"]["podManagementPolicy"] = json!("Parallel"),
+            Kind::DaemonSet => {
+                object["spec"].as_object_mut().unwrap().remove("replicas");
+                // Nobody runs the node, which is soon said of it.
+                object["spec"]["template"]["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+                self.node().await;
+            }
         }
-        self.until_deployment(name, complete).await
+        apply(&self.admin, &object).await;
+        if !self.kubelet.load(Ordering::Relaxed) {
+            return self.read(kind, name).await;
+        }
+        self.until(kind, name, complete).await
+    }
+
+    /// A node that nobody runs, for pods that are bound to one.
+    async fn node(&self) {
+        apply(&self.admin, &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "nobody"}})).await;
     }
 
     /// The workload once `holds`.
     pub async fn until_deployment(&self, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let api: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(self.admin.clone(), SHOP);
+        self.until(Kind::Deployment, name, holds).await
+    }
+
+    /// As [`World::until_deployment`], of any kind.
+    pub async fn until(&self, kind: Kind, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("apps", "v1", kind.name()), kind.resource());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.admin.clone(), SHOP, &resource);
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let found = async {
             let mut events = std::pin::pin!(watcher(api, config));
             while let Some(event) = events.try_next().await.unwrap() {
-                if let watcher::Event::Apply(d) | watcher::Event::InitApply(d) = event
-                    && holds(&serde_json::to_value(&d).unwrap())
-                {
-                    return;
+                if let watcher::Event::Apply(mut object) | watcher::Event::InitApply(mut object) = event {
+                    object.types = Some(TypeMeta { api_version: "apps/v1".into(), kind: kind.name().into() });
+                    if holds(&serde_json::to_value(&object).unwrap()) {
+                        return;
+                    }
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("`{name}` never came to it"));
-        self.read_deployment(name).await
+        tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{kind} `{name}` never came to it"));
+        self.read(kind, name).await
     }
 
     /// The Deployment as it is.
     pub async fn read_deployment(&self, name: &str) -> Value {
-        get(&self.admin, &format!("/apis/apps/v1/namespaces/{SHOP}/deployments/{name}")).await.unwrap()
+        self.read(Kind::Deployment, name).await
+    }
+
+    /// The workload as it is.
+    pub async fn read(&self, kind: Kind, name: &str) -> Value {
+        get(&self.admin, &format!("/apis/apps/v1/namespaces/{SHOP}/{}/{name}", kind.resource())).await.unwrap()
     }
 
     /// A Blueprint that allows everything for `name`, up to five replicas, each up to two processors and a gibibyte.
     pub async fn blueprint(&self, name: &str) {
+        self.blueprint_of(Kind::Deployment, name).await;
+    }
+
+    /// As [`World::blueprint`], of any kind.
+    pub async fn blueprint_of(&self, kind: Kind, name: &str) {
         apply(
             &self.admin,
             &json!({
                 "apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP},
-                "spec": {"target": {"kind": "Deployment", "name": name}, "mode": "autonomous",
+                "spec": {"target": {"kind": kind.name(), "name": name}, "mode": "autonomous",
                     "limits": {"maxReplicas": 5, "containers": [{"name": "*", "cpu": {"min": "50m", "max": "2"}, "memory": {"min": "32Mi", "max": "1Gi"}}]},
                     "actions": [{"name": "RollbackWorkload"}, {"name": "RestartWorkload"}, {"name": "ScaleWorkload"}, {"name": "AdjustResources"}]}
             }),
@@ -299,7 +334,7 @@ impl World {
 
     /// The plan that an honest executor would make.
     pub async fn plan(&self, incident: &IncidentUid, proposal: &Proposal) -> Plan {
-        let target = self.read_deployment(&proposal.target.name).await;
+        let target = self.read(kind_of(proposal), &proposal.target.name).await;
         let blueprints: Api<resources::Blueprint> = Api::namespaced(self.admin.clone(), SHOP);
         let blueprint = blueprints.get(&proposal.target.name).await.unwrap();
         let guardrails: Api<resources::Guardrail> = Api::all(self.admin.clone());
@@ -445,9 +480,9 @@ impl World {
 
     /// Path and content of what `proposal` writes.
     pub async fn object_of(&self, proposal: &Proposal) -> (String, Value) {
-        let write = proposal.action.act().write();
+        let write = proposal.write().unwrap();
         let slash = if write.subresource.is_empty() { String::new() } else { format!("/{}", write.subresource) };
-        let path = format!("/apis/apps/v1/namespaces/{SHOP}/deployments/{}{slash}", proposal.target.name);
+        let path = format!("/apis/apps/v1/namespaces/{SHOP}/{}/{}{slash}", write.resource, proposal.target.name);
         let old = get(&self.admin, &path).await.unwrap();
         (path, old)
     }
@@ -491,15 +526,25 @@ pub async fn get(client: &Client, path: &str) -> Result<Value, String> {
     send(client, http::Request::get(path).body(Vec::new()).unwrap()).await
 }
 
-/// Whether a Deployment is rolled out and its controller is done with it.
+/// What kind of workload is proposed to be changed.
 #[must_use]
-pub fn complete(deployment: &Value) -> bool {
-    let wanted = &deployment["spec"]["replicas"];
-    let status = &deployment["status"];
+pub fn kind_of(proposal: &Proposal) -> Kind {
+    Kind::of(&proposal.target.api_version, &proposal.target.kind).unwrap()
+}
+
+/// Whether a workload is rolled out and its controller is done with it.
+#[must_use]
+pub fn complete(workload: &Value) -> bool {
+    let kind = Kind::of_object(workload).unwrap();
+    let counts = kind.counts(workload);
+    let status = &workload["status"];
     let done = |condition: &Value| condition["type"] == "Progressing" && condition["reason"] == "NewReplicaSetAvailable";
-    status["observedGeneration"] == deployment["metadata"]["generation"]
-        && ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"].iter().all(|field| status[field] == *wanted)
-        && status["conditions"].as_array().is_some_and(|conditions| conditions.iter().any(done))
+    let controller = match kind {
+        Kind::Deployment => status["conditions"].as_array().is_some_and(|conditions| conditions.iter().any(done)),
+        Kind::StatefulSet => status["currentRevision"] == status["updateRevision"],
+        Kind::DaemonSet => true,
+    };
+    controller && counts.settled() && counts.available == counts.wanted
 }
 
 /// Server-side apply of any object.

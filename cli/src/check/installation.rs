@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use assent_api::names::{GATE_CONFIGURATION, ROSTER, SYSTEM_NAMESPACE, accounts};
 use assent_api::resources::{Pause, Roster};
+use assent_core::action::Part;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -98,8 +99,7 @@ async fn sidecar(client: &Client) -> anyhow::Result<Finding> {
 
 /// Webhooks and native policies see only what the API server itself serves.
 async fn aggregation(client: &Client) -> anyhow::Result<Finding> {
-    let mut groups: Vec<&str> = assent_core::action::writes().iter().map(|write| write.group).collect();
-    groups.push(assent_api::names::GROUP);
+    let groups = [Part::GROUP, assent_api::names::GROUP];
     let services = Api::<APIService>::all(client.clone()).list(&ListParams::default()).await.context("list APIServices")?;
     let foreign: Vec<String> = services
         .iter()

@@ -6,12 +6,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Act, Inverse, Risk, Write, rolling_deployment};
+use super::{Act, Inverse, Part, Risk, completed, rolls_both_ways};
 use crate::blueprint::{bytes, millicores};
 
 pub(super) const NAME: &str = "AdjustResources";
-const WRITE: Write =
-    Write { group: "apps", version: "v1", resource: "deployments", subresource: "", kind: "Deployment", roots: &["/spec/template/spec/containers"] };
+const PART: Part = Part { subresource: "", roots: &["/spec/template/spec/containers"] };
 const MEBIBYTE: u64 = 1 << 20;
 /// More than any node has; from here on the spelling would change as well.
 const MOST_MILLI: u64 = 1_000_000;
@@ -84,8 +83,8 @@ impl Act for Adjust {
         Risk::Medium
     }
 
-    fn write(&self) -> Write {
-        WRITE
+    fn part(&self) -> Part {
+        PART
     }
 
     fn roots(&self) -> Vec<String> {
@@ -98,7 +97,7 @@ impl Act for Adjust {
     }
 
     fn preconditions(&self, workload: &Value) -> Result<(), String> {
-        rolling_deployment(workload)?;
+        rolls_both_ways(workload)?;
         let expected = self.expected(workload, None)?;
         if expected == *workload {
             return Err("its containers have these amounts already".into());
@@ -121,7 +120,7 @@ impl Act for Adjust {
                 *slot = Value::String(field.text());
             }
         }
-        Ok(new)
+        Ok(completed(old, new))
     }
 
     fn inverse(&self, workload: &Value) -> Result<Inverse, String> {

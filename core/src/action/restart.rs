@@ -6,11 +6,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Act, Inverse, Risk, Write, rolling_deployment};
+use super::{Act, Inverse, Part, Risk, completed, rolls};
 
 pub(super) const NAME: &str = "RestartWorkload";
-const WRITE: Write =
-    Write { group: "apps", version: "v1", resource: "deployments", subresource: "", kind: "Deployment", roots: &["/spec/template/metadata/annotations"] };
+const PART: Part = Part { subresource: "", roots: &["/spec/template/metadata/annotations"] };
 /// Annotation on the pod template.
 const MARKER: &str = "assent.dev/restarted-for";
 
@@ -40,12 +39,12 @@ impl Act for Restart {
         Risk::Low
     }
 
-    fn write(&self) -> Write {
-        WRITE
+    fn part(&self) -> Part {
+        PART
     }
 
     fn preconditions(&self, workload: &Value) -> Result<(), String> {
-        rolling_deployment(workload)
+        rolls(workload).map(drop)
     }
 
     fn expected(&self, old: &Value, _material: Option<&Value>) -> Result<Value, String> {
@@ -53,7 +52,7 @@ impl Act for Restart {
         let template = new.pointer_mut("/spec/template").and_then(Value::as_object_mut).ok_or("object has no `/spec/template`")?;
         let metadata = object_at(template, "metadata")?;
         object_at(metadata, "annotations")?.insert(MARKER.into(), Value::String(self.marker.clone()));
-        Ok(new)
+        Ok(completed(old, new))
     }
 
     fn inverse(&self, _workload: &Value) -> Result<Inverse, String> {

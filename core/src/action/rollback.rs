@@ -6,13 +6,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Act, Inverse, Risk, Write, rolling_deployment, with_template};
+use super::{Act, Inverse, Part, Risk, rolls_both_ways, with_template};
 use crate::canonical::Digest;
 use crate::ids::UnixMillis;
 
 pub(super) const NAME: &str = "RollbackWorkload";
-pub(super) const WRITE: Write =
-    Write { group: "apps", version: "v1", resource: "deployments", subresource: "", kind: "Deployment", roots: &["/spec/template"] };
+const PART: Part = Part { subresource: "", roots: &["/spec/template"] };
 
 /// Parameters of RollbackWorkload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -20,7 +19,7 @@ pub(super) const WRITE: Write =
 pub struct Rollback {
     /// The revision it was, for people only.
     pub revision: i64,
-    /// Digest of the pod template (without the `pod-template-hash` label).
+    /// Digest of the pod template as its workload has it.
     pub template: Digest,
     /// Image ids (with digests) that its containers ran when it was healthy, sorted.
     pub images: Vec<String>,
@@ -49,12 +48,12 @@ impl Act for Rollback {
         Risk::Medium
     }
 
-    fn write(&self) -> Write {
-        WRITE
+    fn part(&self) -> Part {
+        PART
     }
 
     fn preconditions(&self, workload: &Value) -> Result<(), String> {
-        rolling_deployment(workload)
+        rolls_both_ways(workload)
     }
 
     fn expected(&self, old: &Value, material: Option<&Value>) -> Result<Value, String> {

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Act, Inverse, Risk, Write, owned_by_nobody};
+use super::{Act, Inverse, Part, Risk, owned_by_nobody};
+use crate::workload::Kind;
 
 pub(super) const NAME: &str = "ScaleWorkload";
-pub(super) const WRITE: Write =
-    Write { group: "apps", version: "v1", resource: "deployments", subresource: "scale", kind: "Scale", roots: &["/spec/replicas"] };
+const PART: Part = Part { subresource: Part::SCALE, roots: &["/spec/replicas"] };
 
 /// Parameters of ScaleWorkload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,14 +26,17 @@ impl Act for Scale {
         Risk::Low
     }
 
-    fn write(&self) -> Write {
-        WRITE
+    fn part(&self) -> Part {
+        PART
     }
 
     fn preconditions(&self, workload: &Value) -> Result<(), String> {
-        let text = |pointer: &str| workload.pointer(pointer).and_then(Value::as_str);
-        if (text("/apiVersion"), text("/kind")) != (Some("apps/v1"), Some("Deployment")) {
-            return Err("only Deployments of apps/v1 are modelled".into());
+        let kind = Kind::of_object(workload)?;
+        if !kind.is_scaled() {
+            return Err(format!("a {kind} has a pod on every node that it fits, and no number of replicas"));
+        }
+        if workload.pointer("/spec/persistentVolumeClaimRetentionPolicy/whenScaled").and_then(Value::as_str) == Some("Delete") {
+            return Err("its claims are deleted with the pods that go, also with those that go on the way back".into());
         }
         if self.replicas == 0 {
             return Err("scaling to zero takes the service away".into());

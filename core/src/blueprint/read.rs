@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::KINDS;
 use super::problem::{Field, Problem, Problems};
 use super::rules::{Rules, Tier};
 use super::service::{Blueprint, ClusterBlueprint, Workload};
 use crate::incident::Mode;
+use crate::workload::Kind;
 
 /// Most items of a list of operations, approvers and the like.
 pub(super) const MAX_ITEMS: usize = 32;
@@ -189,16 +189,16 @@ fn targets(root: &Field<'_>, problems: &mut Problems) -> Vec<Workload> {
     let mut targets: Vec<Workload> = Vec::new();
     let first = root.at("target");
     if !first.is_there() {
-        problems.tell(&first, "must be given", "`{kind: Deployment, name: NAME}`, in the Blueprint's own namespace");
+        problems.tell(&first, "must be given", "`{kind: Deployment, name: NAME}` (or StatefulSet, DaemonSet), in the Blueprint's own namespace");
     }
     for field in std::iter::once(first).chain(problems.items(&root.at("targets"), MAX_ITEMS)) {
         problems.object(&field, TARGET);
         if !field.is_there() {
             continue;
         }
-        let kind = problems.needed(&field.at("kind"), 63, "`Deployment`");
-        if let Some(kind) = kind.filter(|kind| !KINDS.contains(kind)) {
-            problems.tell(&field.at("kind"), format!("kind `{kind}` is not modelled"), format!("one of {}", KINDS.join(", ")));
+        let kind = problems.needed(&field.at("kind"), 63, "`Deployment`, `StatefulSet` or `DaemonSet`");
+        if let Some(kind) = kind.filter(|kind| Kind::named(kind).is_none()) {
+            problems.tell(&field.at("kind"), format!("kind `{kind}` is not modelled"), format!("one of {}", Kind::NAMES.join(", ")));
         }
         let name = problems.text(&field.at("name"), MAX_NAME);
         if name.is_none() && !field.at("name").is_there() {

@@ -16,7 +16,9 @@ use crate::refusal::{Refusal, Rule};
 
 /// What it is written with.
 pub const RAISE: Write =
-    Write { group: "assent.dev", version: "v1alpha1", resource: "blueprints", subresource: "", kind: "Blueprint", roots: &["/spec/limits/maxReplicas"] };
+    Write { group: "assent.dev", version: "v1alpha1", resource: "blueprints", subresource: "", kind: "Blueprint" };
+
+const ROOTS: [&str; 1] = ["/spec/limits/maxReplicas"];
 
 /// The number that the service's own `maxReplicas` is raised to, and from which, if `proposal` goes beyond it.
 #[must_use]
@@ -87,7 +89,7 @@ fn owed(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMill
     quorum::was_decided(facts, plan, created_at)?;
     agreed(facts, plan, target, &blueprint.effective, created_at)?;
     let expected = raised(&request.old, to).map_err(|reason| Refusal::new(Rule::Difference, reason, "a Blueprint with limits"))?;
-    difference::permitted(&request.old, &expected, &request.new, RAISE.roots)
+    difference::permitted(&request.old, &expected, &request.new, &ROOTS)
 }
 
 /// Whether everybody whom the Blueprint asks beyond its limits had agreed when the plan was stored.

@@ -58,8 +58,7 @@ fn no_plan(request: &WriteRequest, incident: &IncidentUid) -> Refusal {
 }
 
 fn judge_by_plan(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMillis) -> Result<Admitted, Refusal> {
-    let action = &plan.proposal.action;
-    check_resource(&action.act().write(), request)?;
+    check_resource(&plan.proposal.write()?, request)?;
     let target = facts.target.as_ref().ok_or_else(|| stale("the target does not exist"))?;
     let now_target = Target::of(target).map_err(|reason| stale(&reason))?;
     if now_target.uid != plan.proposal.target.uid {
@@ -114,7 +113,7 @@ fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMi
     }
     let expected = plan.inverse.expected(&request.old).map_err(|reason| Refusal::new(Rule::Revert, reason, "the plan's inverse"))?;
     let expected = expected.ok_or_else(|| Refusal::new(Rule::Revert, "nothing to restore", "a fresh vote"))?;
-    difference::permitted(&request.old, &expected, &request.new, &plan.proposal.action.act().roots())
+    difference::permitted(&request.old, &expected, &request.new, &plan.proposal.roots())
 }
 
 /// Whether what the action changes is still what it wrote.
@@ -165,7 +164,7 @@ fn judge_dry_run(facts: &Facts, request: &WriteRequest, incident: &IncidentUid) 
         Verdict::Hold { rule, reason } => return Err(Refusal::new(rule, reason, "a dry run of what a quorum of ballots decides for")),
     };
     quorum::prove(facts, incident, epoch, &proposal, facts.now)?;
-    check_resource(&proposal.action.act().write(), request)?;
+    check_resource(&proposal.write()?, request)?;
     if (&proposal.target.namespace, &proposal.target.name) != (&request.namespace, &request.name) {
         return Err(Refusal::new(Rule::NoPlan, format!("the ballots do not decide for {}/{}", request.namespace, request.name), proposal.target.to_string()));
     }
@@ -194,7 +193,7 @@ fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal) -> R
             }
         }
     }
-    difference::permitted(&request.old, &expected, &request.new, &act.roots())
+    difference::permitted(&request.old, &expected, &request.new, &proposal.roots())
 }
 
 pub(super) fn check_resource(write: &Write, request: &WriteRequest) -> Result<(), Refusal> {

@@ -15,11 +15,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Asked, Entry, Position, Put, Seat, digest_of};
-use crate::action::{referenced_configurations, template_without_hash};
+use crate::action::referenced_configurations;
 use crate::ballot::Opinion;
 use crate::canonical::Digest;
 use crate::ids::{Domain, UnixMillis};
 use crate::target::Service;
+use crate::workload::{Counts, plain_template};
 use memory::Memory;
 
 /// Its line in the table of seats.
@@ -35,7 +36,7 @@ const RESTART_MARKS: [&str; 2] = ["assent.dev/restarted-for", "kubectl.kubernete
 /// A pod template by content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Template {
-    /// Digest of all of it, without the `pod-template-hash` label.
+    /// Digest of all of it, as its workload has it.
     pub digest: Digest,
     /// Digest without what a restart leaves behind: equal shapes run the same.
     pub shape: Digest,
@@ -43,35 +44,27 @@ pub struct Template {
     pub references: Vec<String>,
 }
 
-/// A Deployment as the API server shows it.
+/// A workload as the API server shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// UID of the object.
     pub uid: String,
     /// `metadata.generation`.
     pub generation: i64,
-    /// `status.observedGeneration`.
-    pub observed_generation: i64,
     /// Its template now.
     pub template: Template,
-    /// Desired replicas.
-    pub replicas: u32,
-    /// Replicas of the newest template.
-    pub updated: u32,
-    /// Ready replicas.
-    pub ready: u32,
-    /// Replicas of any template.
-    pub total: u32,
+    /// How far its pods are.
+    pub counts: Counts,
 }
 
-/// A revision: a ReplicaSet of a Deployment.
+/// A revision: an earlier template, by whatever keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Revision {
     /// Revision number; a rollback to it gives it a new one.
     pub number: i64,
     /// Its template.
     pub template: Template,
-    /// When its ReplicaSet was created, by the API server's clock.
+    /// When what keeps it was created, by the API server's clock.
     pub created_at: UnixMillis,
     /// When it was last given its revision number, as far as this seat saw it; its creation otherwise.
     pub rolled_out_at: UnixMillis,
@@ -104,10 +97,10 @@ pub struct View {
 // === impl Template ===
 
 impl Template {
-    /// The template in `spec.template` of a Deployment or ReplicaSet.
+    /// The template in `spec.template` of a workload, or of what keeps it.
     #[must_use]
     pub fn of(template: &Value) -> Self {
-        let plain = template_without_hash(template);
+        let plain = plain_template(template);
         let mut shape = plain.clone();
         if let Some(metadata) = shape.pointer_mut("/metadata").and_then(Value::as_object_mut) {
             if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
@@ -118,15 +111,6 @@ impl Template {
             }
         }
         Self { digest: digest_of(&plain), shape: digest_of(&shape), references: referenced_configurations(&plain) }
-    }
-}
-
-// === impl Workload ===
-
-impl Workload {
-    /// Whether every replica runs the newest template and is ready.
-    fn settled(&self) -> bool {
-        self.observed_generation >= self.generation && self.replicas > 0 && [self.updated, self.ready, self.total] == [self.replicas; 3]
     }
 }
 
@@ -144,7 +128,7 @@ impl View {
         self.synced = true;
     }
 
-    /// A Deployment is as `workload` says.
+    /// A workload is as told.
     pub fn workload(&mut self, service: &Service, workload: Workload, now: UnixMillis) {
         if self.workloads.len() < MAX_WORKLOADS || self.workloads.contains_key(service) {
             self.workloads.insert(service.clone(), workload);
@@ -152,7 +136,7 @@ impl View {
         }
     }
 
-    /// A Deployment is gone.
+    /// A workload is gone.
     pub fn workload_gone(&mut self, service: &Service) {
         self.workloads.remove(service);
         self.revisions.remove(service);
@@ -160,14 +144,14 @@ impl View {
         self.memory.forget(service);
     }
 
-    /// A revision of a Deployment exists.
+    /// A revision of a workload exists.
     pub fn revision(&mut self, service: &Service, number: i64, template: Template, created_at: UnixMillis, now: UnixMillis) {
         if self.revisions.len() >= MAX_WORKLOADS && !self.revisions.contains_key(service) {
             return;
         }
         let revisions = self.revisions.entry(service.clone()).or_default();
         match revisions.iter_mut().find(|known| known.template.digest == template.digest) {
-            // The same ReplicaSet with a new number: somebody rolled back to it just now.
+            // The same one with a new number: somebody rolled back to it just now.
             Some(known) if number > known.number => {
                 known.number = number;
                 known.rolled_out_at = now;
@@ -179,7 +163,7 @@ impl View {
         revisions.truncate(MAX_REVISIONS);
     }
 
-    /// A revision's ReplicaSet is gone.
+    /// What kept a revision is gone.
     pub fn revision_gone(&mut self, service: &Service, template: &Digest) {
         if let Some(revisions) = self.revisions.get_mut(service) {
             revisions.retain(|revision| revision.template.digest != *template);

@@ -283,10 +283,10 @@ impl Simulation {
     pub(crate) fn put(&self, incident: &IncidentUid, proposal: &Proposal, dry_run: bool) -> Option<Put> {
         let service = proposal.target.service();
         let act = proposal.action.act();
-        let old = object_of(act.write().subresource, self.cluster.workloads.get(&service)?);
+        let old = object_of(act.part().subresource, self.cluster.workloads.get(&service)?);
         let material = matches!(proposal.action, Action::RollbackWorkload(_)).then(healthy_template);
         let new = act.expected(&old, material.as_ref()).ok()?;
-        Some(Put { request: request(incident, &proposal.action, &proposal.target, new, dry_run), service })
+        Some(Put { request: request(incident, proposal, new, dry_run), service })
     }
 
     pub(crate) fn send_put(&mut self, n: usize, plan: &str, step: Step, put: Put) {
@@ -382,13 +382,12 @@ impl Simulation {
                 }
             }
             Next::Revert => {
-                let write = stored.plan.proposal.action.act().write();
                 let service = stored.plan.proposal.target.service();
-                let old = object_of(write.subresource, &self.cluster.workloads[&service]);
+                let old = object_of(stored.plan.proposal.action.act().part().subresource, &self.cluster.workloads[&service]);
                 match stored.plan.inverse.expected(&old) {
                     Ok(Some(new)) => {
                         journey.waiting = Some(now.plus(PATIENCE_MS));
-                        let request = request(&incident, &stored.plan.proposal.action, &stored.plan.proposal.target, new, false);
+                        let request = request(&incident, &stored.plan.proposal, new, false);
                         self.send_put(n, name, Step::Revert, Put { service, request });
                     }
                     _ => self.finish(n, &stored, name, &mut journey, (PlanPhase::Failed, "nothing to put back".into()), now),
@@ -490,8 +489,8 @@ pub(crate) fn outcome_key(name: &str, phase: PlanPhase) -> String {
     key(name, ended(phase))
 }
 
-pub(crate) fn request(incident: &IncidentUid, action: &Action, target: &Target, new: Value, dry_run: bool) -> WriteRequest {
-    let write = action.act().write();
+pub(crate) fn request(incident: &IncidentUid, proposal: &Proposal, new: Value, dry_run: bool) -> WriteRequest {
+    let write = proposal.write().expect("a modelled target");
     WriteRequest {
         incidents: vec![incident.to_string()],
         group: write.group.into(),
@@ -499,8 +498,8 @@ pub(crate) fn request(incident: &IncidentUid, action: &Action, target: &Target, 
         resource: write.resource.into(),
         subresource: write.subresource.into(),
         operation: "UPDATE".into(),
-        namespace: target.namespace.clone(),
-        name: target.name.clone(),
+        namespace: proposal.target.namespace.clone(),
+        name: proposal.target.name.clone(),
         dry_run,
         field_manager: FIELD_MANAGER.into(),
         old: Value::Null,

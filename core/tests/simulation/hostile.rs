@@ -86,13 +86,12 @@ impl Simulation {
     /// The inverse, whether it is owed or not.
     fn back(&mut self, plan: &Plan) -> Option<Put> {
         let at = plan.proposal.target.service();
-        let write = plan.proposal.action.act().write();
-        let old = object_of(write.subresource, self.cluster.workloads.get(&at)?);
+        let old = object_of(plan.proposal.action.act().part().subresource, self.cluster.workloads.get(&at)?);
         let mut new = plan.inverse.expected(&old).ok()??;
         if self.random.chance(200) {
             new["spec"]["replicas"] = json!(1);
         }
-        Some(Put { request: request(&plan.incident, &plan.proposal.action, &plan.proposal.target, new, false), service: at })
+        Some(Put { request: request(&plan.incident, &plan.proposal, new, false), service: at })
     }
 
     /// A plan that is nearly what was decided, or exactly that at the wrong time.

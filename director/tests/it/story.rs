@@ -231,7 +231,7 @@ async fn the_seats_are_shown_what_the_api_server_holds() {
     let live: Value = serde_json::from_str(&bench.cluster.kubectl(&["-n", "shop", "get", "deployment", "orders", "-o", "json"]).await.unwrap()).unwrap();
     assert_eq!(orders.target, assent_core::target::Target::of(&live).unwrap(), "the digest is of what the API server holds");
     assert_eq!(orders.revisions.iter().map(|revision| revision.number).collect::<Vec<_>>(), [2, 1]);
-    let template = assent_core::action::template_without_hash(&live["spec"]["template"]);
+    let template = assent_core::workload::plain_template(&live["spec"]["template"]);
     assert_eq!(orders.revisions[0].template, Digest::of(&template).unwrap(), "the newest revision is what the Deployment says");
     assert_ne!(orders.revisions[1].template, orders.revisions[0].template);
     let map = Api::<ConfigMap>::namespaced(bench.admin.clone(), "shop").get("orders-config").await.unwrap();

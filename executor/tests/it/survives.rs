@@ -7,7 +7,9 @@ use assent_api::resources::RemediationPhase;
 use assent_core::action::{Inverse, NAMES};
 use assent_core::proof::as_left;
 use assent_tests::onlooker::{Held, Moment, Onlooker};
+use assent_core::workload::Kind;
 use assent_tests::scene::{Case, Scene};
+use assent_tests::world::kind_of;
 use futures::future::join_all;
 
 /// Where the executor is killed on the way to a verified end.
@@ -46,19 +48,13 @@ const APPLYING: [Applying; 8] =
     [Applying::Intended, Applying::Planned, Applying::Entered, Applying::Written, Applying::Noted, Applying::Recorded, Applying::Watched, Applying::Verified];
 const UNDOING: [Undoing; 3] = [Undoing::Reverting, Undoing::Restored, Undoing::Recorded];
 
-/// One voted incident for each of these actions of the catalogue; an action without a line here fails.
-async fn voted(scene: &Scene, moment: &str, actions: &[&str]) -> Vec<Case> {
-    let of = async |action: &&str| {
-        let name = format!("{}-{moment}", action.to_lowercase());
-        match *action {
-            "RollbackWorkload" => scene.rollback(&name).await,
-            "RestartWorkload" => scene.restart(&name).await,
-            "ScaleWorkload" => scene.scale(&name, 3).await,
-            "AdjustResources" => scene.adjust(&name, 128).await,
-            other => panic!("nobody votes for `{other}` here: a kill at each step of it is not tried"),
-        }
+/// One voted incident for each of these actions of the catalogue, on workloads of all kinds in turn.
+async fn voted(scene: &Scene, turn: usize, moment: &str, actions: &[&str]) -> Vec<Case> {
+    let of = async |(at, action): (usize, &&str)| {
+        let kind = Kind::ALL.into_iter().cycle().nth(turn + at).unwrap();
+        scene.of(kind, action, &format!("{}-{moment}", action.to_lowercase())).await
     };
-    let cases = join_all(actions.iter().map(of)).await;
+    let cases = join_all(actions.iter().enumerate().map(of)).await;
     assert!(cases.iter().map(|case| case.proposal.action.name()).eq(actions.iter().copied()), "each action is voted for as itself");
     cases
 }
@@ -145,7 +141,7 @@ async fn undone_to(scene: &Scene, onlooker: &Onlooker, cases: &[Case], moment: U
         held.drain(..).for_each(Held::pass);
         for case in cases {
             let restored = case.proposal.target.generation + 2;
-            scene.world.until_deployment(&case.proposal.target.name, |d| d["metadata"]["generation"] == restored).await;
+            scene.world.until(kind_of(&case.proposal), &case.proposal.target.name, |d| d["metadata"]["generation"] == restored).await;
         }
     }
     held
@@ -192,8 +188,8 @@ async fn a_kill_between_any_two_steps_loses_nothing_and_repeats_nothing() {
     let scene = Scene::start().await;
     let onlooker = Onlooker::start(&scene.world).await;
     let mut executor = scene.executor();
-    for (moment, actions) in APPLYING.into_iter().flat_map(at_once) {
-        let cases = voted(&scene, &format!("{moment:?}").to_lowercase(), actions).await;
+    for (turn, (moment, actions)) in APPLYING.into_iter().flat_map(at_once).enumerate() {
+        let cases = voted(&scene, turn, &format!("{moment:?}").to_lowercase(), actions).await;
         let held = applied_to(&scene, &onlooker, &cases, moment).await;
         executor.kill().await;
         if matches!(moment, Applying::Noted) {
@@ -214,8 +210,8 @@ async fn a_kill_during_a_revert_ends_in_one_revert() {
     scene.world.brake(100).await;
     let onlooker = Onlooker::start(&scene.world).await;
     let mut executor = scene.executor();
-    for (moment, actions) in UNDOING.into_iter().flat_map(at_once) {
-        let mut cases = voted(&scene, &format!("{moment:?}").to_lowercase(), actions).await;
+    for (turn, (moment, actions)) in UNDOING.into_iter().flat_map(at_once).enumerate() {
+        let mut cases = voted(&scene, turn, &format!("{moment:?}").to_lowercase(), actions).await;
         // Where there is nothing to undo, only the end is left to be killed at.
         cases.retain(|case| undoable(case) || matches!(moment, Undoing::Recorded));
         let held = undone_to(&scene, &onlooker, &cases, moment).await;

@@ -61,8 +61,8 @@ pub struct Sources<'a> {
     pub services: &'a [Value],
     /// All ResourceQuotas of the namespace.
     pub quotas: &'a [Value],
-    /// All ReplicaSets of the namespace.
-    pub replica_sets: &'a [Value],
+    /// The earlier templates of all workloads of the target's kind in the namespace, plain.
+    pub templates: &'a [Value],
     /// Templates of the target that seats saw healthy, by signed ballots.
     pub healthy: &'a [Healthy],
     /// All Argo CD Applications of the cluster; empty where it is not installed.
@@ -88,7 +88,7 @@ pub struct Sources<'a> {
 pub struct Healthy {
     /// The revision's number, for people.
     pub revision: i64,
-    /// Digest of the template without the label `pod-template-hash`.
+    /// Digest of the template as its workload has it.
     pub template: Digest,
     /// When it was last seen healthy.
     pub healthy_at: UnixMillis,
@@ -152,7 +152,7 @@ fn listed(sources: &Sources<'_>) -> Result<(), FactsError> {
         ("HorizontalPodAutoscalers of the namespace", sources.autoscalers.len()),
         ("Services of the namespace", sources.services.len()),
         ("ResourceQuotas of the namespace", sources.quotas.len()),
-        ("ReplicaSets of the namespace", sources.replica_sets.len()),
+        ("earlier templates of the namespace", sources.templates.len()),
         ("healthy templates", sources.healthy.len()),
         ("Applications", sources.applications.len()),
         ("Kustomizations", sources.kustomizations.len()),

@@ -1,10 +1,11 @@
 //! The library on facts as they are assembled from objects of an API server, not as a case states them: a rollback, a scale
 //! and a restart of a healthy Deployment pass every guardrail, as plans and as writes.
 
-use assent_core::action::{Action, Restart, Rollback, Scale, template_without_hash};
+use assent_core::action::{Action, Restart, Rollback, Scale};
 use assent_core::canonical::Digest;
 use assent_core::ids::UnixMillis;
 use assent_core::target::Target;
+use assent_core::workload::{kept_template, plain_template};
 use assent_policies::Facts;
 use assent_policies::cases::{Case, Subject, Verdict};
 use assent_policies::facts::{BlueprintFact, Healthy, Sources};
@@ -18,12 +19,12 @@ const INCIDENT: &str = "019ac4d2-7d3e-7a10-8c55-2b1f4e9a6c01";
 /// The write of `action`: sub-resource, object before, object after.
 fn write(shop: &Value, action: &Action, material: Option<&Value>) -> (&'static str, Value, Value) {
     let act = action.act();
-    let old = if act.write().subresource == "scale" { &shop["scale"] } else { &shop["deployment"] };
-    (act.write().subresource, old.clone(), act.expected(old, material).unwrap())
+    let old = if act.part().subresource == "scale" { &shop["scale"] } else { &shop["deployment"] };
+    (act.part().subresource, old.clone(), act.expected(old, material).unwrap())
 }
 
 fn template(set: &Value) -> Value {
-    template_without_hash(&set["spec"]["template"])
+    plain_template(&set["spec"]["template"])
 }
 
 fn healthy(shop: &Value) -> Vec<Healthy> {
@@ -38,6 +39,7 @@ fn healthy(shop: &Value) -> Vec<Healthy> {
 fn facts(shop: &Value, action: &Action, old: &Value, new: &Value) -> Facts {
     let list = |key: &str| shop[key].as_array().unwrap().as_slice();
     let target = Target::of(&shop["deployment"]).unwrap();
+    let templates: Vec<Value> = list("replicaSets").iter().filter_map(kept_template).collect();
     let sources = Sources {
         now: NOW,
         incident: INCIDENT,
@@ -51,7 +53,7 @@ fn facts(shop: &Value, action: &Action, old: &Value, new: &Value) -> Facts {
         autoscalers: list("autoscalers"),
         services: list("services"),
         quotas: list("quotas"),
-        replica_sets: list("replicaSets"),
+        templates: &templates,
         healthy: &healthy(shop),
         applications: list("applications"),
         kustomizations: list("kustomizations"),

@@ -9,9 +9,9 @@ fn object<T: serde::de::DeserializeOwned>(value: Value) -> Box<T> {
     Box::new(serde_json::from_value(value).unwrap())
 }
 
-fn deployment(replicas: i32, more: &Value) -> Box<Deployment> {
+fn deployment(replicas: i32, more: &Value) -> Box<DynamicObject> {
     let mut value = json!({
-        "metadata": {"namespace": "shop", "name": "orders", "uid": "d1", "generation": 3},
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "shop", "name": "orders", "uid": "d1", "generation": 3},
         "spec": {"replicas": replicas, "selector": {}, "template": {"spec": {"containers": [
             {"name": "app", "resources": {"requests": {"cpu": "250m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}},
             {"name": "helper", "resources": {"limits": {"cpu": "1"}}},
@@ -45,15 +45,15 @@ fn followed(intents: &Intents) -> usize {
 }
 
 #[test]
-fn a_deployment_is_pruned_to_what_counts() {
-    let running = running(&deployment(3, &json!({"/status/readyReplicas": 2})));
-    assert_eq!((running.replicas, running.ready, running.rolling_out), (3, 2, false));
+fn a_workload_is_pruned_to_what_counts() {
+    let running = running(Kind::Deployment, &deployment(3, &json!({"/status/readyReplicas": 2}))).unwrap();
+    assert_eq!((running.replicas, running.ready, running.rolling_out, running.resizes), (3, 2, false, true));
     let [app, helper] = running.containers.try_into().unwrap();
     assert_eq!((app.cpu.request, app.cpu.limit), (250, None));
     assert_eq!((app.memory.request, app.memory.limit), (64 << 20, Some(128 << 20)));
     assert_eq!((helper.cpu.request, helper.memory.request), (1_000, 0), "what requests nothing requests its limit");
     for half in [json!({"/status/updatedReplicas": 1}), json!({"/status/observedGeneration": 2})] {
-        assert!(super::running(&deployment(3, &half)).rolling_out, "{half}");
+        assert!(super::running(Kind::Deployment, &deployment(3, &half)).unwrap().rolling_out, "{half}");
     }
 }
 
@@ -77,12 +77,12 @@ fn an_autoscaler_acts_only_where_it_says_so() {
 fn what_people_want_is_followed_from_whole_lists_and_unambiguous_words_only() {
     let early = Intents::new(Arc::new(Held::new(View::new(Settings::default()))));
     early.blueprint(Change::Is(blueprint("b1", &json!({}))));
-    early.deployment(Change::Is(deployment(2, &json!({}))));
+    early.workload(Kind::Deployment, Change::Is(deployment(2, &json!({}))));
     assert_eq!(followed(&early), 0, "an autoscaler may be listed yet");
 
     let intents = listed();
     intents.blueprint(Change::Is(blueprint("b1", &json!({}))));
-    intents.deployment(Change::Is(deployment(2, &json!({}))));
+    intents.workload(Kind::Deployment, Change::Is(deployment(2, &json!({}))));
     assert_eq!(followed(&intents), 1);
     intents.blueprint(Change::Is(blueprint("b2", &json!({}))));
     assert_eq!(followed(&intents), 0, "two contradict each other");
@@ -97,6 +97,28 @@ fn what_people_want_is_followed_from_whole_lists_and_unambiguous_words_only() {
     assert_eq!(followed(&intents), 0, "rules that nobody understands may forbid anything");
     intents.above(Change::Gone("c1".into()));
     assert_eq!(followed(&intents), 1);
-    intents.deployment(Change::Gone("d1".into()));
+    let mut same_name = deployment(2, &json!({}));
+    same_name.metadata.uid = Some("s1".into());
+    intents.workload(Kind::StatefulSet, Change::Is(same_name));
+    assert_eq!(followed(&intents), 0, "which of the two uses what is not known");
+    intents.workload(Kind::StatefulSet, Change::Gone("s1".into()));
+    assert_eq!(followed(&intents), 1);
+    intents.workload(Kind::Deployment, Change::Gone("d1".into()));
     assert_eq!(followed(&intents), 0);
+}
+
+#[test]
+fn a_stateful_set_is_followed_by_its_own_blueprint_and_resized_where_it_can_be_put_back() {
+    let intents = listed();
+    intents.blueprint(Change::Is(blueprint("b1", &json!({}))));
+    intents.workload(Kind::StatefulSet, Change::Is(deployment(2, &json!({}))));
+    assert_eq!(followed(&intents), 0, "the Blueprint speaks of a Deployment");
+    let mut of_sets = blueprint("b1", &json!({}));
+    of_sets.data["spec"]["target"]["kind"] = json!("StatefulSet");
+    intents.blueprint(Change::Is(of_sets));
+    assert_eq!(followed(&intents), 1);
+    let mut set = deployment(2, &json!({}));
+    assert!(!running(Kind::StatefulSet, &set).unwrap().resizes, "pods in order may never come to the way back");
+    set.data["spec"]["podManagementPolicy"] = json!("Parallel");
+    assert!(running(Kind::StatefulSet, &set).unwrap().resizes);
 }

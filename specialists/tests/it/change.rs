@@ -2,7 +2,7 @@
 
 use assent_api::names::accounts;
 use assent_api::proto::IndicatorRequest;
-use assent_core::action::{Action, template_without_hash};
+use assent_core::action::Action;
 use assent_core::ballot::{Opinion, StanceVerdict};
 use assent_core::canonical::Digest;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -55,7 +55,7 @@ async fn it_knows_the_way_back_to_what_it_saw_healthy() {
         .await
         .unwrap()
         .iter()
-        .map(|set| Digest::of(&template_without_hash(set.data.pointer("/spec/template").unwrap())).unwrap())
+        .map(|set| Digest::of(&assent_core::workload::plain_template(set.data.pointer("/spec/template").unwrap())).unwrap())
         .collect();
     assert!(digests.contains(&rollback.template));
     assert_eq!(proposal.target, context.workloads[0].target);

@@ -91,7 +91,7 @@ fn everything_that_is_wrong_is_told_at_once() {
 fn each_rule_is_told_where_it_is_broken() {
     for (pointer, value, path) in [
         ("/target", json!(null), "target"),
-        ("/target/kind", json!("StatefulSet"), "target.kind"),
+        ("/target/kind", json!("ReplicaSet"), "target.kind"),
         ("/target/name", json!(7), "target.name"),
         ("/targets/0/name", json!("orders"), "targets[0]"),
         ("/version", json!("1.2"), "version"),

@@ -47,7 +47,7 @@ proptest! {
     fn any_single_extra_path_is_refused(which in 0usize..4, at in any::<prop::sample::Index>(), how in 0u8..3) {
         let fixture = &Fixture::all()[which];
         let WriteRequest { old, new: expected, .. } = fixture.apply();
-        let roots = fixture.proposal.action.act().roots();
+        let roots = fixture.proposal.roots();
         prop_assert_eq!(permitted(&old, &expected, &expected, &roots), Ok(()));
         let mut all = Vec::new();
         pointers(&expected, "", &mut all);

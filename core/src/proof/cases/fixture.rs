@@ -275,7 +275,7 @@ impl Fixture {
 
     /// What the action's write replaces, from the target `workload`.
     fn object(&self, workload: &Value) -> Value {
-        if self.proposal.action.act().write().subresource == "scale" { scale_of(workload) } else { workload.clone() }
+        if self.proposal.action.act().part().subresource == "scale" { scale_of(workload) } else { workload.clone() }
     }
 
     /// The target after the write.
@@ -287,7 +287,7 @@ impl Fixture {
     }
 
     fn request(&self, old: Value, new: Value) -> WriteRequest {
-        let write = self.proposal.action.act().write();
+        let write = self.proposal.write().unwrap();
         WriteRequest {
             incidents: vec![incident().to_string()],
             group: write.group.into(),

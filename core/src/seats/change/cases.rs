@@ -16,7 +16,14 @@ pub(in crate::seats) fn template(image: &str) -> Template {
 }
 
 fn workload(image: &str, generation: i64) -> Workload {
-    Workload { uid: "uid-orders".into(), generation, observed_generation: generation, template: template(image), replicas: 2, updated: 2, ready: 2, total: 2 }
+    let counts = Counts { observed: true, wanted: 2, exist: 2, updated: 2, ready: 2, available: 2 };
+    Workload { uid: "uid-orders".into(), generation, template: template(image), counts }
+}
+
+/// On the way to `x:2`.
+fn rolling(updated: u32, exist: u32) -> Workload {
+    let ready = workload("x:2", 2);
+    Workload { counts: Counts { updated, exist, ..ready.counts }, ..ready }
 }
 
 /// Orders ran `x:1` for a minute from `START` on, then `x:2` was rolled out and became ready.
@@ -32,7 +39,7 @@ pub(in crate::seats) fn rolled_out() -> (View, UnixMillis) {
     let rollout = START.plus(60_000);
     view.revision(&orders, 2, template("x:2"), rollout, rollout);
     view.images(&orders, &template("x:2").digest, vec!["x@sha256:2".into()]);
-    view.workload(&orders, Workload { updated: 1, total: 3, ..workload("x:2", 2) }, rollout);
+    view.workload(&orders, rolling(1, 3), rollout);
     view.workload(&orders, workload("x:2", 2), rollout.plus(4_000));
     (view, rollout)
 }
@@ -189,7 +196,7 @@ fn a_rollout_by_somebody_else_during_the_incident_is_left_alone() {
     let asked = context("orders", rollout.plus(-120_000));
     let restart = Proposal { action: Action::RestartWorkload(Restart { marker: "i.1".into() }), target: target("orders") };
     assert_eq!(bare_position(&view, &asked, rollout, &restart).verdict, StanceVerdict::NoObjection);
-    view.workload(&service("orders"), Workload { updated: 1, ..workload("x:2", 2) }, rollout);
+    view.workload(&service("orders"), rolling(1, 2), rollout);
     assert_eq!(bare_position(&view, &asked, rollout, &restart).verdict, StanceVerdict::Veto);
 }
 

@@ -62,7 +62,7 @@ impl View {
     pub(super) fn remember(&mut self, service: &Service, now: UnixMillis) {
         let Some(workload) = self.workloads.get(service) else { return };
         let digest = workload.template.digest.clone();
-        if !workload.settled() {
+        if !workload.counts.settled() {
             self.memory.settled.remove(service);
             return;
         }

@@ -150,7 +150,7 @@ impl View {
         }
         let revisions = self.revisions.get(&service).map(Vec::as_slice).unwrap_or_default();
         let newest = revisions.iter().find(|revision| revision.template.digest == current.template.digest);
-        if newest.is_some_and(|revision| revision.rolled_out_at > since.plus(AFTER_MS)) && !current.settled() {
+        if newest.is_some_and(|revision| revision.rolled_out_at > since.plus(AFTER_MS)) && !current.counts.settled() {
             return Position::veto("somebody is rolling it out right now", grounds(&current.template.digest));
         }
         let Action::RollbackWorkload(asked_for) = &put.proposal.action else {

@@ -44,6 +44,8 @@ pub struct Intent {
     pub ready: u32,
     /// Whether old and new pods mix.
     pub rolling_out: bool,
+    /// Whether sizes in its template reach its pods, and can be put back.
+    pub resizes: bool,
     /// Containers of a pod, without Assent's own sidecar.
     pub containers: Vec<Container>,
     /// Autoscalers that set the replicas.
@@ -111,7 +113,7 @@ impl Followed {
         let settings = demand::settings(&self.intent.effective, now)?;
         // Whoever else sets the replicas meanwhile would make the sizes impossible to put back.
         let alone = self.intent.autoscalers.iter().all(|autoscaler| !autoscaler.active);
-        let tuning = demand::sizing(&self.intent.effective, &self.intent.containers, now).filter(|_| alone);
+        let tuning = demand::sizing(&self.intent.effective, &self.intent.containers, now).filter(|_| alone && self.intent.resizes);
         Some(Settings { tuning, ..settings })
     }
 

@@ -9,6 +9,7 @@ use crate::incident::Workload;
 use crate::seats::opinion::{abstain, cause, evidence};
 use crate::seats::{Asked, Position, Put, Seat as _};
 use crate::target::Service;
+use crate::workload::Kind;
 
 pub(super) const RESOURCE: (EvidenceClass, Principal) = (EvidenceClass::Resource, Principal::Kubelet);
 /// Container states stand in the pod's status, which anybody with rights on it may write.
@@ -122,7 +123,8 @@ impl View {
 }
 
 fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished: usize) -> Option<Hypothesis> {
-    let deployment = (workload.target.api_version.as_str(), workload.target.kind.as_str()) == ("apps/v1", "Deployment");
+    let kind = Kind::of(&workload.target.api_version, &workload.target.kind);
+    let stateless = kind.is_some_and(|kind| kind != Kind::StatefulSet);
     let (domain, fault, probability) = match judged.fault? {
         Fault::CrashLoop => (Domain::Application, "crash-loop", 750_000),
         Fault::Memory => (Domain::Compute, "memory-pressure", 750_000),
@@ -131,18 +133,20 @@ fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished:
         Fault::AtLimit | Fault::LimitCut => (Domain::Compute, "cpu-saturation", 550_000),
         // Where several fall silent together, most of them only wait for the one.
         // What keeps data waits for locks and disks as well.
-        Fault::Vanished if vanished > 1 || !deployment => (Domain::Application, "stalled", 650_000),
+        Fault::Vanished if vanished > 1 || !stateless => (Domain::Application, "stalled", 650_000),
         Fault::Vanished => (Domain::Application, "stalled", 800_000),
     };
     let action = match judged.fault? {
         Fault::Saturated | Fault::AtLimit | Fault::LimitCut => {
             let replicas = workload.replicas.saturating_add(workload.replicas.div_ceil(2).max(1)).min(MOST_REPLICAS);
-            (replicas > workload.replicas).then_some(Action::ScaleWorkload(Scale { replicas }))
+            (replicas > workload.replicas && kind.is_some_and(Kind::is_scaled)).then_some(Action::ScaleWorkload(Scale { replicas }))
         }
+        // Its silence may be the wait for what a restart would take from it.
+        Fault::Vanished if !stateless => None,
         Fault::Vanished => Some(Action::RestartWorkload(Restart { marker: format!("{}.{}", asked.context.incident, asked.epoch) })),
         Fault::CrashLoop | Fault::Memory => None,
     };
-    let remedies = action.filter(|_| deployment).map(|action| Proposal { action, target: workload.target.clone() });
+    let remedies = action.filter(|_| kind.is_some()).map(|action| Proposal { action, target: workload.target.clone() });
     let grounds = if judged.fault == Some(Fault::CrashLoop) { failures(judged) } else { vec![resource(judged)] };
     Some(Hypothesis { remedies: remedies.into_iter().collect(), ..at(workload.target.service(), domain, fault, probability, grounds) })
 }

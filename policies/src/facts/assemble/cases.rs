@@ -55,7 +55,7 @@ fn rollback() -> World {
 impl World {
     /// The template of a ReplicaSet, without its hash.
     fn template(&self, at: usize) -> Value {
-        assent_core::action::template_without_hash(&self.shop["replicaSets"][at]["spec"]["template"])
+        assent_core::workload::plain_template(&self.shop["replicaSets"][at]["spec"]["template"])
     }
 
     fn seen(&self, at: usize, revision: i64, seconds_ago: i64) -> Healthy {
@@ -70,8 +70,9 @@ impl World {
 
     fn try_facts(&self) -> Result<Facts, FactsError> {
         let list = |key: &str| self.shop[key].as_array().unwrap().as_slice();
+        let templates: Vec<Value> = list("replicaSets").iter().filter_map(assent_core::workload::kept_template).collect();
         let target = Target::of(&self.shop["deployment"]).map_err(|reason| FactsError::Unreadable { object: "target".into(), field: String::new(), reason })?;
-        let old = if self.action.act().write().subresource == "scale" { &self.shop["scale"] } else { &self.shop["deployment"] };
+        let old = if self.action.act().part().subresource == "scale" { &self.shop["scale"] } else { &self.shop["deployment"] };
         let new = self.new.clone().unwrap_or_else(|| self.action.act().expected(old, None).unwrap());
         Facts::assemble(&Sources {
             now: NOW,
@@ -86,7 +87,7 @@ impl World {
             autoscalers: list("autoscalers"),
             services: list("services"),
             quotas: list("quotas"),
-            replica_sets: list("replicaSets"),
+            templates: &templates,
             healthy: &self.healthy,
             applications: list("applications"),
             kustomizations: list("kustomizations"),

@@ -1,14 +1,14 @@
-//! Templates that seats saw healthy, with content from the ReplicaSets that hold them, and whether the write puts one back.
+//! Templates that seats saw healthy, with content from the revisions that hold them, and whether the write puts one back.
 //!
-//! A revision is known by the digest of its template. A ReplicaSet's number or owner proves nothing and is not asked, since
-//! anybody who may create one can write both; a template whose digest a seat signed is the one that the seat saw, whoever
+//! A revision is known by the digest of its template. A number or an owner proves nothing and is not asked, since
+//! anybody who may create a revision can write both; a template whose digest a seat signed is the one that the seat saw, whoever
 //! holds it.
 
 use std::collections::BTreeMap;
 
-use assent_core::action::template_without_hash;
 use assent_core::canonical::Digest;
-use serde_json::Value;
+use assent_core::workload::plain_template;
+use serde_json::{Value, json};
 
 use super::object::Object;
 use super::{Healthy, Sources, time};
@@ -23,15 +23,14 @@ pub(super) fn revisions(sources: &Sources<'_>) -> Result<Vec<Revision>, FactsErr
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let own = Object::of(&sources.target.kind, sources.workload)?;
+    let own = sources.workload.pointer("/spec/template").map(plain_template);
     let mut found = Vec::new();
-    for object in std::iter::once(Ok(own)).chain(sources.replica_sets.iter().map(|value| Object::of("ReplicaSet", value))) {
-        let object = object?;
-        let Some(template) = object.at("/spec/template").map(template_without_hash) else { continue };
+    for template in own.iter().chain(sources.templates) {
         // What has no digest is none that a seat could have signed.
-        let Ok(digest) = Digest::of(&template) else { continue };
+        let Ok(digest) = Digest::of(template) else { continue };
         if let Some(healthy) = wanted.remove(&digest) {
-            found.push((healthy.healthy_at, revision(&object, healthy)?));
+            let holder = json!({"metadata": {"name": healthy.revision.to_string()}, "spec": {"template": template}});
+            found.push((healthy.healthy_at, revision(&Object::of("revision", &holder)?, healthy)?));
         }
     }
     found.sort_by(|(a, x), (b, y)| (b, y.revision).cmp(&(a, x.revision)));
@@ -43,7 +42,7 @@ pub(super) fn revisions(sources: &Sources<'_>) -> Result<Vec<Revision>, FactsErr
 pub(super) fn restores(sources: &Sources<'_>) -> Result<Option<i64>, FactsError> {
     let digest = |value: &Value| match value.pointer("/spec/template") {
         None | Some(Value::Null) => Ok(None),
-        Some(template) => Digest::of(&template_without_hash(template)).map(Some).map_err(|error| error.to_string()),
+        Some(template) => Digest::of(&plain_template(template)).map(Some).map_err(|error| error.to_string()),
     };
     let unreadable = |reason: String| FactsError::Unreadable { object: "the object of the write".into(), field: "/spec/template".into(), reason };
     let (old, new) = (digest(sources.old).map_err(unreadable)?, digest(sources.new).map_err(unreadable)?);

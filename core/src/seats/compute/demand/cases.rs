@@ -39,7 +39,7 @@ fn intent(replicas: u32, more: Value) -> Intent {
     }
     let container = Container { name: "app".into(), cpu: Allocation { request: 100, ..Allocation::default() }, ..Container::default() };
     let effective = effective(&[], &read(&spec).value);
-    Intent { effective, replicas, ready: replicas, rolling_out: false, containers: vec![container], autoscalers: vec![] }
+    Intent { effective, replicas, ready: replicas, rolling_out: false, resizes: true, containers: vec![container], autoscalers: vec![] }
 }
 
 impl Followed {
