@@ -40,7 +40,7 @@ A first hour:
   kubectl assent init assent                  write an overlay, then apply it in its two stages
   kubectl assent check                        is the installation what the threat model counts on?
   kubectl assent mesh check -A                which pods are meshed, which only should be?
-  kubectl assent blueprint init NAME -n NS    a safe first Blueprint for a Deployment
+  kubectl assent blueprint init NAME -n NS    a safe first Blueprint for a workload
   kubectl assent incidents                    what happened
   kubectl assent audit UID                    the story of one incident, step by step
   kubectl assent diagnose UID                 the cause, how sure, who disagrees, what is missing

@@ -112,13 +112,9 @@ impl Kind {
         let generation = |pointer: &str| workload.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
         let observed = generation("/status/observedGeneration") >= generation("/metadata/generation");
         let [wanted, exist, updated, ready, available] = match self {
-            Self::Deployment | Self::StatefulSet => [
-                at("/spec/replicas").unwrap_or(1),
-                status("replicas"),
-                status("updatedReplicas"),
-                status("readyReplicas"),
-                status("availableReplicas"),
-            ],
+            Self::Deployment | Self::StatefulSet => {
+                [at("/spec/replicas").unwrap_or(1), status("replicas"), status("updatedReplicas"), status("readyReplicas"), status("availableReplicas")]
+            }
             Self::DaemonSet => [
                 status("desiredNumberScheduled"),
                 status("currentNumberScheduled"),
@@ -130,11 +126,24 @@ impl Kind {
         Counts { observed, wanted, exist, updated, ready, available }
     }
 
-    /// Whether a change of `workload`'s template makes its controller replace the pods, and says why not.
+    /// Whether a change of `workload`'s template makes its controller replace the pods, as it stands now.
+    ///
+    /// # Errors
+    /// As [`Kind::replaces`], and if the controller waits for pods that are not ready.
+    pub fn rolls(self, workload: &Value) -> Result<(), String> {
+        self.replaces(workload)?;
+        let Counts { wanted, ready, .. } = self.counts(workload);
+        if self.waits_in_order(workload) && ready < wanted {
+            return Err(format!("{ready} of {wanted} pods are ready, and `OrderedReady` replaces none before all are"));
+        }
+        Ok(())
+    }
+
+    /// Whether a change of `workload`'s template makes its controller replace the pods, however they fare.
     ///
     /// # Errors
     /// If it does not, or takes them all at once.
-    pub fn rolls(self, workload: &Value) -> Result<(), String> {
+    pub fn replaces(self, workload: &Value) -> Result<(), String> {
         let at = |pointer: &str| workload.pointer(pointer);
         let strategy = match self {
             Self::Deployment => at("/spec/strategy/type"),
@@ -151,10 +160,6 @@ impl Kind {
         }
         if at("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_u64).is_some_and(|partition| partition > 0) {
             return Err("the rollout has a partition: pods below it would keep what they run".into());
-        }
-        let Counts { wanted, ready, .. } = self.counts(workload);
-        if self.waits_in_order(workload) && ready < wanted {
-            return Err(format!("{ready} of {wanted} pods are ready, and `OrderedReady` replaces none before all are"));
         }
         Ok(())
     }

@@ -72,7 +72,8 @@ impl Changes {
             watcher(api, watcher::Config::default()).default_backoff()
         };
         let listed = |bit: u8| move || this.listed.send_modify(|kinds| *kinds |= bit);
-        let workloads = |kind: Kind, resource: ApiResource, bit: u8| follow(kind.resource(), objects(resource), move |change| this.workload(kind, change), listed(bit));
+        let workloads =
+            |kind: Kind, resource: ApiResource, bit: u8| follow(kind.resource(), objects(resource), move |change| this.workload(kind, change), listed(bit));
         let kept = |what, resource: ApiResource, bit: u8| follow(what, objects(resource), |change| this.kept(change), listed(bit));
         tokio::join!(
             workloads(Kind::Deployment, ApiResource::erase::<apps::Deployment>(&()), 0b1),
@@ -205,7 +206,12 @@ fn configuration(object: &DynamicObject) -> Option<(Digest, UnixMillis, UnixMill
 
 fn workload(kind: Kind, object: &DynamicObject) -> Option<Workload> {
     let value = serde_json::to_value(object).ok()?;
-    Some(Workload { uid: object.uid()?, generation: object.metadata.generation?, template: Template::of(value.pointer("/spec/template")?), counts: kind.counts(&value) })
+    Some(Workload {
+        uid: object.uid()?,
+        generation: object.metadata.generation?,
+        template: Template::of(value.pointer("/spec/template")?),
+        counts: kind.counts(&value),
+    })
 }
 
 #[cfg(test)]

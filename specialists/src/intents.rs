@@ -216,7 +216,8 @@ impl Known {
         if self.workloads.values().filter(|(other, _)| other.service == *service).count() > 1 {
             return None;
         }
-        let speaks = |blueprint: &&Blueprint| blueprint.namespace().as_ref() == Some(&service.namespace) && blueprint.spec.speaks_of(kind.name(), &service.name);
+        let speaks =
+            |blueprint: &&Blueprint| blueprint.namespace().as_ref() == Some(&service.namespace) && blueprint.spec.speaks_of(kind.name(), &service.name);
         let mut speaking = self.blueprints.values().filter(speaks);
         // Two that speak of one workload contradict each other whatever they say.
         let (Some(blueprint), None) = (speaking.next(), speaking.next()) else { return None };

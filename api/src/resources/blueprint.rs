@@ -107,7 +107,7 @@ pub struct BlueprintSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetReference {
-    /// For now `Deployment`.
+    /// `Deployment`, `StatefulSet` or `DaemonSet`.
     #[schemars(length(max = 63))]
     pub kind: String,
     /// Its name.

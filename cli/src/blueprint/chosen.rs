@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{bail, ensure};
 use assent_api::facts::listed;
 use assent_core::blueprint::{ClusterBlueprint, Effective, effective, read, read_cluster};
+use assent_core::workload::Kind;
 use serde_json::Value;
 
 use crate::describe::plain;
@@ -27,7 +28,7 @@ pub(super) struct Chosen {
     pub(super) namespace: String,
     pub(super) effective: Effective,
     /// Deployments in the same files.
-    pub(super) deployments: Vec<Value>,
+    pub(super) workloads: Vec<Value>,
 }
 
 // === impl ChosenArgs ===
@@ -35,7 +36,7 @@ pub(super) struct Chosen {
 impl ChosenArgs {
     /// Reads them.
     pub(super) fn read(&self) -> anyhow::Result<Chosen> {
-        let (mut services, mut above, mut deployments) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut services, mut above, mut workloads) = (Vec::new(), Vec::new(), Vec::new());
         for file in files(&self.files)? {
             for (place, object) in documents(&file, MAX_FILE)? {
                 let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -46,7 +47,7 @@ impl ChosenArgs {
                         services.push((text("/metadata/namespace"), read(spec).into_result().map_err(wrong)?));
                     }
                     "ClusterBlueprint" => above.push(read_cluster(&text("/metadata/name"), spec).into_result().map_err(wrong)?),
-                    "Deployment" => deployments.push(object),
+                    kind if Kind::named(kind).is_some() => workloads.push(object),
                     _ => {}
                 }
             }
@@ -54,6 +55,6 @@ impl ChosenArgs {
         ensure!(services.len() <= 1, "there are {} Blueprints in these files; choose one with --name", services.len());
         let Some((namespace, service)) = services.pop() else { bail!("there is no such Blueprint in these files") };
         above.retain(|rules: &ClusterBlueprint| rules.concerns(&namespace));
-        Ok(Chosen { namespace, effective: effective(&above, &service), deployments })
+        Ok(Chosen { namespace, effective: effective(&above, &service), workloads })
     }
 }

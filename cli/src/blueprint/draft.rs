@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, ensure};
 use assent_core::blueprint::{bytes, millicores};
+use assent_core::workload::Kind;
 use serde_json::{Value, json};
 
 use crate::describe::plain;
@@ -17,36 +18,43 @@ pub(super) struct Wishes<'a> {
 }
 
 /// The Blueprint, and what its author should know.
-pub(super) fn draft(deployment: &Value, autoscalers: &[Value], wishes: &Wishes<'_>) -> anyhow::Result<(Value, Vec<String>)> {
-    let text = |pointer: &str| deployment.pointer(pointer).and_then(Value::as_str);
-    let name = text("/metadata/name").context("the Deployment has no name")?;
+pub(super) fn draft(workload: &Value, autoscalers: &[Value], wishes: &Wishes<'_>) -> anyhow::Result<(Value, Vec<String>)> {
+    let text = |pointer: &str| workload.pointer(pointer).and_then(Value::as_str);
+    let kind = Kind::of_object(workload).map_err(anyhow::Error::msg)?;
+    let name = text("/metadata/name").with_context(|| format!("the {kind} has no name"))?;
     let namespace = text("/metadata/namespace").unwrap_or(wishes.namespace);
     ensure!(!assent_core::target::is_system_namespace(namespace), "namespace `{namespace}` is never a target");
     let mut said = Vec::new();
-    if deployment.pointer("/metadata/ownerReferences").and_then(Value::as_array).is_some_and(|owners| !owners.is_empty()) {
-        said.push("the Deployment has an owner, which would undo what is done to it: no action on it is modelled".to_owned());
+    if workload.pointer("/metadata/ownerReferences").and_then(Value::as_array).is_some_and(|owners| !owners.is_empty()) {
+        said.push(format!("the {kind} has an owner, which would undo what is done to it: no action on it is modelled"));
     }
-    if text("/spec/strategy/type") == Some("Recreate") {
-        said.push("strategy `Recreate` takes every replica down at once: restart and rollback are not modelled for it".to_owned());
+    let mut allowed = Vec::new();
+    match kind.replaces(workload) {
+        Ok(()) => allowed.push("RestartWorkload"),
+        Err(reason) => said.push(format!("{reason}: RestartWorkload and RollbackWorkload are on no list")),
     }
-    let replicas = deployment.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+    match kind.replaces(workload).and_then(|()| kind.rolls_back(workload)) {
+        Ok(()) => allowed.push("RollbackWorkload"),
+        Err(reason) if !allowed.is_empty() => said.push(format!("{reason}: RollbackWorkload is on no list")),
+        Err(_) => {}
+    }
+    let replicas = workload.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
     let scaled = autoscalers.iter().find(|one| {
         let target = |field: &str| one.pointer(&format!("/spec/scaleTargetRef/{field}")).and_then(Value::as_str);
-        (target("kind"), target("name")) == (Some("Deployment"), Some(name))
+        (target("kind"), target("name")) == (Some(kind.name()), Some(name))
     });
     let figure = |one: &Value, field: &str| one.pointer(&format!("/spec/{field}")).and_then(Value::as_u64);
     let (least, most) = match scaled {
         Some(one) => (figure(one, "minReplicas").unwrap_or(1), figure(one, "maxReplicas").unwrap_or(replicas)),
         None => (replicas.max(1), replicas.max(1).saturating_mul(2)),
     };
-    let mut allowed = vec!["RestartWorkload", "RollbackWorkload"];
     if scaled.is_some() {
         said.push("a HorizontalPodAutoscaler sets the replicas, so ScaleWorkload is on no list: two that scale one workload fight".to_owned());
-    } else {
+    } else if kind.is_scaled() {
         allowed.push("ScaleWorkload");
     }
-    let mut limits = json!({"minReplicas": least, "maxReplicas": most.max(least)});
-    let containers = containers(deployment, &mut said);
+    let mut limits = if kind.is_scaled() { json!({"minReplicas": least, "maxReplicas": most.max(least)}) } else { json!({}) };
+    let containers = containers(workload, &mut said);
     if !containers.is_empty() {
         limits["containers"] = Value::Array(containers);
     }
@@ -59,8 +67,8 @@ pub(super) fn draft(deployment: &Value, autoscalers: &[Value], wishes: &Wishes<'
     if wishes.mode == "observe" {
         said.push("mode `observe` only looks; `approve` asks before every action, `autonomous` acts within the limits".to_owned());
     }
-    let mut spec = json!({"target": {"kind": "Deployment", "name": name}, "mode": wishes.mode, "limits": limits, "operations": operations});
-    if let Some(owner) = gitops(deployment, &mut said) {
+    let mut spec = json!({"target": {"kind": kind.name(), "name": name}, "mode": wishes.mode, "limits": limits, "operations": operations});
+    if let Some(owner) = gitops(workload, &mut said) {
         spec["gitops"] = owner;
     }
     let metadata = json!({"name": name, "namespace": namespace});
@@ -68,9 +76,9 @@ pub(super) fn draft(deployment: &Value, autoscalers: &[Value], wishes: &Wishes<'
 }
 
 /// Bounds of the requests: never below them, and up to the limit, or to twice the request where there is none.
-fn containers(deployment: &Value, said: &mut Vec<String>) -> Vec<Value> {
+fn containers(workload: &Value, said: &mut Vec<String>) -> Vec<Value> {
     let mut all = Vec::new();
-    for container in deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten() {
+    for container in workload.pointer("/spec/template/spec/containers").and_then(Value::as_array).into_iter().flatten() {
         let name = container.get("name").and_then(Value::as_str).unwrap_or_default();
         let amount = |part: &str, resource: &str| container.pointer(&format!("/resources/{part}/{resource}")).and_then(Value::as_str);
         let bounds = |resource: &str, parse: fn(&str) -> Option<u64>, write: fn(u64) -> String| {
@@ -97,8 +105,8 @@ fn containers(deployment: &Value, said: &mut Vec<String>) -> Vec<Value> {
 }
 
 /// Who applies it from git, as the marks of the tools say.
-fn gitops(deployment: &Value, said: &mut Vec<String>) -> Option<Value> {
-    let mark = |part: &str, key: &str| deployment.pointer(&format!("/metadata/{part}/{}", key.replace('/', "~1"))).and_then(Value::as_str);
+fn gitops(workload: &Value, said: &mut Vec<String>) -> Option<Value> {
+    let mark = |part: &str, key: &str| workload.pointer(&format!("/metadata/{part}/{}", key.replace('/', "~1"))).and_then(Value::as_str);
     let flux = |prefix: &str, kind: &str| {
         let (name, namespace) = (mark("labels", &format!("{prefix}/name"))?, mark("labels", &format!("{prefix}/namespace"))?);
         Some(json!({"owner": "Flux", "kind": kind, "namespace": namespace, "name": name}))
@@ -170,6 +178,25 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_is_allowed_what_can_be_done_to_it() {
+        let of = |kind: &str, order: &str| {
+            let mut object = deployment();
+            (object["kind"], object["spec"]["podManagementPolicy"]) = (json!(kind), json!(order));
+            let (object, _) = draft(&object, &[], &wishes("observe")).unwrap();
+            assert!(read(&object["spec"]).problems.is_empty());
+            object["spec"].clone()
+        };
+        assert_eq!(of("StatefulSet", "OrderedReady")["operations"]["allowed"], json!(["RestartWorkload", "ScaleWorkload"]));
+        assert_eq!(of("StatefulSet", "Parallel")["operations"]["allowed"], json!(["RestartWorkload", "RollbackWorkload", "ScaleWorkload"]));
+        let everywhere = of("DaemonSet", "");
+        assert_eq!(
+            (&everywhere["operations"]["allowed"], &everywhere["target"]["kind"]),
+            (&json!(["RestartWorkload", "RollbackWorkload"]), &json!("DaemonSet"))
+        );
+        assert_eq!(everywhere["limits"].get("maxReplicas"), None);
+    }
+
+    #[test]
     fn who_applies_it_from_git_is_found() {
         let marked = |part: &str, marks: Value| {
             let mut deployment = deployment();
@@ -193,6 +220,7 @@ mod tests {
         owned["spec"]["strategy"] = json!({"type": "Recreate"});
         let (_, said) = draft(&owned, &[], &wishes("observe")).unwrap();
         assert!(said.iter().any(|words| words.contains("has an owner")) && said.iter().any(|words| words.contains("`Recreate`")));
+        assert_eq!(draft(&owned, &[], &wishes("observe")).unwrap().0["spec"]["operations"]["allowed"], json!(["ScaleWorkload"]));
         let mut system = deployment();
         system["metadata"]["namespace"] = json!("kube-system");
         assert!(draft(&system, &[], &wishes("observe")).is_err());

@@ -9,13 +9,13 @@ use anyhow::{Context as _, bail, ensure};
 use assent_core::blueprint::{Tier, bytes, millicores};
 use assent_core::demand::{self, Allocation, Container};
 use assent_core::ids::UnixMillis;
+use assent_core::workload::Kind;
 use assent_runtime::store::Store;
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::Api;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::chosen::{Chosen, ChosenArgs};
+use super::init;
 use super::past::{Load, Outcome, replay};
 use crate::connect::ConnectArgs;
 use crate::output::{Format, bad, bold, dim, good, table, warn};
@@ -36,7 +36,7 @@ Examples:
 
 The engine that the compute seat asks is asked at each moment of that time, as if what it decided had been carried out at once:
 the load is what all pods used together, whatever their number was. Votes, guardrails and breakers are not asked. It needs what
-every kubelet exports (container_cpu_usage_seconds_total, container_memory_working_set_bytes). The Deployment is read from the same
+every kubelet exports (container_cpu_usage_seconds_total, container_memory_working_set_bytes). The workload is read from the same
 files if it is there, else from the cluster.")]
 pub(crate) struct TestArgs {
     #[command(flatten)]
@@ -89,8 +89,11 @@ struct Range {
 pub(super) async fn run(args: &TestArgs, connect: &ConnectArgs) -> anyhow::Result<ExitCode> {
     let chosen = args.chosen.read()?;
     let [target] = chosen.effective.service.targets.as_slice() else { bail!("a Blueprint of one workload can be tested, and this one has several") };
-    let deployment = deployment(&chosen, &target.name, connect).await?;
-    let containers = containers(&deployment)?;
+    let Some(kind) = Kind::named(&target.kind).filter(|kind| kind.is_scaled()) else {
+        bail!("a {} has no number of replicas that could follow the load", target.kind)
+    };
+    let workload = workload(&chosen, kind, &target.name, connect).await?;
+    let containers = containers(&workload)?;
     let until = args.until.unwrap_or_else(jiff::Timestamp::now);
     let Some(settings) = demand::settings(&chosen.effective, UnixMillis(until.as_millisecond())) else {
         bail!("this Blueprint does not let replicas follow the load: it needs `scaling`, `limits.maxReplicas` and ScaleWorkload that is not forbidden");
@@ -99,7 +102,7 @@ pub(super) async fn run(args: &TestArgs, connect: &ConnectArgs) -> anyhow::Resul
     let step = (settings.windows.up_ms / 4_000).clamp(5, 30);
     let range = Range { from: until.as_second() - i64::from(args.hours) * 3_600, until: until.as_second(), step };
     let store = Store::new(&args.prometheus_url, args.prometheus_token_file.as_deref(), args.prometheus_ca_file.as_deref())?;
-    let loads = loads(&store, &chosen.namespace, &target.name, &range).await?;
+    let loads = loads(&store, &chosen.namespace, kind, &target.name, &range).await?;
     ensure!(
         !loads.is_empty(),
         "Prometheus knows nothing of the pods of {}/{} in these {} hours: does it scrape the kubelets' /metrics/cadvisor?",
@@ -115,20 +118,20 @@ pub(super) async fn run(args: &TestArgs, connect: &ConnectArgs) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-async fn deployment(chosen: &Chosen, name: &str, connect: &ConnectArgs) -> anyhow::Result<Value> {
+async fn workload(chosen: &Chosen, kind: Kind, name: &str, connect: &ConnectArgs) -> anyhow::Result<Value> {
     let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let named = |object: &&Value| text(object, "/metadata/name") == name && text(object, "/metadata/namespace") == chosen.namespace;
-    if let Some(found) = chosen.deployments.iter().find(named) {
+    let named = |object: &&Value| {
+        Kind::of_object(object) == Ok(kind) && text(object, "/metadata/name") == name && text(object, "/metadata/namespace") == chosen.namespace
+    };
+    if let Some(found) = chosen.workloads.iter().find(named) {
         return Ok(found.clone());
     }
-    let api: Api<Deployment> = Api::namespaced(connect.client().await?, &chosen.namespace);
-    let found = api.get(name).await.with_context(|| format!("read Deployment {}/{name}; a file with it would do as well", chosen.namespace))?;
-    serde_json::to_value(found).context("read the Deployment")
+    init::workload(&connect.client().await?, kind, &chosen.namespace, name).await.context("a file with it would do as well")
 }
 
 /// What a pod's containers ask for and may use.
-fn containers(deployment: &Value) -> anyhow::Result<Vec<Container>> {
-    let all = deployment.pointer("/spec/template/spec/containers").and_then(Value::as_array).context("the Deployment has no containers")?;
+fn containers(workload: &Value) -> anyhow::Result<Vec<Container>> {
+    let all = workload.pointer("/spec/template/spec/containers").and_then(Value::as_array).context("the workload has no containers")?;
     let name = |container: &Value| container.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let allocation = |container: &Value, resource: &str, read: fn(&str) -> Option<u64>| {
         let of = |kind: &str| match container.pointer(&format!("/resources/{kind}/{resource}"))? {
@@ -150,13 +153,14 @@ fn containers(deployment: &Value) -> anyhow::Result<Vec<Container>> {
 }
 
 /// What was used, moment by moment. A moment of which something is missing is left out.
-async fn loads(store: &Store, namespace: &str, name: &str, range: &Range) -> anyhow::Result<Vec<Load>> {
+async fn loads(store: &Store, namespace: &str, kind: Kind, name: &str, range: &Range) -> anyhow::Result<Vec<Load>> {
     let plain = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
     ensure!(plain(namespace) && plain(name), "`{namespace}/{name}` is not named as objects are");
     // As a Deployment's ReplicaSets name their pods, in the letters that the API server draws suffixes from.
-    const SUFFIX: &str = "[bcdfghjklmnpqrstvwxz2456789]";
+    const LETTERS: &str = "[bcdfghjklmnpqrstvwxz2456789]";
+    let suffix = if kind == Kind::StatefulSet { "[0-9]+".to_owned() } else { format!("{LETTERS}+-{LETTERS}{{5}}") };
     let escaped = name.replace('.', r"\\.");
-    let which = format!(r#"{{namespace="{namespace}",pod=~"{escaped}-{SUFFIX}+-{SUFFIX}{{5}}",container!="",container!="POD",container!="{SIDECAR}"}}"#);
+    let which = format!(r#"{{namespace="{namespace}",pod=~"{escaped}-{suffix}",container!="",container!="POD",container!="{SIDECAR}"}}"#);
     let cpu = ask(store, &format!("sum by (container) (rate(container_cpu_usage_seconds_total{which}[2m]))"), range).await?;
     let memory = ask(store, &format!("max by (container) (container_memory_working_set_bytes{which})"), range).await?;
     let pods = ask(store, &format!("count(count by (pod) (container_memory_working_set_bytes{which}))"), range).await?;

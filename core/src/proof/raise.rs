@@ -15,8 +15,7 @@ use crate::plan::Plan;
 use crate::refusal::{Refusal, Rule};
 
 /// What it is written with.
-pub const RAISE: Write =
-    Write { group: "assent.dev", version: "v1alpha1", resource: "blueprints", subresource: "", kind: "Blueprint" };
+pub const RAISE: Write = Write { group: "assent.dev", version: "v1alpha1", resource: "blueprints", subresource: "", kind: "Blueprint" };
 
 const ROOTS: [&str; 1] = ["/spec/limits/maxReplicas"];
 

@@ -35,12 +35,7 @@ pub fn revision(object: &Value) -> Option<Revision> {
     let of_owner = |key: &str| owner.get(key).and_then(Value::as_str).map(str::to_owned);
     let annotated = || object.pointer("/metadata/annotations")?.get(NUMBER)?.as_str()?.parse().ok();
     let number = object.get("revision").and_then(Value::as_i64).or_else(annotated)?;
-    Some(Revision {
-        owner: of_owner("uid")?,
-        owned_by: (of_owner("kind")?, of_owner("name")?),
-        number,
-        template: kept_template(object)?,
-    })
+    Some(Revision { owner: of_owner("uid")?, owned_by: (of_owner("kind")?, of_owner("name")?), number, template: kept_template(object)? })
 }
 
 /// A template as its workload has it: without the label that a Deployment's controller adds and what a ControllerRevision says of
