@@ -79,6 +79,9 @@ pub enum Inverse {
     Template {
         /// The whole `spec.template` as it was.
         template: Value,
+        /// How many replicas there were. They are not put back; by them it is told who only scaled from who changed something else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replicas: Option<u32>,
     },
     /// Put this number of replicas back.
     Replicas {
@@ -156,7 +159,7 @@ impl Inverse {
     pub fn expected(&self, old: &Value) -> Result<Option<Value>, String> {
         match self {
             Self::Empty => Ok(None),
-            Self::Template { template } => with_template(old, template.clone()).map(Some),
+            Self::Template { template, .. } => with_template(old, template.clone()).map(Some),
             Self::Replicas { replicas } => scale::with_replicas(old, *replicas).map(Some),
         }
     }
@@ -184,6 +187,13 @@ fn owned_by_nobody(workload: &Value) -> Result<(), String> {
         return Err("the workload is being deleted".into());
     }
     Ok(())
+}
+
+/// How a workload's template is put back.
+fn template_of(workload: &Value) -> Result<Inverse, String> {
+    let template = workload.pointer("/spec/template").ok_or("object has no `/spec/template`")?.clone();
+    let replicas = workload.pointer("/spec/replicas").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    Ok(Inverse::Template { template, replicas })
 }
 
 fn with_template(old: &Value, template: Value) -> Result<Value, String> {

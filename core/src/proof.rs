@@ -8,6 +8,7 @@ mod difference;
 mod patch;
 mod quorum;
 mod raise;
+mod scaled;
 mod write;
 
 use serde_json::Value;
@@ -27,6 +28,7 @@ pub use difference::{describe_difference, permitted, without_server_fields};
 pub use patch::patch;
 pub use quorum::prove;
 pub use raise::{RAISE, judge_raise, planned_under, raised, raises};
+pub use scaled::{as_judged, only_scaled};
 pub use write::{Admitted, as_left, concerned, judge_write};
 
 /// Field manager of the executor's writes: no other is admitted, and its own entry in `managedFields` does not count.

@@ -1,7 +1,8 @@
 //! What comes next for one plan, as a pure function of what is stored and what is seen: the same after a crash as before it.
 //!
 //! Nothing is remembered between two steps but what the cluster holds: the plan, its status, and the target. One change of a
-//! spec is one generation, so the target itself says whether the plan was carried out.
+//! spec is one generation, so the target itself says whether the plan was carried out; where others only scaled since, its content
+//! does.
 
 use assent_api::resources::RemediationPhase;
 use assent_core::action::Inverse;
@@ -17,11 +18,11 @@ use serde_json::Value;
 pub(crate) enum Sight {
     /// As the seats judged it: not yet written.
     Planned,
-    /// One generation later and as the action leaves it.
+    /// As the action leaves it, one generation later or but for who scaled since.
     AsLeft,
     /// What the action wrote still stands, and somebody changed something else since.
     Touched,
-    /// Two generations later with the specification that it had before: put back.
+    /// Two generations later with the specification that it had before, or later and but for who scaled since: put back.
     Restored,
     /// Anything else, in words; `written` is whether the plan may have been carried out before it came to this.
     Elsewhere { reason: String, written: bool },
@@ -176,7 +177,9 @@ pub(crate) fn sight(plan: &Plan, target: Option<&Value>) -> Sight {
     let holds = proof::as_left(&plan.proposal.action, object);
     match (later, holds) {
         (1, true) => Sight::AsLeft,
+        (2.., true) if proof::only_scaled(plan, object) => Sight::AsLeft,
         (2, false) if now.spec == voted.spec => Sight::Restored,
+        (2.., false) if proof::as_judged(plan, object) => Sight::Restored,
         (2.., true) => Sight::Touched,
         // One generation later without what we write: that one change was somebody else's.
         (..=1, _) => elsewhere(&changed, false),

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Act, Inverse, Part, Risk, completed, rolls_both_ways};
+use super::{Act, Inverse, Part, Risk, completed, rolls_both_ways, template_of};
 use crate::blueprint::{bytes, millicores};
 
 pub(super) const NAME: &str = "AdjustResources";
@@ -124,8 +124,7 @@ impl Act for Adjust {
     }
 
     fn inverse(&self, workload: &Value) -> Result<Inverse, String> {
-        let template = workload.pointer("/spec/template").ok_or("object has no `/spec/template`")?;
-        Ok(Inverse::Template { template: template.clone() })
+        template_of(workload)
     }
 
     fn describe(&self) -> String {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Act, Inverse, Part, Risk, rolls_both_ways, with_template};
+use super::{Act, Inverse, Part, Risk, rolls_both_ways, template_of, with_template};
 use crate::canonical::Digest;
 use crate::ids::UnixMillis;
 
@@ -66,8 +66,7 @@ impl Act for Rollback {
     }
 
     fn inverse(&self, workload: &Value) -> Result<Inverse, String> {
-        let template = workload.pointer("/spec/template").ok_or("object has no `/spec/template`")?;
-        Ok(Inverse::Template { template: template.clone() })
+        template_of(workload)
     }
 
     fn describe(&self) -> String {

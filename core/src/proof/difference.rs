@@ -115,6 +115,24 @@ fn managed_fields(old: &Value, new: &Value, roots: &[&str]) -> Result<(), String
     Ok(())
 }
 
+/// Whether the executor wrote below `roots` (JSON pointers), and nobody else after it or in the same second.
+pub(super) fn written_last(object: &Value, roots: &[String]) -> bool {
+    let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let (mut ours, mut theirs) = ("", "");
+    for fields in entries.into_iter().flatten().filter_map(Value::as_object) {
+        let (_, paths) = entry(fields);
+        if !paths.iter().any(|path| below_any(path, &roots)) {
+            continue;
+        }
+        let text = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
+        // Times of one form and zone, so their order is that of their text.
+        let newest = if text("manager") == FIELD_MANAGER { &mut ours } else { &mut theirs };
+        *newest = (*newest).max(text("time"));
+    }
+    ours > theirs
+}
+
 /// Entries that are not the executor's: who, and which paths.
 fn foreign_entries(object: &Value) -> Vec<(String, BTreeSet<String>)> {
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);

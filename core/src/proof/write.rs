@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::scaled::only_scaled;
 use super::{FIELD_MANAGER, Facts, WriteRequest, authority, difference, incident_of, quorum};
 use crate::action::{Action, Inverse, Write};
 use crate::ballot::{CastBallot, Proposal};
@@ -64,7 +65,7 @@ fn judge_by_plan(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at:
     if now_target.uid != plan.proposal.target.uid {
         return Err(stale("the target is another object of the same name"));
     }
-    // One spec change is one generation: at the planned one it is an apply, one later it can only be the revert.
+    // One spec change is one generation: at the planned one it is an apply, later it can only be the revert.
     if now_target.generation == plan.proposal.target.generation {
         apply(facts, request, plan, created_at, target)?;
         return Ok(Admitted::Apply);
@@ -96,10 +97,10 @@ fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMi
     if plan.inverse == Inverse::Empty {
         return refuse("the action keeps the desired state, so no revert is owed".into(), "a fresh vote");
     }
-    if now_target.generation != plan.proposal.target.generation.saturating_add(1) {
+    if now_target.generation != plan.proposal.target.generation.saturating_add(1) && !only_scaled(plan, target) {
         return refuse(
             format!("the target is at generation {}, the plan left it at {}", now_target.generation, plan.proposal.target.generation.saturating_add(1)),
-            "a target that nobody touched since the apply",
+            "a target that nobody touched since the apply, but for its number of replicas",
         );
     }
     let age = facts.now.since(created_at);

@@ -6,6 +6,7 @@ use assent_core::canonical::Digest;
 use assent_core::ids::IncidentUid;
 use assent_core::ledger::{Head, Proof};
 use assent_core::plan::{BlueprintPin, LedgerPin};
+use assent_core::proof::FIELD_MANAGER;
 use serde_json::json;
 
 use super::*;
@@ -46,7 +47,7 @@ fn rollback() -> Plan {
     let template = deployment(0, 0, "x:1").pointer("/spec/template").unwrap().clone();
     let action = Rollback { revision: 1, template: Digest::of(&template).unwrap(), images: vec![], configurations: vec![], healthy_at: UnixMillis(1) };
     let inverse = deployment(0, 0, "x:2").pointer("/spec/template").unwrap().clone();
-    plan(Action::RollbackWorkload(action), Inverse::Template { template: inverse })
+    plan(Action::RollbackWorkload(action), Inverse::Template { template: inverse, replicas: Some(2) })
 }
 
 fn next(plan: &Plan, phase: RemediationPhase, sight: Sight, progress: Progress, age_ms: i64) -> Next {
@@ -88,11 +89,24 @@ fn the_target_itself_says_whether_the_plan_was_carried_out() {
 
     let rollback = rollback();
     assert_eq!(of(&rollback, deployment(5, 2, "x:1")), Sight::AsLeft);
-    // Scaled by somebody while the rollback stands.
+    // Scaled by somebody while the rollback stands, which was written last by us, by others, or by nobody knows whom.
+    let written = |by: &str, at: &str| json!({"manager": by, "time": at, "fieldsV1": {"f:spec": {"f:template": {"f:spec": {}}}}});
+    let managed = |mut object: Value, last: &str| {
+        object["metadata"]["managedFields"] = json!([written("kubectl", "2026-01-01T00:00:00Z"), written(last, "2026-01-01T00:00:10Z")]);
+        object
+    };
+    assert_eq!(of(&rollback, managed(deployment(6, 5, "x:1"), FIELD_MANAGER)), Sight::AsLeft);
+    assert_eq!(of(&rollback, managed(deployment(9, 1, "x:1"), FIELD_MANAGER)), Sight::AsLeft);
+    assert_eq!(of(&rollback, managed(deployment(6, 5, "x:1"), "kubectl-edit")), Sight::Touched);
     assert_eq!(of(&rollback, deployment(6, 5, "x:1")), Sight::Touched);
+    let mut more = managed(deployment(6, 5, "x:1"), FIELD_MANAGER);
+    more["spec"]["minReadySeconds"] = json!(1);
+    assert_eq!(of(&rollback, more), Sight::Touched, "not only scaled");
     assert_eq!(of(&rollback, deployment(6, 2, "x:2")), Sight::Restored);
-    // Put back, but scaled in between: not what the seats judged.
-    assert!(matches!(of(&rollback, deployment(7, 5, "x:2")), Sight::Elsewhere { written: true, .. }));
+    // Put back, and scaled in between or since.
+    assert_eq!(of(&rollback, deployment(7, 5, "x:2")), Sight::Restored);
+    assert!(matches!(of(&rollback, deployment(7, 5, "x:3")), Sight::Elsewhere { written: true, .. }));
+    assert!(matches!(of(&scale, deployment(7, 5, "x:2")), Sight::Elsewhere { written: true, .. }), "whose number it is says nobody");
 }
 
 #[test]

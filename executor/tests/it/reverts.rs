@@ -78,13 +78,39 @@ async fn a_rollback_that_stands_is_verified_though_somebody_scales() {
     let case = scene.rollback("orders").await;
     scene.decide(&case).await;
     scene.until_phase(&case, RemediationPhase::Applied).await;
-    let path = format!("/apis/apps/v1/namespaces/{SHOP}/deployments/orders/scale");
-    let body = json!({"spec": {"replicas": 3}}).to_string().into_bytes();
-    let patch = http::Request::patch(path).header("content-type", "application/merge-patch+json").body(body).unwrap();
-    send(&scene.world.admin, patch).await.unwrap();
+    scale_by_hand(&scene, "orders", 3).await;
     scene.until_phase(&case, RemediationPhase::Verified).await;
     let (now, later) = scene.now(&case).await;
     assert_eq!((&now["spec"]["replicas"], later), (&json!(3), 2));
+}
+
+async fn scale_by_hand(scene: &Scene, name: &str, replicas: u32) {
+    let path = format!("/apis/apps/v1/namespaces/{SHOP}/deployments/{name}/scale");
+    let body = json!({"spec": {"replicas": replicas}}).to_string().into_bytes();
+    let patch = http::Request::patch(path).header("content-type", "application/merge-patch+json").body(body).unwrap();
+    send(&scene.world.admin, patch).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_did_not_help_is_put_back_though_somebody_scales_and_their_number_stays() {
+    let mut scene = Scene::start().await;
+    scene.setting.verify_within_seconds = 8;
+    let _executor = scene.executor();
+    let (back, resized) = tokio::join!(scene.rollback("orders"), scene.adjust("web", 128));
+    scene.network.ill.store(true, Ordering::Relaxed);
+    for (case, replicas) in [(&back, 3), (&resized, 1)] {
+        scene.decide(case).await;
+        scene.until_phase(case, RemediationPhase::Applied).await;
+        scale_by_hand(&scene, &case.proposal.target.name, replicas).await;
+    }
+    for (case, replicas) in [(&back, 3), (&resized, 1)] {
+        scene.until_phase(case, RemediationPhase::Reverted).await;
+        let (now, later) = scene.now(case).await;
+        let mut before = case.before["spec"].clone();
+        before["replicas"] = json!(replicas);
+        assert_eq!((&now["spec"], later), (&before, 3), "the template as it was, the number as somebody wants it");
+        assert_eq!(scene.audited(&case.incident).len(), 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,7 +75,7 @@ async fn a_plan_carries_the_true_inverse_and_the_ballots_that_count() {
     lost.inverse = Inverse::Empty;
     refused(world.submit(&lost).await, "revert");
     let mut other = it.plan.clone();
-    other.inverse = Inverse::Template { template: json!({"spec": {"containers": []}}) };
+    other.inverse = Inverse::Template { template: json!({"spec": {"containers": []}}), replicas: Some(2) };
     refused(world.submit(&other).await, "revert");
     let mut fewer = it.plan.clone();
     fewer.ballots.pop();

@@ -147,6 +147,49 @@ fn the_inverse_passes_once_and_survives_what_stops_new_actions() {
     }
 }
 
+/// Somebody scaled the target to `replicas`, in `generations` steps, after `last` wrote its template.
+fn scaled(replicas: u32, generations: i64, last: &'static str) -> impl Fn(&mut Facts, &mut WriteRequest) {
+    move |facts, request| {
+        let target = facts.target.as_mut().unwrap();
+        let mine = json!({"manager": last, "operation": "Update", "time": "2026-01-01T00:00:10Z",
+            "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {
+                "f:image": {}, "f:resources": {"f:requests": {"f:memory": {}}, "f:limits": {"f:memory": {}}}}}}}}}});
+        for object in [target, &mut request.old, &mut request.new] {
+            object["spec"]["replicas"] = json!(replicas);
+            // A Scale has none.
+            object["metadata"]["managedFields"].as_array_mut().into_iter().for_each(|entries| entries.push(mine.clone()));
+        }
+        facts.target.as_mut().unwrap()["metadata"]["generation"] = json!(5 + generations);
+    }
+}
+
+#[test]
+fn who_only_scaled_since_takes_the_owed_revert_from_nobody() {
+    for fixture in [Fixture::rollback(), Fixture::adjust(256)] {
+        for (replicas, generations) in [(3, 1), (1, 1), (7, 4)] {
+            assert_eq!(revert(&fixture, &scaled(replicas, generations, "assent-executor")), Ok(Admitted::Revert));
+        }
+        // Whose the change is now is somebody else's: they brought it back by hand after it was put back.
+        refused(revert(&fixture, &scaled(3, 2, "kubectl-edit")), Rule::Revert);
+        let also = |more: fn(&mut Value)| {
+            move |facts: &mut Facts, request: &mut WriteRequest| {
+                scaled(3, 1, "assent-executor")(facts, request);
+                [facts.target.as_mut().unwrap(), &mut request.old, &mut request.new].into_iter().for_each(more);
+            }
+        };
+        refused(revert(&fixture, &also(|object| object["spec"]["minReadySeconds"] = json!(5))), Rule::Revert);
+        refused(revert(&fixture, &also(|object| object["metadata"]["uid"] = json!("v"))), Rule::Stale);
+        // The number is not ours to write.
+        let back = |facts: &mut Facts, request: &mut WriteRequest| {
+            scaled(3, 1, "assent-executor")(facts, request);
+            request.new["spec"]["replicas"] = json!(2);
+        };
+        refused(revert(&fixture, &back), Rule::Difference);
+    }
+    // A number of replicas that somebody else set is theirs.
+    refused(revert(&Fixture::scale(), &scaled(4, 1, "assent-executor")), Rule::Revert);
+}
+
 #[test]
 fn a_vote_after_the_plan_stops_its_write_and_takes_no_revert_back() {
     type Change = fn(&mut Ballot);

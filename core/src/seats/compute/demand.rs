@@ -111,9 +111,7 @@ impl Followed {
     /// What people want of it, as of now.
     fn settings(&self, now: UnixMillis) -> Option<Settings> {
         let settings = demand::settings(&self.intent.effective, now)?;
-        // Whoever else sets the replicas meanwhile would make the sizes impossible to put back.
-        let alone = self.intent.autoscalers.iter().all(|autoscaler| !autoscaler.active);
-        let tuning = demand::sizing(&self.intent.effective, &self.intent.containers, now).filter(|_| alone && self.intent.resizes);
+        let tuning = demand::sizing(&self.intent.effective, &self.intent.containers, now).filter(|_| self.intent.resizes);
         Some(Settings { tuning, ..settings })
     }
 

@@ -1,0 +1,30 @@
+//! What is still ours to put back though others scaled the workload meanwhile, as autoscalers do all day.
+//!
+//! The generation no longer says that nobody else touched it, so the object must: with as many replicas as there were it is, word
+//! for word, what the seats judged or what we left; and nobody wrote below what we wrote after us. So a revert is done once: after
+//! it the object is not as we left it, and who brings the change back by their own hand owns it.
+
+use serde_json::{Value, json};
+
+use super::difference::written_last;
+use super::write::as_left;
+use crate::action::Inverse;
+use crate::plan::Plan;
+use crate::target::Target;
+
+/// Whether `target` is as the plan's write left it but for the number of replicas, and that write is the last one.
+#[must_use]
+pub fn only_scaled(plan: &Plan, target: &Value) -> bool {
+    let undone = plan.inverse.expected(target).ok().flatten();
+    as_left(&plan.proposal.action, target) && undone.is_some_and(|undone| as_judged(plan, &undone)) && written_last(target, &plan.proposal.roots())
+}
+
+/// Whether `object` is as the seats judged it but for the number of replicas.
+#[must_use]
+pub fn as_judged(plan: &Plan, object: &Value) -> bool {
+    let Inverse::Template { replicas: Some(replicas), .. } = &plan.inverse else { return false };
+    let mut object = object.clone();
+    let Some(slot) = object.pointer_mut("/spec/replicas") else { return false };
+    *slot = json!(replicas);
+    Target::of(&object).is_ok_and(|now| now.uid == plan.proposal.target.uid && now.spec == plan.proposal.target.spec)
+}
