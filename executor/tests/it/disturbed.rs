@@ -30,6 +30,8 @@ enum Disturbance {
     Frozen,
     /// As [`Disturbance::Frozen`], until the first write was denied.
     Thawed,
+    /// The node that its pods run on is gone: the node controller says of each that it is not ready.
+    NodeGone,
 }
 
 /// What the target is at the end.
@@ -60,11 +62,12 @@ const BEFORE_THE_WRITE: [Row; 6] = [
 ];
 
 /// While its effect is watched; the frozen ones do not help.
-const WATCHED: [Row; 4] = [
+const WATCHED: [Row; 5] = [
     (D::Recreated, P::Failed, GONE, 1, "failed", Left::Disturbed),
     (D::Frozen, P::Failed, FREEZE, 1, "failed", Left::Voted),
     (D::Thawed, P::Reverted, "it did not help; the target is as it was", 2, "reverted", Left::Before),
     (D::Deleted, P::Failed, GONE, 1, "failed", Left::Disturbed),
+    (D::NodeGone, P::Reverted, "of 3 replicas are ready", 2, "reverted", Left::Before),
 ];
 
 /// Also where another one is seen that has its name.
@@ -90,6 +93,15 @@ async fn disturb(scene: &Scene, case: &Case, disturbance: Disturbance) -> Value 
         D::Recreated => {
             delete(&scene.world, &path(name)).await;
             scene.world.deployment(name, "registry.invalid/x:other").await
+        }
+        D::NodeGone => {
+            let pods = get(&scene.world.admin, &format!("/api/v1/namespaces/{SHOP}/pods?labelSelector=app%3D{name}")).await.unwrap();
+            for pod in pods["items"].as_array().unwrap() {
+                let lost = json!({"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NodeNotReady"}]}});
+                let path = format!("/api/v1/namespaces/{SHOP}/pods/{}/status", pod["metadata"]["name"].as_str().unwrap());
+                patch(&scene.world, &path, &lost).await.unwrap();
+            }
+            scene.world.read_deployment(name).await
         }
         D::Frozen | D::Thawed => {
             freeze(&scene.world, name, NO_CHANGE).await;
@@ -156,6 +168,18 @@ async fn quota(world: &World, hard: &Value) -> String {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("nobody counted for the quota");
+}
+
+/// Waits until the disruption controller has counted for the budget `two`.
+async fn until_counted(world: &World) {
+    for _ in 0..600 {
+        let budget = get(&world.admin, &format!("/apis/policy/v1/namespaces/{SHOP}/poddisruptionbudgets/two")).await.unwrap();
+        if budget["status"]["currentHealthy"] == 2 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("nobody counted for the budget");
 }
 
 /// Checks how it ended. `disturbed` is what the target was after the disturbance.
@@ -247,6 +271,20 @@ async fn what_others_do_in_mid_flight_ends_it_rightly_and_with_a_reason() {
         let (now, later) = scene.now(&case).await;
         assert_eq!((&now["spec"], later, scene.tried(&case.incident).len()), (&case.before["spec"], 0, 0));
     }
+
+    // A budget that leaves no pod to spare: refused before anything is tried, with the number that would pass.
+    let case = scene.scale("budgeted", 1).await;
+    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "two", "namespace": SHOP},
+        "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "budgeted"}}}});
+    apply(&scene.world.admin, &budget).await;
+    until_counted(&scene.world).await;
+    scene.decide(&case).await;
+    let refused = scene.record.until(&case.incident, "refused").await;
+    let reason = refused.body["reason"].as_str().unwrap();
+    eprintln!("budgeted: {reason}");
+    assert!(reason.contains("disruption-budget") && reason.contains("below minAvailable of budget two; 2 or more would pass"), "{reason}");
+    let (now, later) = scene.now(&case).await;
+    assert_eq!((&now["spec"], later, scene.tried(&case.incident).len()), (&case.before["spec"], 0, 0));
 
     // A quota cannot deny the write, which makes no pod. The pods never come, and that is the reason.
     let case = scene.scale("crowded", 3).await;
