@@ -66,6 +66,16 @@ fn what_uses_nearly_all_of_its_memory_has_more_once_two_seats_agree() {
 }
 
 #[test]
+fn an_autoscaler_keeps_the_replicas_and_the_resource_that_it_goes_by() {
+    let scaled_by = |by_cpu_request: bool| {
+        let autoscaler = Autoscaler { name: "orders".into(), min: 1, max: 4, active: true, by_cpu_request, by_memory_request: !by_cpu_request };
+        asked(&using(60, 120, Intent { autoscalers: vec![autoscaler], ..sized(&json!({})) }))
+    };
+    assert_eq!(scaled_by(true), [memory(70)]);
+    assert_eq!(scaled_by(false), [], "another request would be another use to it");
+}
+
+#[test]
 fn what_used_little_all_through_has_less_and_never_below_what_it_used() {
     assert_eq!(asked(&using(20, 420, sized(&json!({})))), [], "seven minutes of ten");
     let orders = using(20, 660, sized(&json!({})));
