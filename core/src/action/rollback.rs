@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Act, Inverse, Part, Risk, rolls_both_ways, template_of, with_template};
 use crate::canonical::Digest;
 use crate::ids::UnixMillis;
+use crate::workload::plain_template;
 
 pub(super) const NAME: &str = "RollbackWorkload";
 const PART: Part = Part { subresource: "", roots: &["/spec/template"] };
@@ -57,12 +58,12 @@ impl Act for Rollback {
     }
 
     fn expected(&self, old: &Value, material: Option<&Value>) -> Result<Value, String> {
-        let template = material.ok_or("the pod template to roll back to is missing")?;
-        let digest = Digest::of(template).map_err(|error| format!("the pod template has no digest: {error}"))?;
+        let template = plain_template(material.ok_or("the pod template to roll back to is missing")?);
+        let digest = Digest::of(&template).map_err(|error| format!("the pod template has no digest: {error}"))?;
         if digest != self.template {
             return Err(format!("the pod template has digest {digest}, and the seats saw {} healthy", self.template));
         }
-        with_template(old, template.clone())
+        with_template(old, template)
     }
 
     fn inverse(&self, workload: &Value) -> Result<Inverse, String> {

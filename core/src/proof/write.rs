@@ -12,6 +12,7 @@ use crate::ids::{IncidentUid, UnixMillis};
 use crate::plan::Plan;
 use crate::refusal::{Refusal, Rule};
 use crate::target::Target;
+use crate::workload::plain_template;
 
 /// Why a write was let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +123,7 @@ fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMi
 pub fn as_left(action: &Action, target: &Value) -> bool {
     match action {
         Action::RollbackWorkload(rollback) => {
-            target.pointer("/spec/template").and_then(|template| Digest::of(template).ok()).as_ref() == Some(&rollback.template)
+            target.pointer("/spec/template").and_then(|template| Digest::of(&plain_template(template)).ok()).as_ref() == Some(&rollback.template)
         }
         Action::ScaleWorkload(scale) => target.pointer("/spec/replicas").and_then(Value::as_u64) == Some(u64::from(scale.replicas)),
         Action::RestartWorkload(restart) => restart.marks(target),
