@@ -17,13 +17,13 @@ use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::incident::{Context, Symptom, Workload as ContextWorkload};
 use assent_core::seats::SEATS;
 use assent_core::target::{Service, Target};
+use assent_core::workload::Kind;
 use assent_runtime::shutdown::Tasks;
 use assent_runtime::workload::testing::Authority;
 use assent_runtime::workload::{ClientAuth, Workload};
 use assent_runtime::{CancellationToken, Limits, mtls};
 use assent_specialists::{Args, Parts};
 use clap::Parser as _;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
@@ -176,23 +176,35 @@ impl World {
         SeatClient::new(self.channel(seat, &self.account(account)))
     }
 
-    pub(crate) fn deployments(&self) -> Api<Deployment> {
-        Api::namespaced(self.admin.clone(), SHOP)
-    }
-
     /// Creates a Deployment with an account of the same name.
     pub(crate) async fn deploy(&self, name: &str, version: &str) {
+        self.deploy_as(Kind::Deployment, name, version).await;
+    }
+
+    /// As [`World::deploy`], of any kind.
+    pub(crate) async fn deploy_as(&self, kind: Kind, name: &str, version: &str) {
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": SHOP}});
         Api::namespaced(self.admin.clone(), SHOP)
             .create(&PostParams::default(), &serde_json::from_value::<k8s_openapi::api::core::v1::ServiceAccount>(account).unwrap())
             .await
             .unwrap();
-        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SHOP}, "spec": {
+        let mut workload = json!({"apiVersion": "apps/v1", "kind": kind.name(), "metadata": {"name": name, "namespace": SHOP}, "spec": {
             "replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": {"metadata": {"labels": {"app": name}}, "spec": {
-                "serviceAccountName": name, "terminationGracePeriodSeconds": 0,
+                "serviceAccountName": name, "terminationGracePeriodSeconds": 0, "tolerations": [{"operator": "Exists"}],
                 "containers": [{"name": "c", "image": "x", "env": [{"name": "VERSION", "value": version}],
                     "resources": {"limits": {"cpu": "150m"}, "requests": {"cpu": "100m"}}}]}}}});
-        self.deployments().create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
+        if kind == Kind::DaemonSet {
+            workload["spec"].as_object_mut().unwrap().remove("replicas");
+            let node = serde_json::from_value(json!({"metadata": {"name": "nobody"}})).unwrap();
+            Api::<k8s_openapi::api::core::v1::Node>::all(self.admin.clone()).create(&PostParams::default(), &node).await.unwrap();
+        }
+        self.workloads(kind).create(&PostParams::default(), &serde_json::from_value(workload).unwrap()).await.unwrap();
+    }
+
+    /// Workloads of a kind in the shop.
+    pub(crate) fn workloads(&self, kind: Kind) -> Api<DynamicObject> {
+        let resource = kube::core::GroupVersionKind::gvk("apps", "v1", kind.name());
+        Api::namespaced_with(self.admin.clone(), SHOP, &kube::api::ApiResource::from_gvk_with_plural(&resource, kind.resource()))
     }
 
     /// The pod of `name` that runs `version`, once it exists.
@@ -222,13 +234,14 @@ impl World {
 
     /// An incident context at `alert`, with these Deployments as they are now.
     pub(crate) async fn context(&self, alert: &str, since: i64, deployments: &[&str]) -> Context {
-        let resource = kube::api::ApiResource::erase::<Deployment>(&());
-        let api: Api<DynamicObject> = Api::namespaced_with(self.admin.clone(), SHOP, &resource);
+        self.context_of(Kind::Deployment, alert, since, deployments).await
+    }
+
+    /// As [`World::context`], with workloads of any one kind.
+    pub(crate) async fn context_of(&self, kind: Kind, alert: &str, since: i64, names: &[&str]) -> Context {
         let mut workloads = Vec::new();
-        for name in deployments {
-            let mut object = serde_json::to_value(api.get(name).await.unwrap()).unwrap();
-            object["apiVersion"] = "apps/v1".into();
-            object["kind"] = "Deployment".into();
+        for name in names {
+            let object = serde_json::to_value(self.workloads(kind).get(name).await.unwrap()).unwrap();
             let target = Target::of(&object).unwrap();
             workloads.push(ContextWorkload { target, revisions: vec![], configurations: vec![], replicas: 1, ready: 1 });
         }
