@@ -7,6 +7,7 @@ use super::judge::{BAD, RECENT, Usual, figures, told};
 use super::{Counts, View};
 use crate::ids::UnixMillis;
 use crate::seats::baseline::onset;
+use crate::seats::paths::callees;
 use crate::seats::window::{Ring, newest_closed, number, start};
 use crate::target::Service;
 use crate::verification::{Neighbour, Side, Window, is_worse};
@@ -43,9 +44,23 @@ impl View {
         near.retain(|(_, other, _)| seen.insert(*other));
         let judged = near.into_iter().take(MOST).filter_map(|(_, other, calls)| self.neighbour(other, calls, since, now));
         let mut judged: Vec<Neighbour> = judged.collect();
+        self.leave_explained_out(&mut judged, target, since, now);
         judged.sort_by_key(|one| std::cmp::Reverse((one.own.min(one.callers), one.own.max(one.callers))));
         judged.truncate(MOST_TOLD);
         judged
+    }
+
+    /// Who calls somebody else that is ill, or cannot be reached, has that from there.
+    fn leave_explained_out(&self, judged: &mut Vec<Neighbour>, target: &Service, since: UnixMillis, now: UnixMillis) {
+        if judged.is_empty() {
+            return;
+        }
+        let (edges, links) = (self.edges(), self.connections(since, now));
+        judged.retain(|one| {
+            let ill =
+                callees(&edges, &one.service).filter(|callee| *callee != target).any(|callee| self.judge(callee, since, now).is_ok_and(|j| j.fault.is_some()));
+            !ill && !links.troubled.iter().any(|troubled| troubled.edge.caller == one.service && troubled.edge.callee != *target)
+        });
     }
 
     fn neighbour(&self, service: &Service, calls: bool, since: UnixMillis, now: UnixMillis) -> Option<Neighbour> {

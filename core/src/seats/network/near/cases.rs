@@ -63,6 +63,24 @@ fn who_was_ill_before_does_not_count_and_who_is_silent_says_nothing() {
 }
 
 #[test]
+fn whose_trouble_comes_from_elsewhere_is_left_out() {
+    for redis in [USUAL, FAILING] {
+        let mut view = View::new(settings());
+        for window in 0..ONSET + LASTS {
+            let now = |beat| if window < ONSET { USUAL } else { beat };
+            tell(&mut view, window, Some(now(FAILING)), Some(now(FAILING)));
+            let requests = |inbound, peer: &str| Requests { inbound, peer: Some(service(peer)), counts: counts(now(redis)) };
+            let mut speak = |speaker: &str, requests| {
+                view.observe(&Observation { speaker: service(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] }, at(window + 1));
+            };
+            speak("redis", vec![requests(true, "storefront")]);
+        }
+        let told = view.neighbours(&service("orders"), at(ONSET), at(ONSET + LASTS).plus(1_000));
+        assert_eq!(told.is_empty(), redis.errors > 0, "{told:?}");
+    }
+}
+
+#[test]
 fn one_bad_window_is_no_illness() {
     let mut view = View::new(settings());
     for window in 0..ONSET + LASTS {
