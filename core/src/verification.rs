@@ -12,7 +12,7 @@ use crate::ids::UnixMillis;
 
 pub use checks::{Measured, Missed, beside_checks, missed};
 pub use compare::{Effect, Shift, Window, effect, is_worse, shift};
-pub use near::{AGREE_MS, Look, Neighbour, Side, with_neighbours};
+pub use near::{Look, Neighbour, Side, unproven, with_neighbours};
 
 /// One look at the service through one signal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

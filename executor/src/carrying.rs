@@ -11,7 +11,7 @@ use assent_core::blueprint::Effective;
 use assent_core::ids::UnixMillis;
 use assent_core::plan::Plan;
 use assent_core::refusal::Refusal;
-use assent_core::verification::{Look, Missed, Progress, Reading, beside_checks, effect, judge, missed, with_checks, with_neighbours};
+use assent_core::verification::{Look, Missed, Progress, Reading, beside_checks, effect, judge, missed, unproven, with_checks, with_neighbours};
 use assent_live::{Live, change, own_clock, unavailable};
 use assent_runtime::backoff::Backoff;
 use kube::ResourceExt as _;
@@ -159,8 +159,11 @@ impl Journey<'_> {
         let stabilised = now.since(applied_at) >= wait;
         let judged = with_checks(judged, &self.missed, stabilised, critical_suffices, deadline, now);
         let rolled_out = readings.iter().rfind(|reading| reading.principal == Principal::ApiServer).is_some_and(|reading| reading.healthy == Some(true));
-        let looks: Vec<Look> = self.looks.iter().cloned().collect();
-        with_neighbours(judged, &looks, stabilised && rolled_out, deadline, now)
+        with_neighbours(judged, &self.looks(), stabilised && rolled_out, deadline, now)
+    }
+
+    fn looks(&self) -> Vec<Look> {
+        self.looks.iter().cloned().collect()
     }
 
     /// Says what the write did, compared with before, if that was not said yet; in words that follow a reason.
@@ -327,7 +330,8 @@ impl Journey<'_> {
         let did = self.compare().await;
         let why = self.status.undone_because().map_or_else(String::new, |why| format!("; seen before: {why}"));
         let raised = if phase == RemediationPhase::Verified { raise(&self.carrier.live, &self.plan).await } else { String::new() };
-        let message = &format!("{message}{why}{did}{raised}");
+        let near = unproven(&self.looks()).filter(|_| phase != RemediationPhase::Reverted).map_or_else(String::new, |near| format!("; {near}"));
+        let message = &format!("{message}{why}{did}{raised}{near}");
         tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, phase = ?phase, reason = message, "finished");
         let mut backoff = backoff();
         while let Err(refusal) = self.record(phase, message).await {

@@ -14,7 +14,7 @@ use crate::ids::UnixMillis;
 use crate::target::Service;
 
 /// For how long the looks must agree: one of them proves nothing, and neither do two that see the same window.
-pub const AGREE_MS: i64 = 5_000;
+const AGREE_MS: i64 = 5_000;
 /// Most neighbours that are named.
 const MOST_NAMED: usize = 3;
 
@@ -140,6 +140,23 @@ pub fn with_neighbours(progress: Progress, looks: &[Look], settled: bool, deadli
     let more = broken.len().saturating_sub(named.len());
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     Progress::Harmed(format!("something broke beside it: {}{more}", named.join("; ")))
+}
+
+/// What was told of neighbours at last and suffices for nothing, for people: in words that follow an outcome.
+#[must_use]
+pub fn unproven(looks: &[Look]) -> Option<String> {
+    let last = looks.iter().filter(|look| look.neighbours.is_some()).max_by_key(|look| look.at)?.neighbours.as_deref()?;
+    let told = |one: &Neighbour| {
+        let whose = match (one.own, one.callers) {
+            (Side::Broken, Side::Broken) => return None,
+            (Side::Broken, _) => "its own word",
+            (_, Side::Broken) => "its callers' word",
+            _ => return None,
+        };
+        Some(format!("{} is ill since, by {whose} alone", one.service))
+    };
+    let told: Vec<String> = last.iter().filter_map(told).take(MOST_NAMED).collect();
+    (!told.is_empty()).then(|| format!("beside it and not proven: {}", told.join("; ")))
 }
 
 #[cfg(test)]

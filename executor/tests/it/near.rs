@@ -49,7 +49,10 @@ async fn what_one_workload_alone_says_or_was_so_before_undoes_nothing() {
         scene.network.near.lock().unwrap().insert(name.into(), vec![neighbour("storefront", own, callers)]);
         scene.decide(&case).await;
         let plan = scene.until_phase(&case, RemediationPhase::Verified).await;
-        assert_eq!(plan.status.unwrap().result, Some(RemediationResult::Improved), "{name}");
+        let status = plan.status.unwrap();
+        assert_eq!(status.result, Some(RemediationResult::Improved), "{name}");
+        // People hear of it all the same.
+        assert!(status.message.unwrap().contains("beside it and not proven: shop/storefront is ill since, by its "), "{name}");
         assert_eq!(scene.now(&case).await.0["spec"]["replicas"], json!(3), "{name}");
     }
 }

@@ -95,6 +95,17 @@ fn many_are_named_by_the_first_and_counted() {
     assert!(why.contains("shop/front-0") && why.contains("shop/front-2") && !why.contains("shop/front-3") && why.ends_with("and 5 more"), "{why}");
 }
 
+#[test]
+fn what_is_not_proven_is_told_by_whose_word() {
+    let told = |own, callers| unproven(&looks(&[Some(vec![]), Some(vec![neighbour("front", own, callers)]), None]));
+    assert_eq!(told(Side::Broken, Side::Well).unwrap(), "beside it and not proven: shop/front is ill since, by its own word alone");
+    assert_eq!(told(Side::Unknown, Side::Broken).unwrap(), "beside it and not proven: shop/front is ill since, by its callers' word alone");
+    for (own, callers) in [(Side::Broken, Side::Broken), (Side::Turning, Side::Well), (Side::WasIll, Side::Well)] {
+        assert_eq!(told(own, callers), None);
+    }
+    assert_eq!(unproven(&[]), None);
+}
+
 fn some_looks() -> impl Strategy<Value = Vec<Look>> {
     let side = || prop::sample::select(SIDES.to_vec());
     let one = ("[a-c]", side(), side()).prop_map(|(name, own, callers)| neighbour(&name, own, callers));
