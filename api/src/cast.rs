@@ -1,5 +1,6 @@
 //! Wire to domain: a stored `Ballot` becomes a `core` ballot only if everything about it is its seat's own, a stored
-//! `Remediation` becomes a plan only if its typed fields say what its payload says.
+//! `Remediation` becomes a plan only if its typed fields say what its payload says. What a seat says of a neighbour is the same word in
+//! both, and one that is not known here is no evidence.
 
 use assent_core::ballot::{CastBallot, PAYLOAD_TYPE, Statement};
 use assent_core::canonical::{self, Digest};
@@ -7,11 +8,62 @@ use assent_core::consensus::Roster;
 use assent_core::ledger::Proof;
 use assent_core::plan::Plan;
 use assent_core::refusal::{Refusal, Rule};
+use assent_core::target::Service;
+use assent_core::verification::{Neighbour, Side};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::names;
+use crate::proto::{IndicatorNeighbour, NeighbourState};
 use crate::resources::{Ballot, Remediation, RemediationSpec};
+
+/// Longest line of figures of a neighbour, and longest name, in characters.
+const MAX_SUMMARY: usize = 300;
+const MAX_NAME: usize = 253;
+
+impl From<Side> for NeighbourState {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Unknown => Self::Unspecified,
+            Side::WasIll => Self::WasIll,
+            Side::Well => Self::Well,
+            Side::Turning => Self::Turning,
+            Side::Broken => Self::Broken,
+        }
+    }
+}
+
+impl From<NeighbourState> for Side {
+    fn from(state: NeighbourState) -> Self {
+        match state {
+            NeighbourState::Unspecified => Self::Unknown,
+            NeighbourState::WasIll => Self::WasIll,
+            NeighbourState::Well => Self::Well,
+            NeighbourState::Turning => Self::Turning,
+            NeighbourState::Broken => Self::Broken,
+        }
+    }
+}
+
+impl From<Neighbour> for IndicatorNeighbour {
+    fn from(neighbour: Neighbour) -> Self {
+        let Neighbour { service: Service { namespace, name }, calls, own, callers, summary } = neighbour;
+        Self { namespace, name, calls, own: NeighbourState::from(own).into(), callers: NeighbourState::from(callers).into(), summary }
+    }
+}
+
+impl From<&IndicatorNeighbour> for Neighbour {
+    fn from(told: &IndicatorNeighbour) -> Self {
+        let side = |state: i32| NeighbourState::try_from(state).map_or(Side::Unknown, Side::from);
+        Self {
+            service: Service { namespace: told.namespace.chars().take(MAX_NAME).collect(), name: told.name.chars().take(MAX_NAME).collect() },
+            calls: told.calls,
+            own: side(told.own),
+            callers: side(told.callers),
+            summary: told.summary.chars().take(MAX_SUMMARY).collect(),
+        }
+    }
+}
 
 /// The vote in `stored`, if its seat of `roster` signed it, its typed fields and name equal its payload, and its
 /// certificate was valid when the API server stored it. Who *created* it is checked at admission.

@@ -10,7 +10,7 @@ use assent_core::approval::Word;
 use assent_core::ids::UnixMillis;
 use aws_lc_rs::hmac;
 
-use crate::resources::{ApprovalRequest, ApprovalSpec};
+use crate::resources::{ApprovalRequest, ApprovalSpec, Pressed};
 pub use message::{blocks, title, value};
 pub use press::{Press, press};
 
@@ -52,12 +52,19 @@ pub enum Error {
     },
 }
 
-/// What was pressed, if Slack signed at about `at` exactly what `word` says. The signature comes first: nothing is parsed that it does
-/// not cover.
+/// A word whose bytes Slack signed, at whatever time. Nothing of them is parsed yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed<'a> {
+    word: &'a ApprovalSpec,
+    pressed: &'a Pressed,
+}
+
+/// Whether Slack signed the callback of `word`. It costs one digest of a bounded body and asks nobody, so that it can come before
+/// everything that does, also before the time of it.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn verify(secret: &[u8], word: &ApprovalSpec, at: UnixMillis) -> Result<Press, Error> {
+pub fn signed<'a>(secret: &[u8], word: &'a ApprovalSpec) -> Result<Signed<'a>, Error> {
     let pressed = word.slack.as_ref().ok_or(Error::Form("it carries no callback of Slack"))?;
     if !word.comment.is_empty() || !word.groups.is_empty() {
         return Err(Error::Form("its comment and its groups are nothing that Slack signed"));
@@ -66,14 +73,27 @@ pub fn verify(secret: &[u8], word: &ApprovalSpec, at: UnixMillis) -> Result<Pres
         return Err(Error::Form("its body is larger than a button's callback"));
     }
     is_signed(secret, &pressed.timestamp, &pressed.signature, &pressed.body)?;
-    is_timely(&pressed.timestamp, at)?;
-    let press = press(&pressed.body)?;
-    let says = |user: &str, word: Word, request: &str, change: &str| format!("`{word:?}` of `{user}` on `{request}` for change `{change:.12}`");
-    if (&press.author, press.word, &press.request, press.change.as_str()) != (&word.user, word.verdict.into(), &word.request, word.change.as_str()) {
-        let pressed = says(&press.author, press.word, &press.request, press.change.as_str());
-        return Err(Error::Other { pressed, says: says(&word.user, word.verdict.into(), &word.request, &word.change) });
+    Ok(Signed { word, pressed })
+}
+
+// === impl Signed ===
+
+impl Signed<'_> {
+    /// What was pressed, if that was at about `at`, and is exactly what the word says.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn pressed(self, at: UnixMillis) -> Result<Press, Error> {
+        let Self { word, pressed } = self;
+        is_timely(&pressed.timestamp, at)?;
+        let press = press(&pressed.body)?;
+        let says = |user: &str, word: Word, request: &str, change: &str| format!("`{word:?}` of `{user}` on `{request}` for change `{change:.12}`");
+        if (&press.author, press.word, &press.request, press.change.as_str()) != (&word.user, word.verdict.into(), &word.request, word.change.as_str()) {
+            let pressed = says(&press.author, press.word, &press.request, press.change.as_str());
+            return Err(Error::Other { pressed, says: says(&word.user, word.verdict.into(), &word.request, &word.change) });
+        }
+        Ok(press)
     }
-    Ok(press)
 }
 
 /// Whether whoever pressed saw what `request` asks and nothing else: who posts a message can write anything above its buttons.

@@ -24,7 +24,7 @@ use crate::canonical::Digest;
 use crate::ids::{Domain, UnixMillis};
 use crate::incident::{Context, Symptom};
 use crate::target::Service;
-use crate::verification::Window;
+use crate::verification::{Neighbour, Window};
 
 pub use opinion::Position;
 
@@ -115,6 +115,8 @@ pub struct Indicator {
     pub latency: Vec<u64>,
     /// The newest windows since then, oldest first.
     pub windows: Vec<Window>,
+    /// Of those who call it or whom it calls, who is not well, or may not be: by the network seat alone.
+    pub neighbours: Vec<Neighbour>,
     /// Processor time that its containers use of what they ask for, in millionths.
     pub cpu_share: Option<u64>,
     /// The same of memory.

@@ -1,8 +1,9 @@
-//! Whether an action helped: two independent signals say "well" without a break for the soak time, or the time is up; and what
-//! it did to the service, compared with how it was before.
+//! Whether an action helped: two independent signals say "well" without a break for the soak time, or the time is up; whether
+//! something beside it broke; and what it did to the service, compared with how it was before.
 
 mod checks;
 mod compare;
+mod near;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,8 @@ use crate::ballot::Principal;
 use crate::ids::UnixMillis;
 
 pub use checks::{Measured, Missed, beside_checks, missed};
-pub use compare::{Effect, Shift, Window, effect, shift};
+pub use compare::{Effect, Shift, Window, effect, is_worse, shift};
+pub use near::{Look, Neighbour, Side, unproven, with_neighbours};
 
 /// One look at the service through one signal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub enum Progress {
     Verified,
     /// The deadline passed without that.
     Failed(String),
+    /// Something beside it broke since.
+    Harmed(String),
 }
 
 /// Judges the readings of one plan, in any order; of those of one moment the worst counts.
@@ -76,7 +80,7 @@ pub fn judge(readings: &[Reading], soak_ms: u32, deadline: UnixMillis, now: Unix
 #[must_use]
 pub fn with_checks(progress: Progress, missed: &[Missed], stabilised: bool, critical_suffices: bool, deadline: UnixMillis, now: UnixMillis) -> Progress {
     let told = |missed: &Missed| Progress::Failed(format!("check {}", missed.text));
-    if matches!(progress, Progress::Failed(_)) {
+    if matches!(progress, Progress::Failed(_) | Progress::Harmed(_)) {
         return progress;
     }
     // One that undoes it does so at once; one that was not measured may be by the deadline.

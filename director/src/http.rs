@@ -1,4 +1,4 @@
-//! Plain HTTP/1 for the two ports that are not gRPC, bounded in connections and in how long a request line may take. What is
+//! Plain HTTP/1 for the ports that are not gRPC, each bounded in connections and in how long a request line may take. What is
 //! served, and to whom, is the router's part.
 
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 
-/// Connections at once; further ones wait in the kernel's queue.
-const CONNECTIONS: usize = 256;
+/// Connections at once of those who send alerts or read the ledger.
+pub(crate) const CONNECTIONS: usize = 256;
 /// How long a peer may take to send a request's head; also ends idle connections.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// Serves until dropped.
-pub(crate) async fn serve(listener: TcpListener, router: Router) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+/// Serves until dropped, so many connections at once; further ones wait in the kernel's queue.
+pub(crate) async fn serve(listener: TcpListener, router: Router, most: usize) {
+    let slots = Arc::new(Semaphore::new(most));
     let mut connections = JoinSet::new();
     let mut incoming = TcpListenerStream::new(listener);
     while let Some(accepted) = incoming.next().await {

@@ -133,6 +133,8 @@ pub struct Ports {
     intake: TcpListener,
     rpc: TcpListener,
     ledger: TcpListener,
+    /// A port of its own: whoever reaches it from outside takes no connection from those who send alerts.
+    slack: Option<TcpListener>,
 }
 
 // === impl Ports ===
@@ -148,6 +150,10 @@ impl Ports {
             intake: bind(args.intake_address, "intake").await?,
             rpc: bind(args.listen, "gRPC").await?,
             ledger: bind(args.ledger_address, "ledger").await?,
+            slack: match args.slack.is_on() {
+                true => Some(bind(args.slack.slack_address, "Slack").await?),
+                false => None,
+            },
         })
     }
 
@@ -222,12 +228,12 @@ pub async fn direct(
     let director = prepare(&args, store.clone(), client, workload, metrics, &mut tasks).await?;
     let intake = Intake::new(director.inbox.clone(), args.intake_token_file, director.metrics.clone());
     let slack = args.slack.open(&director.client)?;
-    let answers = slack.as_ref().map(|slack| slack.router(&director)).unwrap_or_default();
-    tasks.spawn_forever("intake", http::serve(ports.intake, intake.router().merge(answers)));
-    if let Some(slack) = slack.clone() {
+    tasks.spawn_forever("intake", http::serve(ports.intake, intake.router(), http::CONNECTIONS));
+    if let Some((slack, port)) = slack.clone().zip(ports.slack) {
+        tasks.spawn_forever("answers", http::serve(port, slack.router(&director), slack::CONNECTIONS));
         tasks.spawn_forever("requests", async move { slack.requests.follow().await });
     }
-    tasks.spawn_forever("export", http::serve(ports.ledger, export::router(store.clone())));
+    tasks.spawn_forever("export", http::serve(ports.ledger, export::router(store.clone()), http::CONNECTIONS));
     let (routes, identity, stop) = (rpc::routes(director.clone()), director.workload.clone(), tasks.token());
     tasks.spawn("rpc", async move { mtls::serve(ports.rpc, &identity, ClientAuth::Required, Limits::default(), routes, stop).await.map_err(Into::into) });
     tasks.spawn_forever("checkpoint", checkpoint::run(director.client.clone(), director.store.clone()));

@@ -7,6 +7,7 @@ mod answering;
 mod asking;
 mod requests;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,16 +20,22 @@ use crate::director::Director;
 use crate::outbox;
 use requests::Requests;
 
+/// Connections at once of those who bring what was pressed: few at a time are judged, and each ends after seconds.
+pub(crate) const CONNECTIONS: usize = 32;
+
 /// Where people are asked in chat.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SlackArgs {
     /// Id of the Slack channel where people are asked whom a Blueprint names as `slack:TEAM/USER`. Without one nothing is posted, and
-    /// buttons are answered with 404.
+    /// nobody listens for buttons.
     #[arg(long, env = "ASSENT_SLACK_CHANNEL", requires = "slack_token_file")]
     pub slack_channel: Option<String>,
     /// File with the token of the bot that posts there (`chat:write`); read again for every message.
     #[arg(long, env = "ASSENT_SLACK_TOKEN_FILE", requires = "slack_channel")]
     pub slack_token_file: Option<PathBuf>,
+    /// Where Slack posts what was pressed, plain HTTP, apart from where alerts come in.
+    #[arg(long, env = "ASSENT_SLACK_ADDRESS", default_value = "0.0.0.0:8082")]
+    pub slack_address: SocketAddr,
     /// Where Slack's API is.
     #[arg(long, env = "ASSENT_SLACK_API_URL", default_value = "https://slack.com/api")]
     pub slack_api_url: String,
@@ -48,6 +55,10 @@ pub(crate) struct Slack {
 // === impl SlackArgs ===
 
 impl SlackArgs {
+    pub(crate) fn is_on(&self) -> bool {
+        self.slack_channel.is_some()
+    }
+
     /// Slack, if it is on.
     ///
     /// # Errors

@@ -156,15 +156,15 @@ async fn pending(live: &Live, stored: &ApprovalRequest, until: UnixMillis, now: 
     Ok(Look::Later(Duration::from_millis(u64::try_from(next).unwrap_or(1000).max(1000))))
 }
 
-/// Notes on the request of a change how it stands, if there is one.
-pub(crate) async fn settle(live: &Live, request: &str, phase: ApprovalPhase, message: &str) -> Result<(), Refusal> {
-    match live.approval_request(request).await? {
-        Some(stored) if !stored.status.as_ref().and_then(|status| status.phase).is_some_and(ApprovalPhase::is_final) => {
-            let reminders = stored.status.as_ref().and_then(|status| status.reminders);
-            note(live, &stored, phase, message, reminders).await
-        }
-        _ => Ok(()),
+/// Notes on the request of a change how it stands, if there is one; without a phase only what there is to say.
+pub(crate) async fn settle(live: &Live, request: &str, phase: Option<ApprovalPhase>, message: &str) -> Result<(), Refusal> {
+    let Some(stored) = live.approval_request(request).await? else { return Ok(()) };
+    let before = stored.status.as_ref();
+    let phase_before = before.and_then(|status| status.phase).unwrap_or(ApprovalPhase::Pending);
+    if phase_before.is_final() {
+        return Ok(());
     }
+    note(live, &stored, phase.unwrap_or(phase_before), message, before.and_then(|status| status.reminders)).await
 }
 
 async fn note(live: &Live, stored: &ApprovalRequest, phase: ApprovalPhase, message: &str, reminders: Option<u32>) -> Result<(), Refusal> {

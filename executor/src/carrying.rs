@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use assent_api::parse_plan;
 use assent_api::resources::{Remediation, RemediationPhase};
+use assent_core::ballot::Principal;
 use assent_core::blueprint::Effective;
 use assent_core::ids::UnixMillis;
 use assent_core::plan::Plan;
 use assent_core::refusal::Refusal;
-use assent_core::verification::{Missed, Progress, Reading, beside_checks, effect, judge, missed, with_checks};
+use assent_core::verification::{Look, Missed, Progress, Reading, beside_checks, effect, judge, missed, unproven, with_checks, with_neighbours};
 use assent_core::workload::Kind;
 use assent_live::{Live, change, own_clock, unavailable};
 use assent_runtime::backoff::Backoff;
@@ -55,6 +56,8 @@ struct Journey<'a> {
     created_at: UnixMillis,
     status: Status,
     readings: VecDeque<Reading>,
+    /// Looks at its neighbours.
+    looks: VecDeque<Look>,
     watch: Watch,
     /// What stands against the write that is due.
     against: Option<Against>,
@@ -82,6 +85,7 @@ impl Carrier {
             created_at,
             status: Status::of(self.live.client(), stored),
             readings: VecDeque::new(),
+            looks: VecDeque::new(),
             watch: Watch::default(),
             against: None,
             blueprint: None,
@@ -153,7 +157,14 @@ impl Journey<'_> {
         let undoing = self.blueprint.as_ref().map(Effective::undoing);
         let wait = undoing.map_or(0, |undoing| i64::try_from(undoing.stabilization_ms).unwrap_or(i64::MAX));
         let critical_suffices = undoing.is_some_and(|undoing| undoing.on_critical_failure);
-        with_checks(judged, &self.missed, now.since(applied_at) >= wait, critical_suffices, deadline, now)
+        let stabilised = now.since(applied_at) >= wait;
+        let judged = with_checks(judged, &self.missed, stabilised, critical_suffices, deadline, now);
+        let rolled_out = readings.iter().rfind(|reading| reading.principal == Principal::ApiServer).is_some_and(|reading| reading.healthy == Some(true));
+        with_neighbours(judged, &self.looks(), stabilised && rolled_out, deadline, now)
+    }
+
+    fn looks(&self) -> Vec<Look> {
+        self.looks.iter().cloned().collect()
     }
 
     /// Says what the write did, compared with before, if that was not said yet; in words that follow a reason.
@@ -218,7 +229,7 @@ impl Journey<'_> {
     async fn watch(&mut self, target: &Value) {
         let applied_at = self.status.applied_at().unwrap_or(self.created_at);
         let next = tokio::time::Instant::now() + READING;
-        let readings = self.carrier.signals.read(&self.carrier.live, target, applied_at).await;
+        let (readings, look) = self.carrier.signals.read(&self.carrier.live, target, applied_at).await;
         // From the first look on, not from the start of the process: reading may have taken its time.
         let now = own_clock();
         self.after_a_gap(now);
@@ -227,12 +238,19 @@ impl Journey<'_> {
             tracing::debug!(plan.id = self.name, principal = ?reading.principal, healthy = ?reading.healthy, summary = reading.summary, "reading");
             self.readings.push_back(reading);
         }
+        for neighbour in look.neighbours.iter().flatten() {
+            tracing::debug!(plan.id = self.name, neighbour = %neighbour.service, own = ?neighbour.own, callers = ?neighbour.callers, summary = neighbour.summary, "beside it");
+        }
+        self.looks.push_back(look);
         self.check(target, applied_at, now).await;
         // Not before the check: asking a slow store is no gap.
         self.watch.looked_at = Some(own_clock());
         let oldest = now.plus(-i64::from(self.plan.soak_ms) - KEEP_READINGS_MS);
         while self.readings.front().is_some_and(|reading| reading.at < oldest) {
             self.readings.pop_front();
+        }
+        while self.looks.front().is_some_and(|look| look.at < oldest) {
+            self.looks.pop_front();
         }
         // Figures are sampled: there is no event to wait for.
         tokio::time::sleep_until(next).await;
@@ -298,6 +316,7 @@ impl Journey<'_> {
         if watch != self.watch {
             tracing::warn!(plan.id = self.name, gap_ms = watch.gap_ms, "nobody could look for a while, so the soak begins anew");
             self.readings.clear();
+            self.looks.clear();
         }
         self.watch = watch;
     }
@@ -311,7 +330,8 @@ impl Journey<'_> {
         let did = self.compare().await;
         let why = self.status.undone_because().map_or_else(String::new, |why| format!("; seen before: {why}"));
         let raised = if phase == RemediationPhase::Verified { raise(&self.carrier.live, &self.plan).await } else { String::new() };
-        let message = &format!("{message}{why}{did}{raised}");
+        let near = unproven(&self.looks()).filter(|_| phase != RemediationPhase::Reverted).map_or_else(String::new, |near| format!("; {near}"));
+        let message = &format!("{message}{why}{did}{raised}{near}");
         tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, phase = ?phase, reason = message, "finished");
         let mut backoff = backoff();
         while let Err(refusal) = self.record(phase, message).await {

@@ -25,6 +25,8 @@ use crate::guardrails;
 use crate::record::{Entry, Ledger};
 use crate::writes::{Answer, Step, Writer, code, denied, verbatim};
 
+/// What a refusal says, whoever passes it on, where guardrail `one-writer` objects: others are at work.
+const OTHERS_AT_WORK: &str = "guardrail `one-writer`: ";
 /// Largest patch that goes on record, in bytes.
 const MAX_PATCH: usize = 16 * 1024;
 
@@ -58,14 +60,20 @@ pub(crate) enum NoPlan {
     Judged(Refusal, Value),
     /// Nobody judged it: to be tried again.
     Later(Refusal),
+    /// Others are at work, and that ends: to be tried again for as long as the votes and people's word hold.
+    Full(Refusal),
     /// People have to agree first; the name of the request.
     Asked(String),
 }
 
 impl From<Refusal> for NoPlan {
     fn from(refusal: Refusal) -> Self {
-        // The ledger's head moves while we plan, and the director may be restarting; another operation ends, figures settle.
-        if matches!(refusal.rule, Rule::Unavailable | Rule::Ledger | Rule::Conflict | Rule::Cooldown) { Self::Later(refusal) } else { Self::Refused(refusal) }
+        match refusal.rule {
+            // The ledger's head moves while we plan, and the director may be restarting; another operation ends, figures settle.
+            Rule::Unavailable | Rule::Ledger | Rule::Conflict | Rule::Cooldown => Self::Later(refusal),
+            Rule::Guardrail if refusal.reason.contains(OTHERS_AT_WORK) => Self::Full(refusal),
+            _ => Self::Refused(refusal),
+        }
     }
 }
 
@@ -74,7 +82,7 @@ impl NoPlan {
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Left(reason) | Self::Asked(reason) => reason.clone(),
-            Self::Refused(refusal) | Self::Judged(refusal, _) | Self::Later(refusal) => refusal.reason.clone(),
+            Self::Refused(refusal) | Self::Judged(refusal, _) | Self::Later(refusal) | Self::Full(refusal) => refusal.reason.clone(),
         }
     }
 
@@ -251,7 +259,7 @@ impl Planner {
             // Another plan was admitted since we read the head.
             _ if refused.message.contains(&code(Rule::Ledger)) => Err(NoPlan::Later(verbatim(Rule::Ledger, &refused.message))),
             Answer::Transient(message) => Err(NoPlan::Later(unavailable(message))),
-            _ => Err(NoPlan::Refused(denied("the plan", &refused.message))),
+            _ => Err(denied("the plan", &refused.message).into()),
         }
     }
 }
@@ -282,4 +290,22 @@ fn no_blueprint() -> BlueprintPin {
 
 fn stale(reason: &str) -> Refusal {
     Refusal::new(Rule::Stale, reason, "the object with the uid, generation and spec that the seats judged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_others_are_at_work_ends_and_what_another_guardrail_says_does_not() {
+        let by_us = Refusal::new(Rule::Guardrail, "guardrail `one-writer`: 3 plans are open in this cluster (a, b, c); with 2 or fewer it would pass", "");
+        let by_gate = denied("the plan", &format!("admission webhook \"x\" denied the request: {by_us}"));
+        for refusal in [by_us, by_gate] {
+            assert!(matches!(NoPlan::from(refusal), NoPlan::Full(_)));
+        }
+        for reason in ["guardrail `quota-headroom`: no room", "guardrail `one-writer` could not be evaluated: no such field"] {
+            assert!(matches!(NoPlan::from(Refusal::new(Rule::Guardrail, reason, "")), NoPlan::Refused(_)), "{reason}");
+        }
+        assert!(matches!(NoPlan::from(Refusal::new(Rule::Denied, OTHERS_AT_WORK, "")), NoPlan::Refused(_)), "not our guardrail's");
+    }
 }

@@ -1,6 +1,6 @@
-//! What is looked at after a write: the network seat (what sidecars counted), the compute seat (what kubelets measured) and
-//! the API server (what controllers report). Each says well, not well, or that it has no data; what they mean together is
-//! judged in `core`.
+//! What is looked at after a write: the network seat (what sidecars counted, of the target and of its neighbours), the compute seat
+//! (what kubelets measured) and the API server (what controllers report). Each says well, not well, or that it has no data; what they
+//! mean together is judged in `core`.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use assent_api::proto::seat_client::SeatClient;
 use assent_api::proto::{IndicatorReply, IndicatorRequest, IndicatorWindow};
 use assent_core::ballot::Principal;
 use assent_core::ids::UnixMillis;
-use assent_core::verification::{Measured, Reading, Window};
+use assent_core::verification::{Look, Measured, Reading, Window};
 use assent_core::workload::{Counts, Kind};
 use assent_live::{Live, own_clock};
 use assent_runtime::mtls;
@@ -21,6 +21,11 @@ use tonic::transport::Channel;
 
 /// How long a seat may take; a later answer is no data.
 const PATIENCE: Duration = Duration::from_millis(900);
+
+/// Longest line of figures, in characters.
+const MAX_SUMMARY: usize = 300;
+/// Most neighbours that are read.
+const MOST_NEIGHBOURS: usize = 16;
 
 /// Where readings come from.
 pub(crate) struct Signals {
@@ -43,15 +48,17 @@ impl Signals {
         })
     }
 
-    /// One reading of each signal for `target`, a Deployment, which was written at `applied_at`.
-    pub(crate) async fn read(&self, live: &Live, target: &Value, applied_at: UnixMillis) -> Vec<Reading> {
+    /// One reading of each signal for `target`, a Deployment, which was written at `applied_at`, and a look at its neighbours.
+    pub(crate) async fn read(&self, live: &Live, target: &Value, applied_at: UnixMillis) -> (Vec<Reading>, Look) {
         let text = |pointer: &str| target.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
         let request = request_of(namespace, name, applied_at);
-        let (network, compute, rollout) =
-            tokio::join!(indicator(&self.network, &request), indicator(&self.compute, &request), self.rollout(live, target, applied_at));
+        let (network, compute, rollout) = tokio::join!(ask(&self.network, &request), ask(&self.compute, &request), self.rollout(live, target, applied_at));
+        let look =
+            Look { at: own_clock(), neighbours: network.as_ref().ok().map(|reply| reply.neighbours.iter().take(MOST_NEIGHBOURS).map(Into::into).collect()) };
         let of = |principal, (healthy, summary): (Option<bool>, String)| Reading { at: own_clock(), principal, healthy, summary };
-        vec![of(Principal::Sidecar, network), of(Principal::Kubelet, compute), of(Principal::ApiServer, rollout)]
+        let readings = vec![of(Principal::Sidecar, indicated(network)), of(Principal::Kubelet, indicated(compute)), of(Principal::ApiServer, rollout)];
+        (readings, look)
     }
 
     /// What sidecars counted of a workload since then, window by window and together; nothing where the seat does not answer.
@@ -105,10 +112,11 @@ async fn ask(channel: &Channel, request: &IndicatorRequest) -> Result<IndicatorR
     }
 }
 
-async fn indicator(channel: &Channel, request: &IndicatorRequest) -> (Option<bool>, String) {
-    match ask(channel, request).await {
+/// What a seat says of the target itself.
+fn indicated(word: Result<IndicatorReply, String>) -> (Option<bool>, String) {
+    match word {
         Err(reason) => (None, reason),
-        Ok(reply) => (reply.live.then_some(reply.healthy), reply.summary.chars().take(300).collect()),
+        Ok(reply) => (reply.live.then_some(reply.healthy), reply.summary.chars().take(MAX_SUMMARY).collect()),
     }
 }
 

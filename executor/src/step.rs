@@ -116,11 +116,11 @@ fn applied(plan: &Plan, seen: &Seen) -> Next {
         (Sight::AsLeft | Sight::Touched, Progress::Verified) => {
             Next::Finish(RemediationPhase::Verified, "well for the soak time by two independent signals".into())
         }
-        (Sight::AsLeft, Progress::Failed(why)) if plan.inverse == Inverse::Empty => {
+        (Sight::AsLeft, Progress::Failed(why) | Progress::Harmed(why)) if plan.inverse == Inverse::Empty => {
             fail(format!("{why}; the desired state was kept, so there is nothing to put back"))
         }
-        (Sight::AsLeft, Progress::Failed(why)) => Next::NoteReverting(why.clone()),
-        (Sight::Touched, Progress::Failed(why)) => fail(format!("{why}; not put back, because somebody changed the target since")),
+        (Sight::AsLeft, Progress::Failed(why) | Progress::Harmed(why)) => Next::NoteReverting(why.clone()),
+        (Sight::Touched, Progress::Failed(why) | Progress::Harmed(why)) => fail(format!("{why}; not put back, because somebody changed the target since")),
         (Sight::Planned, _) => fail("the plan counts as applied, and the target is as it was before".into()),
         (Sight::Restored, _) => fail("somebody put the target back while its effect was watched".into()),
         (Sight::Elsewhere { reason, .. }, _) => fail(format!("somebody changed the target while its effect was watched: {reason}")),

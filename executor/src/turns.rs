@@ -1,6 +1,6 @@
 //! Who plans next. Plans extend one ledger, one after the other; of those that wait, the more critical service goes first, then the
 //! one of higher priority, then whoever came first. Who was overtaken is told by whom. While as many plans are open as may be, the
-//! others wait for one to end; in vain only so long, and then they hear from guardrail `one-writer` which ones those are.
+//! others wait for one to end; now and then they ask all the same, and hear from guardrail `one-writer` which ones those are.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,8 +14,9 @@ use tokio::sync::Notify;
 const MOST_NAMED: usize = 8;
 /// Plans that are open at the same time, as guardrail `one-writer` says.
 const MOST_OPEN: usize = 3;
-/// How long it is waited for one of them to end; votes live no longer than a few minutes.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long it is waited for one of them to end before it is asked all the same: votes and people's word may be over, and who is open
+/// may be another executor's.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What decides between two that wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +39,7 @@ struct State {
     open: usize,
     arrivals: u64,
     /// The first is next.
-    waiting: BTreeMap<(Reverse<Rank>, u64), Waiting>,
+    waiting: BTreeMap<(Reverse<Rank>, Arrival), Waiting>,
 }
 
 #[derive(Debug)]
@@ -46,6 +47,10 @@ struct Waiting {
     name: String,
     overtaken_by: Vec<String>,
 }
+
+/// When somebody came. Who tries again keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Arrival(u64);
 
 /// Somebody's turn, until it is dropped.
 #[derive(Debug)]
@@ -62,7 +67,7 @@ pub(crate) struct Open(Arc<Turns>);
 /// A place in the queue, given up when it is dropped.
 struct Place<'a> {
     turns: &'a Turns,
-    at: (Reverse<Rank>, u64),
+    at: (Reverse<Rank>, Arrival),
 }
 
 // === impl Rank ===
@@ -82,9 +87,16 @@ impl std::fmt::Display for Rank {
 // === impl Turns ===
 
 impl Turns {
-    /// Waits for the turn of `name`.
-    pub(crate) async fn take(&self, rank: Rank, name: &str) -> Turn<'_> {
-        let place = self.queue(rank, name);
+    /// Somebody comes.
+    pub(crate) fn arrive(&self) -> Arrival {
+        let mut state = self.lock();
+        state.arrivals = state.arrivals.wrapping_add(1);
+        Arrival(state.arrivals)
+    }
+
+    /// Waits for the turn of `name`, who came at `arrival`.
+    pub(crate) async fn take(&self, rank: Rank, arrival: Arrival, name: &str) -> Turn<'_> {
+        let place = self.queue((Reverse(rank), arrival), name);
         let patience = tokio::time::sleep(PATIENCE);
         let mut patience = std::pin::pin!(patience);
         loop {
@@ -106,10 +118,8 @@ impl Turns {
         Open(Arc::clone(self))
     }
 
-    fn queue(&self, rank: Rank, name: &str) -> Place<'_> {
+    fn queue(&self, at: (Reverse<Rank>, Arrival), name: &str) -> Place<'_> {
         let mut state = self.lock();
-        state.arrivals = state.arrivals.wrapping_add(1);
-        let at = (Reverse(rank), state.arrivals);
         state.waiting.insert(at, Waiting { name: name.to_owned(), overtaken_by: Vec::new() });
         Place { turns: self, at }
     }
@@ -176,15 +186,19 @@ mod tests {
     const HIGH: Rank = Rank { criticality: Criticality::Standard, priority: Priority::High };
     const CRITICAL: Rank = Rank { criticality: Criticality::Critical, priority: Priority::Low };
 
+    async fn take<'a>(turns: &'a Turns, rank: Rank, name: &str) -> Turn<'a> {
+        turns.take(rank, turns.arrive(), name).await
+    }
+
     #[tokio::test]
     async fn of_those_that_wait_the_more_critical_goes_first_and_the_others_hear_of_it() {
         let turns = Arc::new(Turns::default());
-        let first = turns.take(Rank::default(), "first").await;
+        let first = take(&turns, Rank::default(), "first").await;
         let (told, mut went) = tokio::sync::mpsc::unbounded_channel();
         for (rank, name) in [(LOW, "low"), (HIGH, "high"), (HIGH, "second high"), (CRITICAL, "critical")] {
             let (waiting, told) = (turns.clone(), told.clone());
             tokio::spawn(async move {
-                let turn = waiting.take(rank, name).await;
+                let turn = take(&waiting, rank, name).await;
                 told.send((name, turn.overtaken_by.clone())).unwrap();
             });
             while !turns.lock().waiting.values().any(|waiting| waiting.name == name) {
@@ -207,11 +221,11 @@ mod tests {
     #[tokio::test]
     async fn who_gives_up_holds_nobody_up() {
         let turns = Turns::default();
-        let first = turns.take(LOW, "first").await;
-        let given_up = tokio::time::timeout(std::time::Duration::from_millis(10), turns.take(CRITICAL, "given up")).await;
+        let first = take(&turns, LOW, "first").await;
+        let given_up = tokio::time::timeout(std::time::Duration::from_millis(10), take(&turns, CRITICAL, "given up")).await;
         assert!(given_up.is_err());
         drop(first);
-        assert_eq!(turns.take(LOW, "next").await.overtaken_by, Vec::<String>::new());
+        assert_eq!(take(&turns, LOW, "next").await.overtaken_by, Vec::<String>::new());
     }
 
     #[tokio::test(start_paused = true)]
@@ -219,18 +233,27 @@ mod tests {
         let turns = Arc::new(Turns::default());
         let mut open: Vec<Open> = (0..MOST_OPEN).map(|_| turns.open()).collect();
         let waited = tokio::time::Instant::now();
-        drop(turns.take(HIGH, "in vain").await);
+        let first = turns.arrive();
+        drop(turns.take(LOW, first, "first").await);
         assert!(waited.elapsed() >= PATIENCE, "nobody ended");
-        let waiting = tokio::spawn({
-            let turns = turns.clone();
-            async move { turns.take(LOW, "patient").await.overtaken_by.clone() }
-        });
-        while turns.lock().waiting.is_empty() {
-            tokio::task::yield_now().await;
+        // Who tries again is not behind those who came meanwhile.
+        let (told, mut went) = tokio::sync::mpsc::unbounded_channel();
+        for (arrival, name) in [(turns.arrive(), "second"), (first, "first")] {
+            let (turns, told) = (turns.clone(), told.clone());
+            let waiting = turns.clone();
+            tokio::spawn(async move {
+                let turn = waiting.take(LOW, arrival, name).await;
+                told.send((name, turn.overtaken_by.clone())).unwrap();
+            });
+            while !turns.lock().waiting.contains_key(&(Reverse(LOW), arrival)) {
+                tokio::task::yield_now().await;
+            }
         }
         let waited = tokio::time::Instant::now();
         open.pop();
-        assert_eq!(waiting.await.unwrap(), Vec::<String>::new());
+        for name in ["first", "second"] {
+            assert_eq!(went.recv().await.unwrap(), (name, Vec::new()));
+        }
         assert!(waited.elapsed() < PATIENCE);
     }
 }

@@ -237,7 +237,7 @@ impl Executor {
             Err(refusal) => return self.refuse(decided, name, &refusal, Value::Null).await,
         };
         loop {
-            let planned = Box::pin(self.plan(decided, name)).await;
+            let planned = Box::pin(self.plan(decided, name, &request)).await;
             let stale = match planned {
                 Ok((stored, open)) => {
                     self.settle(&request, ApprovalPhase::Used, &format!("plan {name}")).await;
@@ -246,7 +246,7 @@ impl Executor {
                 }
                 Err(NoPlan::Asked(_)) => false,
                 // The votes are too old by now. That is no end where people are still asked: they outlive the ballots.
-                Err(NoPlan::Refused(refusal) | NoPlan::Judged(refusal, _)) if refusal.rule == Rule::Expired && self.is_asked(&request).await => true,
+                Err(NoPlan::Refused(refusal) | NoPlan::Judged(refusal, _)) if refusal.rule == Rule::Expired && self.is_asked(decided, &request).await => true,
                 Err(no) => {
                     self.settle(&request, ApprovalPhase::Dropped, &no.reason()).await;
                     return self.leave(decided, name, no).await;
@@ -265,18 +265,23 @@ impl Executor {
     async fn leave(&self, decided: &Decided, name: &str, no: NoPlan) {
         match no {
             NoPlan::Left(reason) => tracing::info!(incident.id = %decided.incident, plan.id = name, reason, "left alone"),
-            NoPlan::Refused(refusal) | NoPlan::Later(refusal) => self.refuse(decided, name, &refusal, Value::Null).await,
+            NoPlan::Refused(refusal) | NoPlan::Later(refusal) | NoPlan::Full(refusal) => self.refuse(decided, name, &refusal, Value::Null).await,
             NoPlan::Judged(refusal, more) => self.refuse(decided, name, &refusal, more).await,
             NoPlan::Asked(_) => {}
         }
     }
 
-    /// Whether people are asked and have not all answered, as far as can be read.
-    async fn is_asked(&self, request: &str) -> bool {
+    /// Whether people are asked and have not all answered, as far as can be read. Those who agreed to an earlier vote were waited for
+    /// once: there is no vote after the one that followed.
+    async fn is_asked(&self, decided: &Decided, request: &str) -> bool {
         let mut backoff = backoff();
         loop {
             match self.planner.live.approval_request(request).await {
-                Ok(stored) => return stored.is_some_and(|stored| !stored.status.and_then(|status| status.phase).is_some_and(ApprovalPhase::is_final)),
+                Ok(stored) => {
+                    return stored.is_some_and(|stored| {
+                        stored.spec.epoch == decided.epoch && !stored.status.and_then(|status| status.phase).is_some_and(ApprovalPhase::is_final)
+                    });
+                }
                 Err(refusal) => tracing::warn!(request, reason = refusal.reason, "cannot read the approval request"),
             }
             backoff.wait().await;
@@ -285,31 +290,62 @@ impl Executor {
 
     async fn settle(&self, request: &str, phase: ApprovalPhase, message: &str) {
         let mut backoff = backoff();
-        while let Err(refusal) = asking::settle(&self.planner.live, request, phase, message).await {
+        while let Err(refusal) = asking::settle(&self.planner.live, request, Some(phase), message).await {
             tracing::warn!(request, reason = refusal.reason, "the approval request does not show yet how it ended");
             backoff.wait().await;
         }
     }
 
-    /// Tries until there is a verdict, or until the plan would be pointless.
-    async fn plan(&self, decided: &Decided, name: &str) -> Result<(Remediation, Open), NoPlan> {
+    /// Tries until there is a verdict, or until the plan would be pointless. While others are at work that is when the votes are too
+    /// old, or people's word is: `request` is what they may have been asked.
+    async fn plan(&self, decided: &Decided, name: &str, request: &str) -> Result<(Remediation, Open), NoPlan> {
         let patience = Duration::from_millis(self.planner.times.apply_within_ms.into());
         // Counted from its first turn: who waits for room has not tried.
         let mut until = None;
         let mut backoff = backoff();
-        let rank = self.rank(decided).await;
+        let (rank, arrival) = (self.rank(decided).await, self.turns.arrive());
+        let mut waited: Option<Refusal> = None;
         loop {
-            let turn = self.turns.take(rank, &format!("{name} of {}", decided.proposal.target.service())).await;
-            let until = *until.get_or_insert_with(|| tokio::time::Instant::now() + patience);
+            let turn = self.turns.take(rank, arrival, &format!("{name} of {}", decided.proposal.target.service())).await;
+            let give_up = *until.get_or_insert_with(|| tokio::time::Instant::now() + patience);
             let planned = self.planner.plan(decided, &turn.overtaken_by).await.map(|stored| (stored, self.turns.open()));
             drop(turn);
             match planned {
-                Err(NoPlan::Later(refusal)) if tokio::time::Instant::now() < until => {
+                Err(NoPlan::Full(refusal)) => {
+                    if waited.is_none() {
+                        self.postpone(decided, name, request, &refusal).await;
+                    }
+                    (waited, until) = (Some(refusal), None);
+                    backoff.wait().await;
+                }
+                Err(NoPlan::Later(refusal)) if tokio::time::Instant::now() < give_up => {
                     tracing::warn!(incident.id = %decided.incident, plan.id = name, reason = refusal.reason, "no plan yet");
                     backoff.wait().await;
                 }
+                Err(NoPlan::Refused(refusal)) => {
+                    let before = waited.map_or_else(String::new, |waited| format!("; before, it waited: {}", waited.reason));
+                    return Err(NoPlan::Refused(Refusal { reason: format!("{}{before}", refusal.reason), ..refusal }));
+                }
                 settled => return settled,
             }
+        }
+    }
+
+    /// Whoever follows the incident, and whoever was asked, hears once why nothing is done yet.
+    async fn postpone(&self, decided: &Decided, name: &str, request: &str, refusal: &Refusal) {
+        let Decided { incident, epoch, proposal } = decided;
+        let reason: String = format!("not yet: {}", refusal.reason).chars().take(1000).collect();
+        tracing::warn!(incident.id = %incident, plan.id = name, reason, "others are at work");
+        let body = json!({
+            "plan": name, "reason": reason, "rule": refusal.rule.code(), "epoch": epoch,
+            "action": proposal.action.act().describe(), "target": proposal.target.to_string(),
+        });
+        // It only informs: nothing waits for it, and how it ends is told in any case.
+        if let Err(unheard) = self.planner.ledger.append(&Entry { incident, kind: "postponed", plan: name, body }, 0).await {
+            tracing::warn!(incident.id = %incident, plan.id = name, unheard = unheard.reason, "the ledger does not say that it waits");
+        }
+        if let Err(unheard) = asking::settle(&self.planner.live, request, None, &reason).await {
+            tracing::warn!(request, unheard = unheard.reason, "the approval request does not say that it waits");
         }
     }
 

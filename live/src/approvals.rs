@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use assent_api::facts;
 use assent_api::names;
 use assent_api::resources::{Approval, ApprovalRequest, ApprovalSpec};
-use assent_api::slack::{self, Press};
+use assent_api::slack::{self, Press, Signed};
 use assent_core::approval::{Answer, Asked};
 use assent_core::canonical::Digest;
 use assent_core::ids::{IncidentUid, UnixMillis};
@@ -51,6 +51,10 @@ fn said(stored: &Approval, may: bool) -> Result<Answer, Refusal> {
         may,
         comment: stored.spec.comment.clone(),
     })
+}
+
+fn not_pressed(error: &slack::Error) -> Refusal {
+    Refusal::new(Rule::Approval, error.to_string(), "a button that was pressed a moment ago, as Slack signed it")
 }
 
 // === impl Live ===
@@ -106,23 +110,30 @@ impl Live {
         }
     }
 
-    /// What was pressed, if Slack signed at about `at` exactly what `word` says.
-    ///
-    /// # Errors
-    /// If it did not, or there is no secret to tell by.
-    pub async fn pressed(&self, word: &ApprovalSpec, at: UnixMillis) -> Result<Press, Refusal> {
-        let refuse = |reason: String, would_pass: &str| Err(Refusal::new(Rule::Approval, reason, would_pass));
+    /// `word`, if Slack signed it. The API server is not asked: whoever forges one costs it nothing.
+    async fn signed<'a>(&self, word: &'a ApprovalSpec) -> Result<Signed<'a>, Refusal> {
+        let refuse = |reason: &str| Err(Refusal::new(Rule::Approval, reason, "the same word with one's own credentials"));
         let Slack::Verified(Some(file)) = self.slack() else {
-            return refuse("nothing tells whether Slack signed it: there is no signing secret".into(), "the same word with one's own credentials");
+            return refuse("nothing tells whether Slack signed it: there is no signing secret");
         };
         // Read anew each time, so that it can be rotated.
         let Ok(secret) = tokio::fs::read(&**file).await else {
-            return refuse("nothing tells whether Slack signed it: the signing secret cannot be read".into(), "the same word with one's own credentials");
+            return refuse("nothing tells whether Slack signed it: the signing secret cannot be read");
         };
-        match slack::verify(&secret, word, at) {
-            Ok(press) => Ok(press),
-            Err(error) => refuse(error.to_string(), "a button that was pressed a moment ago, as Slack signed it"),
-        }
+        slack::signed(&secret, word).map_err(|error| not_pressed(&error))
+    }
+
+    async fn pressed(&self, word: &ApprovalSpec, at: UnixMillis) -> Result<Press, Refusal> {
+        self.signed(word).await?.pressed(at).map_err(|error| not_pressed(&error))
+    }
+
+    /// What was pressed, if Slack signed exactly what `word` says a moment ago, by the API server's clock.
+    ///
+    /// # Errors
+    /// If it did not, there is no secret to tell by, or the API server does not say what time it is.
+    pub async fn pressed_now(&self, word: &ApprovalSpec) -> Result<Press, Refusal> {
+        let signed = self.signed(word).await?;
+        signed.pressed(self.now().await?).map_err(|error| not_pressed(&error))
     }
 
     /// A request by its name.

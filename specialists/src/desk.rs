@@ -109,6 +109,7 @@ impl<V: Seat + 'static> SeatService for Desk<V> {
             windows: word.windows.iter().map(told).collect(),
             cpu_share: word.cpu_share,
             memory_share: word.memory_share,
+            neighbours: word.neighbours.into_iter().map(Into::into).collect(),
         }))
     }
 }

@@ -46,7 +46,7 @@ pub struct Setting {
     pub approve_within_seconds: u32,
 }
 
-/// Three ports of a director that is killed and comes back at the same place.
+/// The ports of a director that is killed and comes back at the same place.
 #[derive(Clone, Copy, Debug)]
 pub struct DirectorPorts {
     /// Alerts.
@@ -55,6 +55,8 @@ pub struct DirectorPorts {
     pub rpc: SocketAddr,
     /// The ledger.
     pub ledger: SocketAddr,
+    /// Slack's buttons, where it is on.
+    pub slack: SocketAddr,
 }
 
 // === impl DirectorPorts ===
@@ -63,7 +65,7 @@ impl DirectorPorts {
     /// Free loopback ports.
     #[must_use]
     pub fn free() -> Self {
-        Self { intake: addresses::free(), rpc: addresses::free(), ledger: addresses::free() }
+        Self { intake: addresses::free(), rpc: addresses::free(), ledger: addresses::free(), slack: addresses::free() }
     }
 }
 
@@ -100,6 +102,7 @@ impl Component {
             format!("--intake-address={}", ports.intake),
             format!("--listen={}", ports.rpc),
             format!("--ledger-address={}", ports.ledger),
+            format!("--slack-address={}", ports.slack),
             format!("--seat-addresses={}", seats.join(",")),
             "--log=info,kube_client=off".into(),
         ]);

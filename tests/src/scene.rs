@@ -247,12 +247,22 @@ impl Scene {
 
     /// As [`Scene::until_request`], however long it takes.
     pub async fn request_in(&self, case: &Case, phase: ApprovalPhase) -> ApprovalRequest {
+        self.request_for_which(case, |request| request.status.as_ref().and_then(|status| status.phase) == Some(phase)).await
+    }
+
+    /// What people are asked in the incident, once this holds of it.
+    pub async fn until_request_is(&self, case: &Case, holds: impl Fn(&ApprovalRequest) -> bool) -> ApprovalRequest {
+        let found = self.request_for_which(case, holds);
+        tokio::time::timeout(PATIENCE, found).await.expect("the request never came to it")
+    }
+
+    async fn request_for_which(&self, case: &Case, holds: impl Fn(&ApprovalRequest) -> bool) -> ApprovalRequest {
         let api: Api<ApprovalRequest> = Api::namespaced(self.world.admin.clone(), SYSTEM_NAMESPACE);
         let config = watcher::Config::default().labels(&format!("assent.dev/incident-uid={}", case.incident));
         let mut events = std::pin::pin!(watcher(api, config));
         while let Some(event) = events.try_next().await.unwrap() {
             if let watcher::Event::Apply(request) | watcher::Event::InitApply(request) = event
-                && request.status.as_ref().and_then(|status| status.phase) == Some(phase)
+                && holds(&request)
             {
                 return request;
             }

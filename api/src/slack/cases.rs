@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::resources::{Pressed, Verdict};
+use crate::resources::Verdict;
 
 const SECRET: &[u8] = b"8f742231b10e8888abcd99yyyzzz85a5";
 const AT: UnixMillis = UnixMillis(1_531_420_618_000);
@@ -56,6 +56,10 @@ fn word(secret: &[u8], timestamp: &str, body: String) -> ApprovalSpec {
         comment: String::new(),
         slack: Some(Pressed { timestamp: timestamp.into(), signature, body }),
     }
+}
+
+fn verify(secret: &[u8], word: &ApprovalSpec, at: UnixMillis) -> Result<Press, Error> {
+    signed(secret, word)?.pressed(at)
 }
 
 fn good() -> ApprovalSpec {

@@ -1,5 +1,5 @@
-//! People in Slack, as an overlay names them: what the director is told, and that it may reach Slack. Both secrets are made by whoever
-//! made the Slack app; the signing secret is the gate's alone.
+//! People in Slack, as an overlay names them: what the director is told, and that it and Slack may reach each other. Both secrets are
+//! made by whoever made the Slack app; the signing secret is the gate's alone.
 
 use serde_json::{Value, json};
 
@@ -11,11 +11,12 @@ pub(super) fn environment(channel: &str) -> Vec<Value> {
     all.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
 }
 
-/// Slack has no address that a policy could name.
+/// Slack has no address that a policy could name, and neither has whoever brings in what was pressed there.
 pub(super) fn policy() -> Value {
     let director = json!({"matchLabels": {"app.kubernetes.io/name": "assent-director"}});
     let egress = json!([{"ports": [{"protocol": "TCP", "port": 443}]}]);
-    let spec = json!({"podSelector": director, "policyTypes": ["Egress"], "egress": egress});
+    let ingress = json!([{"ports": [{"protocol": "TCP", "port": 8082}]}]);
+    let spec = json!({"podSelector": director, "policyTypes": ["Ingress", "Egress"], "ingress": ingress, "egress": egress});
     json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata("assent-director-slack"), "spec": spec})
 }
 

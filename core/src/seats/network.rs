@@ -8,6 +8,7 @@
 mod demand;
 mod judge;
 mod links;
+mod near;
 pub mod recorded;
 mod vote;
 
@@ -106,6 +107,14 @@ pub struct Link {
     pub rtt_us: u64,
 }
 
+/// Who told of a call first when, and when anybody told of it last.
+#[derive(Clone, Copy, Debug)]
+struct Met {
+    by_caller: Option<UnixMillis>,
+    by_callee: Option<UnixMillis>,
+    last: UnixMillis,
+}
+
 /// Everything that the network seat holds.
 #[derive(Debug, Default)]
 pub struct View {
@@ -116,7 +125,7 @@ pub struct View {
     told_by_callers: BTreeMap<Service, Ring<Counts>>,
     /// By the application's port: one that nobody listens at must not hide behind one that works.
     links: BTreeMap<(Edge, u16), Ring<Link>>,
-    edges: BTreeMap<Edge, UnixMillis>,
+    edges: BTreeMap<Edge, Met>,
     masks: Masks,
 }
 
@@ -178,7 +187,8 @@ impl View {
             }
         }
         for requests in observation.requests.iter().filter(|requests| !requests.inbound) {
-            let Some(callee) = &requests.peer else { continue };
+            // Nobody vouches for itself.
+            let Some(callee) = requests.peer.as_ref().filter(|callee| *callee != speaker) else { continue };
             if let Some(ring) = bounded(&mut self.told_by_callers, callee, MAX_SERVICES)
                 && let Some(window) = ring.window(&settings, at, now)
             {
@@ -190,7 +200,10 @@ impl View {
             let Some(peer) = peer.as_ref().filter(|peer| *peer != speaker) else { continue };
             let edge = edge(speaker, peer, inbound);
             if self.edges.len() < MAX_EDGES || self.edges.contains_key(&edge) {
-                self.edges.insert(edge, now);
+                let met = self.edges.entry(edge).or_insert(Met { by_caller: None, by_callee: None, last: now });
+                met.last = now;
+                let told = if inbound { &mut met.by_callee } else { &mut met.by_caller };
+                told.get_or_insert(now);
             }
         }
         for connections in observation.connections.iter().filter(|connections| !connections.inbound) {
@@ -260,7 +273,7 @@ impl Seat for View {
 
     fn tick(&mut self, now: UnixMillis) {
         self.masks.tick(now);
-        self.edges.retain(|_, seen| now.since(*seen) < EDGE_LIFE_MS);
+        self.edges.retain(|_, met| now.since(met.last) < EDGE_LIFE_MS);
         let oldest = newest_closed(&self.settings, now).saturating_sub(i64::try_from(self.settings.history).unwrap_or(i64::MAX));
         self.told_by_callee.retain(|_, ring| ring.newest().is_some_and(|newest| newest > oldest));
         self.told_by_callers.retain(|_, ring| ring.newest().is_some_and(|newest| newest > oldest));

@@ -64,12 +64,8 @@ pub fn effect(progress: &Progress, windows: &[Window], applied_at: UnixMillis, s
     let heard = |window: &&Window| window.requests > 0;
     let before: Vec<&Window> = windows.iter().filter(heard).filter(|window| window.at < applied_at).collect();
     let after: Vec<&Window> = windows.iter().filter(heard).filter(|window| window.at >= settled).collect();
-    let of = |figure: fn(&Window) -> i64| {
-        let side = |windows: &[&Window]| windows.iter().map(|window| figure(window)).collect::<Vec<i64>>();
-        (side(&before), side(&after))
-    };
-    let (errors, latency) = (of(error_share), of(latency));
-    let (errors_moved, latency_moved) = (shift(&errors.0, &errors.1, LEAST_ERRORS), shift(&latency.0, &latency.1, LEAST_LATENCY_US));
+    let (errors, latency) = (of(&before, &after, error_share), of(&before, &after, latency));
+    let (errors_moved, latency_moved) = moved(&before, &after);
     let line = format!(
         "errors {} % -> {} %, latency {} ms -> {} ms in the median of {} windows before and {} after",
         percent(median(&errors.0)),
@@ -81,15 +77,39 @@ pub fn effect(progress: &Progress, windows: &[Window], applied_at: UnixMillis, s
     );
     let effect = match (progress, errors_moved, latency_moved) {
         (Progress::Verified, ..) => Effect::Improved,
+        // Whatever became of itself.
+        (Progress::Harmed(_), ..) => Effect::Worse,
         // Who called before and calls no more was not answered, or went away: that is no health.
         (_, Shift::Unknown, _) | (_, _, Shift::Unknown) => Effect::Unknown,
-        // Errors are quick, so that latency fell means nothing where they rose.
-        (_, Shift::Higher, _) => Effect::Worse,
-        // And where they fell, answers that take longer are answers.
-        (_, Shift::Same, Shift::Higher) => Effect::Worse,
+        (_, errors, latency) if worse(errors, latency) => Effect::Worse,
         _ => Effect::NoEffect,
     };
     (effect, line)
+}
+
+/// Whether `after` is worse than `before`, further than chance takes it, in errors or in latency. Windows without a request say nothing.
+#[must_use]
+pub fn is_worse(before: &[Window], after: &[Window]) -> bool {
+    let heard = |windows: &'_ [Window]| windows.iter().filter(|window| window.requests > 0).copied().collect::<Vec<Window>>();
+    let (before, after) = (heard(before), heard(after));
+    let (errors, latency) = moved(&before.iter().collect::<Vec<_>>(), &after.iter().collect::<Vec<_>>());
+    worse(errors, latency)
+}
+
+/// Errors are quick, so that latency fell means nothing where they rose; and where they fell, answers that take longer are answers.
+fn worse(errors: Shift, latency: Shift) -> bool {
+    matches!((errors, latency), (Shift::Higher, _) | (Shift::Same, Shift::Higher))
+}
+
+/// How errors and latency moved.
+fn moved(before: &[&Window], after: &[&Window]) -> (Shift, Shift) {
+    let (errors, latency) = (of(before, after, error_share), of(before, after, latency));
+    (shift(&errors.0, &errors.1, LEAST_ERRORS), shift(&latency.0, &latency.1, LEAST_LATENCY_US))
+}
+
+fn of(before: &[&Window], after: &[&Window], figure: fn(&Window) -> i64) -> (Vec<i64>, Vec<i64>) {
+    let side = |windows: &[&Window]| windows.iter().map(|window| figure(window)).collect();
+    (side(before), side(after))
 }
 
 fn error_share(window: &Window) -> i64 {

@@ -458,8 +458,8 @@ impl Simulation {
             (PlanPhase::Applied, Sight::AsLeft | Sight::Touched) => match self.progress(stored, journey, now) {
                 Progress::Watching => Next::Watch,
                 Progress::Verified => Next::Finish(PlanPhase::Verified, "well".into()),
-                Progress::Failed(_) if sight == Sight::Touched || plan.inverse == Inverse::Empty => fail("not well"),
-                Progress::Failed(_) => Next::NoteReverting,
+                Progress::Failed(_) | Progress::Harmed(_) if sight == Sight::Touched || plan.inverse == Inverse::Empty => fail("not well"),
+                Progress::Failed(_) | Progress::Harmed(_) => Next::NoteReverting,
             },
             (PlanPhase::Reverting, Sight::Restored) => Next::Finish(PlanPhase::Reverted, "put back".into()),
             (PlanPhase::Reverting, Sight::AsLeft) if age <= i64::from(plan.revert_within_ms) => Next::Revert,

@@ -123,3 +123,44 @@ async fn a_limit_that_people_agreed_to_go_beyond_is_raised_once_it_held() {
         assert_eq!(serde_json::to_value(&after.spec).unwrap(), wanted, "nothing else changed");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_agreed_to_waits_while_others_are_at_work_and_is_done_then() {
+    let mut scene = Scene::start().await;
+    scene.world.let_approve("oncall").await;
+    // Longer than it is waited for room before it is asked all the same.
+    scene.setting.verify_within_seconds = 170;
+    let _executor = scene.executor();
+    let others = ["one", "two", "three"];
+    scene.network.ill_of.lock().unwrap().extend(others.map(str::to_owned));
+    let mut open = Vec::new();
+    let waiting = scene.asking("orders", 3, 1).await;
+    for name in others {
+        let case = scene.scale(name, 3).await;
+        scene.decide(&case).await;
+        scene.until_phase(&case, RemediationPhase::Applied).await;
+        open.push(case);
+    }
+    scene.decide(&waiting).await;
+    // Nobody is asked about what could not be done now; it waits, and says so.
+    let postponed = scene.record.until(&waiting.incident, "postponed").await;
+    let reason = postponed.body["reason"].as_str().unwrap();
+    assert!(reason.contains("guardrail `one-writer`: 3 plans are open") && reason.contains(&open[0].plan), "{reason}");
+    assert!(!scene.planned(&waiting).await);
+    // One ends, and people are asked; by the time that they agree there is no room again.
+    scene.network.ill_of.lock().unwrap().remove("one");
+    let request = scene.until_request(&waiting, ApprovalPhase::Pending).await;
+    let another = scene.scale("four", 3).await;
+    scene.network.ill_of.lock().unwrap().insert("four".into());
+    scene.decide(&another).await;
+    scene.until_phase(&another, RemediationPhase::Applied).await;
+    says(&scene, ALICE, &request, Verdict::Approve).await;
+    let says_so =
+        |request: &ApprovalRequest| request.status.as_ref().and_then(|status| status.message.as_deref()).is_some_and(|text| text.contains("not yet: "));
+    scene.until_request_is(&waiting, says_so).await;
+    assert!(!scene.planned(&waiting).await);
+    scene.network.ill_of.lock().unwrap().clear();
+    scene.until_phase(&waiting, RemediationPhase::Verified).await;
+    scene.until_request(&waiting, ApprovalPhase::Used).await;
+    assert_eq!(scene.record.kinds(&waiting.incident), ["postponed", "apply-intended", "applied", "verified"]);
+}

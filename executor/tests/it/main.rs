@@ -6,6 +6,7 @@ mod applies;
 mod asks;
 mod disturbed;
 mod gitops;
+mod near;
 mod refuses;
 mod reverts;
 mod survives;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use assent_api::names::accounts;
 use assent_api::proto::network_intake_client::NetworkIntakeClient;
-use assent_api::proto::{CauseRequest, Direction, Histogram, HttpFlow, IndicatorRequest, NetworkObservation, Window};
+use assent_api::proto::{CauseRequest, Direction, Histogram, HttpFlow, IndicatorRequest, NeighbourState, NetworkObservation, Window};
 use assent_api::signed::{ANOMALY_PAYLOAD_TYPE, Signed};
 use assent_core::ballot::Opinion;
 use assent_core::canonical;
@@ -93,10 +93,11 @@ async fn it_sees_reports_votes_and_sees_the_recovery() {
     let refused = NetworkIntakeClient::new(stranger).observe(tokio_stream::pending()).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
 
-    let word = |since_ms: i64| {
+    let word_on = |name: &'static str, since_ms: i64| {
         let mut client = world.ask(&seat, accounts::EXECUTOR);
-        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: "orders".into(), since_ms }).await.unwrap().into_inner() }
+        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: name.into(), since_ms }).await.unwrap().into_inner() }
     };
+    let word = |since_ms: i64| word_on("orders", since_ms);
     let begin = now();
     until("enough windows", || async { (word(begin).await.requests >= 20 * 10).then_some(()) }).await;
     let before = word(begin).await;
@@ -144,6 +145,17 @@ async fn it_sees_reports_votes_and_sees_the_recovery() {
     let remedy = world.remedy(&seat, &context, 1, &[envelope, forged]).await;
     let Opinion::Remedy(stances) = &remedy.ballot.opinion else { panic!("{remedy:?}") };
     assert_eq!(stances.causes, [cause.digest]);
+
+    // Had the storefront been written at the onset, whom it calls would be ill since; only their callers say so.
+    let told = until("a neighbour that is ill", || async {
+        let told = word_on("storefront", onset).await.neighbours;
+        told.iter().any(|near| near.callers() == NeighbourState::Broken).then_some(told)
+    });
+    let told = told.await;
+    let said: Vec<_> = told.iter().map(|near| (near.namespace.as_str(), near.name.as_str(), near.calls, near.own())).collect();
+    assert_eq!(said, [(SHOP, "orders", false, NeighbourState::Unspecified)], "{told:?}");
+    // Written now, that was so before.
+    assert_eq!(word_on("storefront", now()).await.neighbours, []);
 
     errors.send_replace(0);
     let repaired = now();

@@ -1,6 +1,6 @@
 //! What the executor talks to besides the API server: a ledger that keeps a true chain, and the live word of two seats.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,7 @@ use assent_api::proto::{AppendReply, AppendRequest, CastReply, CauseRequest, Ind
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::ledger::{self, Entry, Head, Position, Proof, leaf};
 use assent_core::plan::LedgerPin;
+use assent_core::verification::Neighbour;
 use assent_runtime::mtls::{self, PeerIdentity};
 use assent_runtime::workload::ClientAuth;
 use assent_runtime::workload::testing::Authority;
@@ -172,6 +173,8 @@ pub struct Word {
     pub ill_of: Arc<Mutex<HashSet<String>>>,
     /// Whether it has no data.
     pub silent: Arc<AtomicBool>,
+    /// What it says of the neighbours of a workload.
+    pub near: Arc<Mutex<HashMap<String, Vec<Neighbour>>>>,
 }
 
 #[tonic::async_trait]
@@ -188,8 +191,16 @@ impl Seat for Word {
         assert_eq!(PeerIdentity::of(&request)?.name()?.account(), "assent-executor");
         assert!(request.get_ref().since_ms > 0, "since the write");
         let healthy = !self.ill.load(Ordering::Relaxed) && !self.ill_of.lock().unwrap().contains(&request.get_ref().name);
+        let near = self.near.lock().unwrap().get(&request.get_ref().name).cloned().unwrap_or_default();
+        let neighbours = near.into_iter().map(Into::into).collect();
         let summary = if healthy { "errors 0 of 100" } else { "errors 40 of 100" };
-        Ok(Response::new(IndicatorReply { live: !self.silent.load(Ordering::Relaxed), healthy, summary: summary.into(), ..IndicatorReply::default() }))
+        Ok(Response::new(IndicatorReply {
+            live: !self.silent.load(Ordering::Relaxed),
+            healthy,
+            summary: summary.into(),
+            neighbours,
+            ..IndicatorReply::default()
+        }))
     }
 }
 

@@ -46,9 +46,11 @@ async fn what_is_asked_in_slack_is_done_once_its_button_was_pressed() {
     }
     stage.restart(&["assent-director"]).await;
 
-    let director = stage.ports.intake;
+    let director = stage.ports.slack;
     let pressed = |secret: &str, user: &str, message: &Message, at: i64| Callback::pressed(secret, user, "approve", message, at);
     let forged = pressed("a secret of another app", JANE, &asked, now());
+    // Who brings buttons takes no connection from those who send alerts: a port of its own, with a bound of its own.
+    assert_eq!(forged.post(stage.ports.intake).await.0, 404);
     let (status, said) = loop {
         match forged.post(director).await {
             // It does not know yet what is asked.

@@ -9,6 +9,7 @@ mod bodies;
 mod client;
 mod memory;
 mod overload;
+mod pressed;
 mod rotation;
 
 use std::net::SocketAddr;

@@ -9,12 +9,12 @@ use crate::seats::baseline::{Baseline, onset};
 use crate::seats::histogram::Histogram;
 use crate::seats::paths::callees;
 use crate::seats::window::{Ring, newest_closed, number, start};
-use crate::seats::{Finding, Indicator};
+use crate::seats::{Finding, Indicator, Settings};
 use crate::target::Service;
 use crate::verification;
 
 /// Newest windows that say how things are now.
-const RECENT: i64 = 4;
+pub(super) const RECENT: i64 = 4;
 /// Most windows that are told to whoever verifies.
 const TOLD_WINDOWS: i64 = 240;
 /// Of those, so many in a row must be bad.
@@ -131,7 +131,7 @@ impl View {
         })
     }
 
-    fn usual(&self, ring: &Ring<Counts>, before: i64) -> Result<Usual, String> {
+    pub(super) fn usual(&self, ring: &Ring<Counts>, before: i64) -> Result<Usual, String> {
         let settings = &self.settings;
         let windows: Vec<&Counts> = ring
             .between(i64::MIN, before)
@@ -189,13 +189,7 @@ impl View {
             sum.stalled = window.stalled;
         }
         let oldest = first.max(newest.saturating_sub(TOLD_WINDOWS));
-        let told = |(number, counts): (i64, &Counts)| verification::Window {
-            at: UnixMillis(number.saturating_mul(settings.grid_ms)),
-            requests: counts.requests,
-            errors: counts.server_error.saturating_add(counts.no_response),
-            mean_us: counts.latency.mean_us().and_then(|mean| u64::try_from(mean).ok()).unwrap_or(0),
-        };
-        let recorded = ring.between(oldest, newest).map(told).collect();
+        let recorded = ring.between(oldest, newest).map(|(number, counts)| told(settings, number, counts)).collect();
         let fresh = newest.saturating_sub(RECENT).saturating_add(1).max(first);
         let mut latest = Counts::default();
         let mut windows = 0;
@@ -219,6 +213,7 @@ impl View {
             stalled: sum.stalled,
             latency: sum.latency.buckets(),
             windows: recorded,
+            neighbours: self.neighbours(service, since, now),
             ..Indicator::default()
         }
     }
@@ -228,7 +223,7 @@ impl View {
 
 impl Usual {
     /// What is wrong in `window`, which covers as many windows of the grid as `width`.
-    fn fault(&self, window: &Counts, width: i64) -> Option<Fault> {
+    pub(super) fn fault(&self, window: &Counts, width: i64) -> Option<Fault> {
         let usual_requests = self.requests.median.saturating_mul(width);
         let answered = signed(window.answered());
         let share = error_share(window);
@@ -271,7 +266,17 @@ impl Judged {
     }
 }
 
-fn figures(counts: &Counts) -> String {
+/// A window as it is told to whoever compares.
+pub(super) fn told(settings: &Settings, number: i64, counts: &Counts) -> verification::Window {
+    verification::Window {
+        at: start(settings, number),
+        requests: counts.requests,
+        errors: counts.server_error.saturating_add(counts.no_response),
+        mean_us: counts.latency.mean_us().and_then(|mean| u64::try_from(mean).ok()).unwrap_or(0),
+    }
+}
+
+pub(super) fn figures(counts: &Counts) -> String {
     format!(
         "{} requests, {} answered, {} errors, {} unanswered, mean {} us",
         counts.requests,

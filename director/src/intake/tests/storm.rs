@@ -74,7 +74,7 @@ async fn the_process_that_is_killed() {
     let (router, _writing) = served(&store, directory.join("token"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("intake at {}", listener.local_addr().unwrap());
-    http::serve(listener, router).await;
+    http::serve(listener, router, http::CONNECTIONS).await;
 }
 
 /// One connection that is kept; `None` when it breaks.

@@ -25,7 +25,7 @@ pub(super) async fn authored(live: &Live, request: &Request, spec: &ApprovalSpec
     if spec.slack.is_none() {
         return Err(stranger(request, "a callback of Slack with its signature: the director has no word of its own"));
     }
-    live.pressed(spec, live.now().await?).await
+    live.pressed_now(spec).await
 }
 
 /// Whether whoever pressed saw what is asked, and their word in chat suffices in some rule that asks them now. Counting says the same
