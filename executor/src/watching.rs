@@ -303,7 +303,7 @@ impl Executor {
         // Counted from its first turn: who waits for room has not tried.
         let mut until = None;
         let mut backoff = backoff();
-        let (rank, arrival) = (self.rank(decided).await, self.turns.arrive());
+        let (rank, mut arrival) = (self.rank(decided).await, self.turns.arrive());
         let mut waited: Option<Refusal> = None;
         loop {
             let turn = self.turns.take(rank, arrival, &format!("{name} of {}", decided.proposal.target.service())).await;
@@ -321,6 +321,8 @@ impl Executor {
                 Err(NoPlan::Later(refusal)) if tokio::time::Instant::now() < give_up => {
                     tracing::warn!(incident.id = %decided.incident, plan.id = name, reason = refusal.reason, "no plan yet");
                     backoff.wait().await;
+                    // What holds this one up need not hold up the others, who have not been asked yet.
+                    arrival = self.turns.arrive();
                 }
                 Err(NoPlan::Refused(refusal)) => {
                     let before = waited.map_or_else(String::new, |waited| format!("; before, it waited: {}", waited.reason));

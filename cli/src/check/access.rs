@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use assent_api::names::{EXECUTOR_USER, SYSTEM_NAMESPACE, accounts};
+use assent_core::workload::Kind;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
@@ -151,7 +152,7 @@ fn is_expected(subject: &Subject, right: &Right) -> bool {
                 || (subject.name == accounts::IDENTITY && right.resource == "secrets")
         }
         // The native policy keeps it out of our namespace, and is checked beside this.
-        ("User", _) if subject.name == EXECUTOR_USER => right.resource == "deployments",
+        ("User", _) if subject.name == EXECUTOR_USER => Kind::ALL.iter().any(|kind| kind.resource() == right.resource),
         ("User", _) => subject.name.starts_with("system:kube-") || subject.name == "system:admin",
         ("Group", _) => subject.name == "system:masters",
         _ => false,

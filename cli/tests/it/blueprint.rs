@@ -88,7 +88,7 @@ fn a_first_one_is_drafted_from_what_runs() -> Result<()> {
     std::fs::write(at("first.yaml"), &object)?;
     ensure!(run(&["blueprint", "check", &at("first.yaml")])?.status.success());
     let output = run(&["blueprint", "init"])?;
-    ensure!(!output.status.success() && text(&output.stderr).contains("DEPLOYMENT"), "{}", text(&output.stderr));
+    ensure!(!output.status.success() && text(&output.stderr).contains("[KIND/]NAME"), "{}", text(&output.stderr));
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use assent_cluster::{Cluster, api_only};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::DynamicObject;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::world::{INCIDENT, apply, client_as, deployment, manifests, objects, refused, until_ok, until_refused};
@@ -183,7 +183,20 @@ async fn the_executors_user_stays_within_its_limits_without_the_gate() -> Result
     .await
     .context("the scale may change")?;
 
+    of_a_daemon_set_the_template_changes_and_what_the_server_counts(&admin, &one).await?;
     anything_else_is_refused(&cluster, &one).await
+}
+
+async fn of_a_daemon_set_the_template_changes_and_what_the_server_counts(admin: &Client, one: &Client) -> Result<()> {
+    let [read, agents] = [admin, one].map(|client| objects(client.clone(), Some("shop"), "apps", "v1", "DaemonSet"));
+    let agent = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"}, "spec": {"selector": {"matchLabels": {"app": "agent"}},
+        "template": {"metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [{"name": "c", "image": "localhost/app:1"}]}}}});
+    read.create(&PostParams::default(), &serde_json::from_value(agent)?).await?;
+    write(&read, &agents, "agent", "/spec/template/spec/containers/0/image", json!("localhost/app:2"), false).await.context("its template may change")?;
+    let counted = read.get("agent").await?.annotations().get("deprecated.daemonset.template.generation").cloned();
+    ensure!(counted.as_deref() == Some("2"), "the server counts templates: {counted:?}");
+    refused(write(&read, &agents, "agent", "/metadata/annotations/a", json!("b"), false).await, "metadata of a target")?;
+    refused(write(&read, &agents, "agent", "/spec/minReadySeconds", json!(7), false).await, "only `spec.template`")
 }
 
 /// Even with every right in the cluster.

@@ -29,7 +29,7 @@ const ACCOUNTS: [&str; 11] = [
 type Right = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 
 /// Nobody of ours may do these.
-const NEVER: [Right; 32] = [
+const NEVER: [Right; 41] = [
     ("", "secrets", "", "list", "assent-system", ""),
     ("", "secrets", "", "get", "shop", "any"),
     ("", "secrets", "", "get", "assent-system", "assent-gate-ca"),
@@ -52,7 +52,16 @@ const NEVER: [Right; 32] = [
     ("apps", "deployments", "", "delete", "shop", "any"),
     ("apps", "deployments", "scale", "update", "shop", "any"),
     ("apps", "deployments", "scale", "patch", "shop", "any"),
+    ("apps", "statefulsets", "", "create", "shop", ""),
     ("apps", "statefulsets", "", "update", "shop", "any"),
+    ("apps", "statefulsets", "", "patch", "shop", "any"),
+    ("apps", "statefulsets", "", "delete", "shop", "any"),
+    ("apps", "statefulsets", "scale", "update", "shop", "any"),
+    ("apps", "daemonsets", "", "create", "shop", ""),
+    ("apps", "daemonsets", "", "update", "shop", "any"),
+    ("apps", "daemonsets", "", "delete", "shop", "any"),
+    ("apps", "replicasets", "", "update", "shop", "any"),
+    ("apps", "controllerrevisions", "", "update", "shop", "any"),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations", "", "update", "", "assent-gate"),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations", "", "delete", "", "assent-gate"),
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "patch", "", "assent-injector"),
@@ -143,7 +152,7 @@ async fn accounts_hold_what_their_part_needs_and_nothing_that_threatens() -> Res
     );
     // The user holds the write verbs, and no others.
     for right in NEVER {
-        let held = matches!(right, ("apps", "deployments", "" | "scale", "update", ..));
+        let held = matches!(right, ("apps", "deployments" | "statefulsets", "" | "scale", "update", ..) | ("apps", "daemonsets", "", "update", ..));
         questions.push(("assent:executor".into(), right, held));
     }
     let wrong: Vec<String> = stream::iter(questions)

@@ -35,7 +35,7 @@ async fn a_decided_rollback_is_applied_once_and_verified() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plans_follow_each_other_on_one_ledger() {
+async fn plans_of_two_executors_stand_on_one_ledger() {
     let scene = Scene::start().await;
     let scale = scene.scale("web", 3).await;
     let restart = scene.restart("api").await;
@@ -55,8 +55,15 @@ async fn plans_follow_each_other_on_one_ledger() {
     let (scaled, restarted) = (assent_api::parse_plan(&scaled).unwrap(), assent_api::parse_plan(&restarted).unwrap());
     assert_eq!(scaled.inverse, Inverse::Replicas { replicas: 2 });
     assert_eq!(restarted.inverse, Inverse::Empty);
-    let (first, second) = if scaled.ledger.head.sequence < restarted.ledger.head.sequence { (scaled, restarted) } else { (restarted, scaled) };
-    assert!(first.ledger.head.extends_to(&second.ledger.head, &second.ledger.proof));
+    // Each executor may have planned the other one first; then neither plan knows of the other, and both know the ledger.
+    assert_ne!(scaled.ledger.head, restarted.ledger.head);
+    assert!([&scaled, &restarted].iter().all(|plan| scene.record.had(&plan.ledger.head)));
+    // Whatever is planned after them goes on from the newest.
+    let newest = if scaled.ledger.head.sequence < restarted.ledger.head.sequence { restarted } else { scaled };
+    let later = scene.scale("later", 3).await;
+    scene.decide(&later).await;
+    let later = assent_api::parse_plan(&scene.until_phase(&later, RemediationPhase::Verified).await).unwrap();
+    assert!(newest.ledger.head.extends_to(&later.ledger.head, &later.ledger.proof));
     for case in [&scale, &restart] {
         assert_eq!(scene.audited(&case.incident).len(), 1, "one write each");
         assert_eq!(scene.record.kinds(&case.incident), ["apply-intended", "applied", "verified"], "each is recorded once");

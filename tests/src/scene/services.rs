@@ -100,6 +100,14 @@ impl Record {
 // === impl Record ===
 
 impl Record {
+    /// Whether the ledger once ended in this head.
+    #[must_use]
+    pub fn had(&self, head: &Head) -> bool {
+        let entries = &self.entries.lock().unwrap().0;
+        let until = usize::try_from(head.sequence).ok().and_then(|count| entries.get(..count));
+        until.is_some_and(|entries| ledger::verify(entries).unwrap() == *head)
+    }
+
     /// One more entry, and the proof that the ledger goes on from `from`: what a director answers when an intent is recorded.
     #[must_use]
     pub fn pin(&self, from: &Position) -> LedgerPin {
