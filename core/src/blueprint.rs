@@ -19,6 +19,7 @@ mod values;
 pub use classify::{Classification, Operation, Reason, ReplicaChange, ResourceChange, Why, judge_in_flight};
 pub use condition::{Condition, VARIABLES};
 pub use effective::{Breaker, Effective, Safeguards, Undoing, effective};
+pub(crate) use moments::moment;
 pub use moments::{Freeze, Window};
 pub use operations::{Alternative, BEYOND_BOUNDS, BEYOND_LIMITS, KNOWN, Known, NEVER, Reach, canonical, known};
 pub use problem::{MAX_PROBLEMS, Problem};

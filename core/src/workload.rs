@@ -172,6 +172,25 @@ impl Kind {
         if self.waits_in_order(workload) {
             return Err("`podManagementPolicy: OrderedReady` waits for a pod that does not become ready, also on the way back; `Parallel` does not".into());
         }
+        // The API server keeps this field only where the controller goes by it.
+        if self == Self::StatefulSet && workload.pointer("/spec/updateStrategy/rollingUpdate/maxUnavailable").is_some_and(|most| !most.is_null()) {
+            return Err("with `rollingUpdate.maxUnavailable` as many pods that do not become ready hold up the way back".into());
+        }
+        Ok(())
+    }
+
+    /// Whether its controller makes more pods, as it stands now.
+    ///
+    /// # Errors
+    /// If it has no number of replicas, or waits for pods that are not ready.
+    pub fn grows(self, workload: &Value) -> Result<(), String> {
+        if !self.is_scaled() {
+            return Err(format!("a {self} has a pod on every node that it fits, and no number of replicas"));
+        }
+        let Counts { wanted, ready, .. } = self.counts(workload);
+        if self.waits_in_order(workload) && ready < wanted {
+            return Err(format!("{ready} of {wanted} pods are ready, and `OrderedReady` makes none before all are"));
+        }
         Ok(())
     }
 

@@ -58,6 +58,11 @@ struct Journey<'a> {
     readings: VecDeque<Reading>,
     /// Looks at its neighbours.
     looks: VecDeque<Look>,
+    /// Most pods of the new template that were seen, and when there was one more.
+    most_updated: u32,
+    moved_at: Option<UnixMillis>,
+    /// Since when every pod is as it should be, and the service has had its time to settle.
+    through_since: Option<UnixMillis>,
     watch: Watch,
     /// What stands against the write that is due.
     against: Option<Against>,
@@ -86,6 +91,9 @@ impl Carrier {
             status: Status::of(self.live.client(), stored),
             readings: VecDeque::new(),
             looks: VecDeque::new(),
+            most_updated: 0,
+            moved_at: None,
+            through_since: None,
             watch: Watch::default(),
             against: None,
             blueprint: None,
@@ -120,7 +128,7 @@ impl Journey<'_> {
         let seen = Seen {
             created_at: self.created_at,
             phase: self.status.phase(),
-            sight: sight(&self.plan, target.as_ref()),
+            sight: sight(&self.plan, self.created_at, target.as_ref()),
             progress: self.progress(),
             against: self.against.clone(),
             now: own_clock(),
@@ -150,17 +158,31 @@ impl Journey<'_> {
 
     fn progress(&self) -> Progress {
         let (Some(applied_at), Some(since)) = (self.status.applied_at(), self.watch.since) else { return Progress::Watching };
-        let deadline = deadline(&self.plan, self.created_at, applied_at, since, self.watch.gap_ms, self.carrier.times.verify_within_ms);
+        let moved_at = self.moved_at.unwrap_or(applied_at);
+        let deadline = deadline(&self.plan, self.created_at, moved_at, since, self.watch.gap_ms, self.carrier.times.verify_within_ms);
         let readings: Vec<Reading> = self.readings.iter().cloned().collect();
         let now = own_clock();
         let judged = judge(&readings, self.plan.soak_ms, deadline, now);
-        let undoing = self.blueprint.as_ref().map(Effective::undoing);
-        let wait = undoing.map_or(0, |undoing| i64::try_from(undoing.stabilization_ms).unwrap_or(i64::MAX));
-        let critical_suffices = undoing.is_some_and(|undoing| undoing.on_critical_failure);
-        let stabilised = now.since(applied_at) >= wait;
-        let judged = with_checks(judged, &self.missed, stabilised, critical_suffices, deadline, now);
-        let rolled_out = readings.iter().rfind(|reading| reading.principal == Principal::ApiServer).is_some_and(|reading| reading.healthy == Some(true));
-        with_neighbours(judged, &self.looks(), stabilised && rolled_out, deadline, now)
+        let critical_suffices = self.blueprint.as_ref().is_some_and(|effective| effective.undoing().on_critical_failure);
+        let judged = with_checks(judged, &self.missed, self.is_stabilised(applied_at, now), critical_suffices, deadline, now);
+        with_neighbours(judged, &self.looks(), self.through_since, deadline, now)
+    }
+
+    /// Whether the service has had the time that its Blueprint gives a change to settle.
+    fn is_stabilised(&self, applied_at: UnixMillis, now: UnixMillis) -> bool {
+        let wait = self.blueprint.as_ref().map_or(0, |effective| i64::try_from(effective.undoing().stabilization_ms).unwrap_or(i64::MAX));
+        now.since(applied_at) >= wait
+    }
+
+    /// How far the change is: whether it came forward since the last look, and since when it is through.
+    fn follow(&mut self, target: &Value, applied_at: UnixMillis, now: UnixMillis) {
+        let updated = Kind::of_object(target).map_or(0, |kind| kind.counts(target).updated);
+        if updated > self.most_updated {
+            (self.most_updated, self.moved_at) = (updated, Some(now));
+        }
+        let newest = self.readings.iter().rfind(|reading| reading.principal == Principal::ApiServer);
+        let through = newest.is_some_and(|reading| reading.healthy == Some(true)) && self.is_stabilised(applied_at, now);
+        self.through_since = through.then_some(self.through_since.unwrap_or(now));
     }
 
     fn looks(&self) -> Vec<Look> {
@@ -243,6 +265,7 @@ impl Journey<'_> {
         }
         self.looks.push_back(look);
         self.check(target, applied_at, now).await;
+        self.follow(target, applied_at, now);
         // Not before the check: asking a slow store is no gap.
         self.watch.looked_at = Some(own_clock());
         let oldest = now.plus(-i64::from(self.plan.soak_ms) - KEEP_READINGS_MS);

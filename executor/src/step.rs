@@ -158,7 +158,7 @@ fn fail(reason: String) -> Next {
 }
 
 /// Compares the target, as it is stored now, with the plan.
-pub(crate) fn sight(plan: &Plan, target: Option<&Value>) -> Sight {
+pub(crate) fn sight(plan: &Plan, created_at: UnixMillis, target: Option<&Value>) -> Sight {
     let voted = &plan.proposal.target;
     let elsewhere = |reason: &str, written| Sight::Elsewhere { reason: reason.to_owned(), written };
     let Some(object) = target else { return elsewhere("it was deleted", true) };
@@ -177,7 +177,7 @@ pub(crate) fn sight(plan: &Plan, target: Option<&Value>) -> Sight {
     let holds = proof::as_left(&plan.proposal.action, object);
     match (later, holds) {
         (1, true) => Sight::AsLeft,
-        (2.., true) if proof::only_scaled(plan, object) => Sight::AsLeft,
+        (2.., true) if proof::only_scaled(plan, created_at, object) => Sight::AsLeft,
         (2, false) if now.spec == voted.spec => Sight::Restored,
         (2.., false) if proof::as_judged(plan, object) => Sight::Restored,
         (2.., true) => Sight::Touched,
@@ -209,11 +209,12 @@ impl Watch {
     }
 }
 
-/// By when the service must be well. A process that was away looks for as long as the soak takes, whatever the clock says:
+/// By when the service must be well: so long after the write, or after its rollout last came forward, since some replace one pod at a
+/// time. A process that was away looks for as long as the soak takes, whatever the clock says:
 /// that nobody looked is no sign of illness. Who else lost the API server comes back about as late as it was away, or when its next
 /// attempt is due.
-pub(crate) fn deadline(plan: &Plan, created_at: UnixMillis, applied_at: UnixMillis, since: UnixMillis, gap_ms: i64, verify_within_ms: u32) -> UnixMillis {
-    let regular = applied_at.plus(i64::from(verify_within_ms));
+pub(crate) fn deadline(plan: &Plan, created_at: UnixMillis, moved_at: UnixMillis, since: UnixMillis, gap_ms: i64, verify_within_ms: u32) -> UnixMillis {
+    let regular = moved_at.plus(i64::from(verify_within_ms));
     let grace = if gap_ms > 0 { BACK_LATE_MS.max(2 * gap_ms) } else { RESUME_GRACE_MS };
     let resumed = since.plus(i64::from(plan.soak_ms)).plus(grace);
     regular.max(resumed).min(latest(plan, created_at))

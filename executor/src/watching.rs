@@ -304,11 +304,16 @@ impl Executor {
         let mut until = None;
         let mut backoff = backoff();
         let (rank, mut arrival) = (self.rank(decided).await, self.turns.arrive());
-        let mut waited: Option<Refusal> = None;
+        let (mut waited, mut overtaken_by) = (None::<Refusal>, Vec::new());
         loop {
             let turn = self.turns.take(rank, arrival, &format!("{name} of {}", decided.proposal.target.service())).await;
             let give_up = *until.get_or_insert_with(|| tokio::time::Instant::now() + patience);
-            let planned = self.planner.plan(decided, &turn.overtaken_by).await.map(|stored| (stored, self.turns.open()));
+            for other in &turn.overtaken_by {
+                if !overtaken_by.contains(other) {
+                    overtaken_by.push(other.clone());
+                }
+            }
+            let planned = self.planner.plan(decided, &overtaken_by).await.map(|stored| (stored, self.turns.open()));
             drop(turn);
             match planned {
                 Err(NoPlan::Full(refusal)) => {

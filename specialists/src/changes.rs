@@ -124,8 +124,8 @@ impl Changes {
         let mut of_name = known.values().filter(|(other, _)| *other == service);
         match (of_name.next(), of_name.next()) {
             (Some((_, workload)), None) => self.held.update(|view| view.workload(&service, workload.clone(), now())),
-            // Two kinds of one name: nobody could say which of them is meant.
-            _ => self.held.update(|view| view.workload_gone(&service)),
+            (Some(_), Some(_)) => self.held.update(|view| view.workload_shared(&service)),
+            (None, _) => self.held.update(|view| view.workload_gone(&service)),
         }
     }
 

@@ -140,7 +140,9 @@ impl Intents {
             Change::Gone(uid) => known.workloads.remove(&uid).map(|(workload, _)| workload.service),
             Change::Is(object) => {
                 let workload = Workload { kind, service: service_of(&*object, object.name_any()) };
-                let Some(running) = running(kind, &object) else { return tracing::warn!(service = %workload.service, "a {kind} is not readable") };
+                let Some(running) = running(kind, &object) else {
+                    return tracing::warn!(service = %workload.service, kind = kind.name(), "a workload is not readable");
+                };
                 let uid = object.uid().unwrap_or_default();
                 // Most changes are of conditions, which matter to nobody here.
                 let same = known.workloads.get(&uid).is_some_and(|(_, before)| *before == running);
@@ -212,15 +214,15 @@ impl Known {
     /// `above` is what stands above every Blueprint, if all of it is understood.
     fn intent(&self, above: Option<&[blueprint::ClusterBlueprint]>, workload: &Workload, running: &Running) -> Option<Intent> {
         let Workload { kind, service } = workload;
-        // What its pods use is known by namespace and name, so nobody could say which of the two does.
-        if self.workloads.values().filter(|(other, _)| other.service == *service).count() > 1 {
-            return None;
-        }
         let speaks =
             |blueprint: &&Blueprint| blueprint.namespace().as_ref() == Some(&service.namespace) && blueprint.spec.speaks_of(kind.name(), &service.name);
         let mut speaking = self.blueprints.values().filter(speaks);
         // Two that speak of one workload contradict each other whatever they say.
         let (Some(blueprint), None) = (speaking.next(), speaking.next()) else { return None };
+        // What its pods use is known by namespace and name, so of two nobody could say which one does.
+        if self.workloads.values().filter(|(other, _)| other.service == *service).count() > 1 {
+            return None;
+        }
         let effective = facts::blueprint(blueprint, above?).inspect_err(|reason| tracing::warn!(%service, reason, "its load is not followed")).ok()?.effective;
         effective.service.scaling.as_ref()?;
         Some(Intent {

@@ -273,7 +273,7 @@ impl World {
             &self.admin,
             &json!({
                 "apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP},
-                "spec": {"target": {"kind": kind.name(), "name": name}, "mode": "autonomous",
+                "spec": {"target": {"kind": kind.name(), "name": name}, "mode": "autonomous", "verification": {"stabilization": "1s"},
                     "limits": {"maxReplicas": 5, "containers": [{"name": "*", "cpu": {"min": "50m", "max": "2"}, "memory": {"min": "32Mi", "max": "1Gi"}}]},
                     "actions": [{"name": "RollbackWorkload"}, {"name": "RestartWorkload"}, {"name": "ScaleWorkload"}, {"name": "AdjustResources"}]}
             }),

@@ -32,8 +32,8 @@ impl Act for Scale {
 
     fn preconditions(&self, workload: &Value) -> Result<(), String> {
         let kind = Kind::of_object(workload)?;
-        if !kind.is_scaled() {
-            return Err(format!("a {kind} has a pod on every node that it fits, and no number of replicas"));
+        if !kind.is_scaled() || self.replicas > kind.counts(workload).wanted {
+            kind.grows(workload)?;
         }
         if workload.pointer("/spec/persistentVolumeClaimRetentionPolicy/whenScaled").and_then(Value::as_str) == Some("Delete") {
             return Err("its claims are deleted with the pods that go, also with those that go on the way back".into());

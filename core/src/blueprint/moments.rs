@@ -61,7 +61,7 @@ pub(super) fn minute(text: &str) -> Option<u16> {
 }
 
 /// The moment of an RFC 3339 time in whole seconds.
-pub(super) fn moment(text: &str) -> Option<UnixMillis> {
+pub(crate) fn moment(text: &str) -> Option<UnixMillis> {
     let (date, rest) = text.split_at_checked(10)?;
     let clock = rest.strip_prefix(['T', 't'])?;
     let (clock, zone) = clock.split_at_checked(8)?;

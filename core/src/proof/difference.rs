@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::FIELD_MANAGER;
+use crate::blueprint::moment;
+use crate::ids::UnixMillis;
 use crate::refusal::{Refusal, Rule};
 
 /// Most differing paths that are named.
@@ -97,6 +99,11 @@ fn without_nulls(value: &mut Value, depth: usize) {
 }
 
 fn managed_fields(old: &Value, new: &Value, roots: &[&str]) -> Result<(), String> {
+    // The executor only updates: whatever else stands under its name, it put there itself.
+    let forged = own_entries(new).into_iter().find(|entry| !own_entries(old).contains(entry));
+    if let Some(entry) = forged {
+        return Err(format!("managedFields gain the entry `{entry}`, which no update makes"));
+    }
     let before = foreign_entries(old);
     let after = foreign_entries(new);
     let empty = BTreeSet::new();
@@ -115,22 +122,42 @@ fn managed_fields(old: &Value, new: &Value, roots: &[&str]) -> Result<(), String
     Ok(())
 }
 
-/// Whether the executor wrote below `roots` (JSON pointers), and nobody else after it or in the same second.
-pub(super) fn written_last(object: &Value, roots: &[String]) -> bool {
+/// Whether the executor wrote below `roots` (JSON pointers) between these moments, and nobody else after it or in the same second.
+pub(super) fn written_last(object: &Value, roots: &[String], from: UnixMillis, until: UnixMillis) -> bool {
     let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let (mut ours, mut theirs) = ("", "");
+    let (mut ours, mut theirs) = (None, None);
     for fields in entries.into_iter().flatten().filter_map(Value::as_object) {
         let (_, paths) = entry(fields);
         if !paths.iter().any(|path| below_any(path, &roots)) {
             continue;
         }
-        let text = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
-        // Times of one form and zone, so their order is that of their text.
-        let newest = if text("manager") == FIELD_MANAGER { &mut ours } else { &mut theirs };
-        *newest = (*newest).max(text("time"));
+        let time = fields.get("time").and_then(Value::as_str).and_then(moment);
+        let newest = if is_update(fields) { &mut ours } else { &mut theirs };
+        *newest = (*newest).max(time);
     }
-    ours > theirs
+    ours > theirs && ours.is_some_and(|at| (from..=until).contains(&at))
+}
+
+/// Whether it is what the executor's updates of an object leave.
+fn is_update(entry: &Map<String, Value>) -> bool {
+    let is = |key: &str, value: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default() == value;
+    is("manager", FIELD_MANAGER) && is("operation", "Update") && is("subresource", "")
+}
+
+/// Entries in the executor's name that no update of an object or of its scale makes, or that are there twice.
+fn own_entries(object: &Value) -> Vec<String> {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let entries = entries.into_iter().flatten().filter_map(Value::as_object);
+    let own = entries.filter(|entry| entry.get("manager").and_then(Value::as_str) == Some(FIELD_MANAGER)).map(|fields| entry(fields).0);
+    let (mut seen, mut odd) = (BTreeSet::new(), Vec::new());
+    for name in own {
+        let usual = name.starts_with(&format!("{FIELD_MANAGER}|Update|")) && (name.ends_with('|') || name.ends_with("|scale"));
+        if !seen.insert(name.clone()) || !usual {
+            odd.push(name);
+        }
+    }
+    odd
 }
 
 /// Entries that are not the executor's: who, and which paths.

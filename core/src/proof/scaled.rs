@@ -1,22 +1,30 @@
 //! What is still ours to put back though others scaled the workload meanwhile, as autoscalers do all day.
 //!
 //! The generation no longer says that nobody else touched it, so the object must: with as many replicas as there were it is, word
-//! for word, what the seats judged or what we left; and nobody wrote below what we wrote after us. So a revert is done once: after
-//! it the object is not as we left it, and who brings the change back by their own hand owns it.
+//! for word, what the seats judged or what we left; and below what we wrote, our own write in this plan's time is the last one, as
+//! `managedFields` have it. So a revert is done once: after it the object is not as we left it, and who sets the change again by their
+//! own hand is the last one to write. What leaves no trace there does not count: a change that only removes fields is ours to put back
+//! while nobody else touched the target at all.
 
 use serde_json::{Value, json};
 
+use super::MAX_SKEW_MS;
 use super::difference::written_last;
 use super::write::as_left;
 use crate::action::Inverse;
+use crate::ids::UnixMillis;
 use crate::plan::Plan;
 use crate::target::Target;
 
-/// Whether `target` is as the plan's write left it but for the number of replicas, and that write is the last one.
+/// Whether `target` is as the write of the plan, which was created at `created_at`, left it but for the number of replicas, and that
+/// write is the last one.
 #[must_use]
-pub fn only_scaled(plan: &Plan, target: &Value) -> bool {
+pub fn only_scaled(plan: &Plan, created_at: UnixMillis, target: &Value) -> bool {
+    let until = created_at.plus(i64::from(plan.expires_after_ms)).plus(MAX_SKEW_MS);
     let undone = plan.inverse.expected(target).ok().flatten();
-    as_left(&plan.proposal.action, target) && undone.is_some_and(|undone| as_judged(plan, &undone)) && written_last(target, &plan.proposal.roots())
+    as_left(&plan.proposal.action, target)
+        && undone.is_some_and(|undone| as_judged(plan, &undone))
+        && written_last(target, &plan.proposal.roots(), created_at.plus(-MAX_SKEW_MS), until)
 }
 
 /// Whether `object` is as the seats judged it but for the number of replicas.

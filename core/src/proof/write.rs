@@ -98,7 +98,7 @@ fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMi
     if plan.inverse == Inverse::Empty {
         return refuse("the action keeps the desired state, so no revert is owed".into(), "a fresh vote");
     }
-    if now_target.generation != plan.proposal.target.generation.saturating_add(1) && !only_scaled(plan, target) {
+    if now_target.generation != plan.proposal.target.generation.saturating_add(1) && !only_scaled(plan, created_at, target) {
         return refuse(
             format!("the target is at generation {}, the plan left it at {}", now_target.generation, plan.proposal.target.generation.saturating_add(1)),
             "a target that nobody touched since the apply, but for its number of replicas",

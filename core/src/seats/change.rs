@@ -136,6 +136,11 @@ impl View {
         }
     }
 
+    /// Another workload has its name, so nobody could say which of them is meant: neither is known, and what was learned stays.
+    pub fn workload_shared(&mut self, service: &Service) {
+        self.workloads.remove(service);
+    }
+
     /// A workload is gone.
     pub fn workload_gone(&mut self, service: &Service) {
         self.workloads.remove(service);

@@ -15,6 +15,10 @@ use crate::target::Service;
 
 /// For how long the looks must agree: one of them proves nothing, and neither do two that see the same window.
 const AGREE_MS: i64 = 5_000;
+/// A look sees the last seconds, so the first ones after a change is through still see the change.
+const AFTER_MS: i64 = 8_000;
+/// An older look says nothing of now.
+const FRESH_MS: i64 = 5_000;
 /// Most neighbours that are named.
 const MOST_NAMED: usize = 3;
 
@@ -109,17 +113,24 @@ fn trouble(neighbours: &[Neighbour]) -> Trouble {
     }
 }
 
-/// What the looks mean beside all that is known of the target. `settled` is whether the change is through and its service has had
+/// What the looks mean beside all that is known of the target. `settled` is since when the change is through and its service has had
 /// the time that it needs: what callers see of a rollout on its way is not its effect. While something looms, verification waits, until the
 /// deadline at most.
 #[must_use]
-pub fn with_neighbours(progress: Progress, looks: &[Look], settled: bool, deadline: UnixMillis, now: UnixMillis) -> Progress {
+pub fn with_neighbours(progress: Progress, looks: &[Look], settled: Option<UnixMillis>, deadline: UnixMillis, now: UnixMillis) -> Progress {
     if matches!(progress, Progress::Failed(_) | Progress::Harmed(_)) {
         return progress;
     }
     let mut seen: Vec<(UnixMillis, &[Neighbour])> = looks.iter().filter_map(|look| Some((look.at, look.neighbours.as_deref()?))).collect();
     seen.sort();
-    let Some((newest, last)) = seen.last().copied() else { return progress };
+    // Whoever told last a while ago tells nothing of now.
+    let Some((newest, last)) = seen.last().copied().filter(|(at, _)| now.since(*at) <= FRESH_MS) else { return progress };
+    let looms = |progress| {
+        let looms = trouble(last) != Trouble::None && now <= deadline;
+        if progress == Progress::Verified && looms { Progress::Watching } else { progress }
+    };
+    let Some(settled) = settled else { return looms(progress) };
+    seen.retain(|(at, _)| at.since(settled) >= AFTER_MS);
     // Only what every look says for as long as they must agree, and the first of them must be so old.
     let from = newest.plus(-AGREE_MS);
     let lasts = seen.first().is_some_and(|(at, _)| *at <= from);
@@ -129,12 +140,11 @@ pub fn with_neighbours(progress: Progress, looks: &[Look], settled: bool, deadli
         _ => Trouble::None,
     });
     let broken = match agreed {
-        Some(Trouble::Proven(broken)) if settled && lasts => broken,
+        Some(Trouble::Proven(broken)) if lasts => broken,
         _ => BTreeSet::new(),
     };
     if broken.is_empty() {
-        let looms = trouble(last) != Trouble::None && now <= deadline;
-        return if progress == Progress::Verified && looms { Progress::Watching } else { progress };
+        return looms(progress);
     }
     let named: Vec<String> = last.iter().filter(|one| broken.contains(&one.service)).map(Neighbour::told).take(MOST_NAMED).collect();
     let more = broken.len().saturating_sub(named.len());

@@ -71,6 +71,13 @@ fn a_template_is_changed_only_where_it_reaches_the_pods_a_few_at_a_time() {
     assert_eq!(Kind::StatefulSet.rolls(&parallel), Ok(()));
     assert_eq!(Kind::StatefulSet.rolls_back(&parallel), Ok(()));
     assert!(Kind::StatefulSet.rolls_back(&workload(Kind::StatefulSet)).unwrap_err().contains("on the way back"));
+    let bounded = with(parallel, "/spec/updateStrategy/rollingUpdate/maxUnavailable", json!(1));
+    assert!(Kind::StatefulSet.rolls_back(&bounded).unwrap_err().contains("maxUnavailable"));
+    assert!(Kind::DaemonSet.grows(&workload(Kind::DaemonSet)).is_err());
+    assert!(Kind::StatefulSet.grows(&with(workload(Kind::StatefulSet), "/status/readyReplicas", json!(2))).unwrap_err().contains("makes none"));
+    for kind in [Kind::Deployment, Kind::StatefulSet] {
+        assert_eq!(kind.grows(&workload(kind)), Ok(()), "{kind}");
+    }
     for kind in [Kind::Deployment, Kind::DaemonSet] {
         assert_eq!(kind.rolls_back(&workload(kind)), Ok(()), "{kind}");
     }

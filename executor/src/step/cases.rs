@@ -74,7 +74,7 @@ fn ended(next: &Next) -> Option<RemediationPhase> {
 
 #[test]
 fn the_target_itself_says_whether_the_plan_was_carried_out() {
-    let of = |plan: &Plan, object: Value| sight(plan, Some(&object));
+    let of = |plan: &Plan, object: Value| sight(plan, CREATED, Some(&object));
     let scale = scale();
     assert_eq!(of(&scale, deployment(4, 2, "x:2")), Sight::Planned);
     assert_eq!(of(&scale, deployment(5, 3, "x:2")), Sight::AsLeft);
@@ -82,7 +82,7 @@ fn the_target_itself_says_whether_the_plan_was_carried_out() {
     assert_eq!(of(&scale, deployment(6, 3, "x:9")), Sight::Touched);
     assert!(matches!(of(&scale, deployment(5, 4, "x:2")), Sight::Elsewhere { written: false, .. }));
     assert!(matches!(of(&scale, deployment(6, 4, "x:2")), Sight::Elsewhere { written: true, .. }));
-    assert!(matches!(sight(&scale, None), Sight::Elsewhere { .. }));
+    assert!(matches!(sight(&scale, CREATED, None), Sight::Elsewhere { .. }));
     let mut other = deployment(4, 2, "x:2");
     other["metadata"]["uid"] = "v".into();
     assert!(matches!(of(&scale, other), Sight::Elsewhere { .. }));
@@ -90,9 +90,9 @@ fn the_target_itself_says_whether_the_plan_was_carried_out() {
     let rollback = rollback();
     assert_eq!(of(&rollback, deployment(5, 2, "x:1")), Sight::AsLeft);
     // Scaled by somebody while the rollback stands, which was written last by us, by others, or by nobody knows whom.
-    let written = |by: &str, at: &str| json!({"manager": by, "time": at, "fieldsV1": {"f:spec": {"f:template": {"f:spec": {}}}}});
+    let written = |by: &str, at: &str| json!({"manager": by, "operation": "Update", "time": at, "fieldsV1": {"f:spec": {"f:template": {"f:spec": {}}}}});
     let managed = |mut object: Value, last: &str| {
-        object["metadata"]["managedFields"] = json!([written("kubectl", "2026-01-01T00:00:00Z"), written(last, "2026-01-01T00:00:10Z")]);
+        object["metadata"]["managedFields"] = json!([written("kubectl", "1970-01-01T00:16:00Z"), written(last, "1970-01-01T00:16:50Z")]);
         object
     };
     assert_eq!(of(&rollback, managed(deployment(6, 5, "x:1"), FIELD_MANAGER)), Sight::AsLeft);

@@ -221,12 +221,16 @@ async fn disturbed_before_the_write(scene: &Scene, onlooker: &Onlooker, row: &Ro
 async fn disturbed_while_watched(scene: &Scene, row: &Row) {
     let name = format!("{:?}-watched", row.0).to_lowercase();
     let case = scene.scale(&name, 3).await;
-    if matches!(row.0, D::Frozen | D::Thawed) {
+    // These must not be verified before they are disturbed.
+    if matches!(row.0, D::Frozen | D::Thawed | D::NodeGone) {
         scene.network.ill_of.lock().unwrap().insert(name.clone());
     }
     scene.decide(&case).await;
     scene.until_phase(&case, P::Applied).await;
     let disturbed = disturb(scene, &case, row.0).await;
+    if row.0 == D::NodeGone {
+        scene.network.ill_of.lock().unwrap().remove(&name);
+    }
     if row.0 == D::Thawed {
         scene.until_phase(&case, P::Reverting).await;
         let denied = |event: &Value| event["responseStatus"]["message"].as_str().is_some_and(|message| message.contains(FREEZE) && message.contains(&name));

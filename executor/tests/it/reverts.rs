@@ -98,6 +98,8 @@ async fn what_did_not_help_is_put_back_though_somebody_scales_and_their_number_s
     let _executor = scene.executor();
     let (back, resized) = tokio::join!(scene.rollback("orders"), scene.adjust("web", 128));
     scene.network.ill.store(true, Ordering::Relaxed);
+    // Server times are whole seconds, and whoever wrote in the same second may have been the last.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     for (case, replicas) in [(&back, 3), (&resized, 1)] {
         scene.decide(case).await;
         scene.until_phase(case, RemediationPhase::Applied).await;

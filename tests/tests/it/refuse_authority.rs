@@ -65,7 +65,7 @@ async fn a_blueprint_that_makes_no_sense_is_refused_with_the_reason() {
         Api::<Blueprint>::namespaced(world.admin.clone(), "shop").create(&PostParams::default(), &blueprint).await
     };
     refused(post(json!({"target": {"kind": "Deployment", "name": "x"}, "actions": [{"name": "DeleteEverything"}]})).await, "blueprint");
-    refused(post(json!({"target": {"kind": "StatefulSet", "name": "x"}})).await, "blueprint");
+    refused(post(json!({"target": {"kind": "ReplicaSet", "name": "x"}})).await, "blueprint");
     refused(post(json!({"target": {"kind": "Deployment", "name": "x"}, "limits": {"minReplicas": 5, "maxReplicas": 2}})).await, "blueprint");
 }
 

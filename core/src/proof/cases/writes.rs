@@ -151,7 +151,7 @@ fn the_inverse_passes_once_and_survives_what_stops_new_actions() {
 fn scaled(replicas: u32, generations: i64, last: &'static str) -> impl Fn(&mut Facts, &mut WriteRequest) {
     move |facts, request| {
         let target = facts.target.as_mut().unwrap();
-        let mine = json!({"manager": last, "operation": "Update", "time": "2026-01-01T00:00:10Z",
+        let mine = json!({"manager": last, "operation": "Update", "time": "1970-01-01T00:16:55Z",
             "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {
                 "f:image": {}, "f:resources": {"f:requests": {"f:memory": {}}, "f:limits": {"f:memory": {}}}}}}}}}});
         for object in [target, &mut request.old, &mut request.new] {
@@ -161,6 +161,25 @@ fn scaled(replicas: u32, generations: i64, last: &'static str) -> impl Fn(&mut F
         }
         facts.target.as_mut().unwrap()["metadata"]["generation"] = json!(5 + generations);
     }
+}
+
+#[test]
+fn no_write_leaves_an_entry_that_no_update_makes() {
+    let forge =
+        |entry: Value| move |_: &mut Facts, request: &mut WriteRequest| request.new["metadata"]["managedFields"].as_array_mut().unwrap().push(entry.clone());
+    let own = |operation: &str, subresource: &str| {
+        json!({"manager": "assent-executor", "operation": operation, "subresource": subresource, "apiVersion": "apps/v1", "time": "2099-01-01T00:00:00Z",
+            "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:x": {}}}}}})
+    };
+    assert_eq!(apply(&Fixture::rollback(), &forge(own("Update", ""))), Ok(Admitted::Apply));
+    for entry in [own("Apply", ""), own("Update", "status")] {
+        refused(apply(&Fixture::rollback(), &forge(entry)), Rule::Difference);
+    }
+    let twice = |facts: &mut Facts, request: &mut WriteRequest| {
+        forge(own("Update", ""))(facts, request);
+        forge(own("Update", ""))(facts, request);
+    };
+    refused(apply(&Fixture::rollback(), &twice), Rule::Difference);
 }
 
 #[test]
@@ -179,6 +198,17 @@ fn who_only_scaled_since_takes_the_owed_revert_from_nobody() {
         };
         refused(revert(&fixture, &also(|object| object["spec"]["minReadySeconds"] = json!(5))), Rule::Revert);
         refused(revert(&fixture, &also(|object| object["metadata"]["uid"] = json!("v"))), Rule::Stale);
+        // Times that the plan's own write cannot have, and entries that it does not make.
+        for time in ["1970-01-01T00:16:00Z", "1970-01-01T00:18:00Z", "2099-01-01T00:00:00Z", "soon"] {
+            let forged = |facts: &mut Facts, request: &mut WriteRequest| {
+                scaled(3, 1, "assent-executor")(facts, request);
+                for object in [facts.target.as_mut().unwrap(), &mut request.old, &mut request.new] {
+                    object["metadata"]["managedFields"][1]["time"] = json!(time);
+                }
+            };
+            refused(revert(&fixture, &forged), Rule::Revert);
+        }
+        refused(revert(&fixture, &also(|object| object["metadata"]["managedFields"][1]["operation"] = json!("Apply"))), Rule::Revert);
         // The number is not ours to write.
         let back = |facts: &mut Facts, request: &mut WriteRequest| {
             scaled(3, 1, "assent-executor")(facts, request);

@@ -55,7 +55,9 @@ impl View {
         if judged.is_empty() {
             return;
         }
-        let (edges, links) = (self.edges(), self.connections(since, now));
+        // Only whom it said itself that it calls, before the write: whoever claims to be called would explain anything away.
+        let own = self.edges.iter().filter(|(_, met)| met.by_caller.is_some_and(|told| told < since));
+        let (edges, links) = (own.map(|(edge, _)| edge.clone()).collect(), self.connections(since, now));
         judged.retain(|one| {
             let ill =
                 callees(&edges, &one.service).filter(|callee| *callee != target).any(|callee| self.judge(callee, since, now).is_ok_and(|j| j.fault.is_some()));

@@ -6,6 +6,8 @@ use super::*;
 
 const SIDES: [Side; 5] = [Side::Unknown, Side::WasIll, Side::Well, Side::Turning, Side::Broken];
 const DEADLINE: UnixMillis = UnixMillis(100_000);
+/// When the change was through.
+const LONG_AGO: UnixMillis = UnixMillis(-60_000);
 
 fn neighbour(name: &str, own: Side, callers: Side) -> Neighbour {
     Neighbour { service: Service { namespace: "shop".into(), name: name.into() }, calls: true, own, callers, summary: format!("figures of {name}") }
@@ -22,7 +24,7 @@ fn lasting(neighbours: &[Neighbour]) -> Vec<Look> {
 }
 
 fn judged(looks: &[Look]) -> Progress {
-    with_neighbours(Progress::Verified, looks, true, DEADLINE, UnixMillis(5_000))
+    with_neighbours(Progress::Verified, looks, Some(LONG_AGO), DEADLINE, UnixMillis(5_000))
 }
 
 fn harmed(looks: &[Look]) -> bool {
@@ -79,13 +81,20 @@ fn one_look_or_one_of_many_proves_nothing() {
 fn a_change_on_its_way_harms_nobody_yet_and_what_looms_ends_with_the_deadline() {
     let ill = lasting(&[neighbour("front", Side::Broken, Side::Broken)]);
     let judge = |progress: Progress, settled, now| with_neighbours(progress, &ill, settled, DEADLINE, UnixMillis(now));
-    assert_eq!(judge(Progress::Verified, false, 5_000), Progress::Watching);
-    assert_eq!(judge(Progress::Watching, false, 5_000), Progress::Watching);
-    assert!(matches!(judge(Progress::Watching, true, 5_000), Progress::Harmed(_)));
+    assert_eq!(judge(Progress::Verified, None, 5_000), Progress::Watching);
+    assert_eq!(judge(Progress::Watching, None, 5_000), Progress::Watching);
+    assert!(matches!(judge(Progress::Watching, Some(LONG_AGO), 5_000), Progress::Harmed(_)));
+    // Through just now: what was seen so far was the change on its way.
+    for through in [UnixMillis(5_000), UnixMillis(-3_001), UnixMillis(-7_999)] {
+        assert_eq!(judge(Progress::Watching, Some(through), 5_000), Progress::Watching, "{through:?}");
+    }
+    assert!(matches!(judge(Progress::Watching, Some(UnixMillis(-8_000)), 5_000), Progress::Harmed(_)));
+    // The seat fell silent.
+    assert_eq!(judge(Progress::Verified, Some(LONG_AGO), 10_001), Progress::Verified);
     let looming = lasting(&[neighbour("front", Side::Turning, Side::Broken)]);
-    assert_eq!(with_neighbours(Progress::Verified, &looming, true, DEADLINE, DEADLINE.plus(1)), Progress::Verified);
+    assert_eq!(with_neighbours(Progress::Verified, &looming, Some(LONG_AGO), UnixMillis(4_999), UnixMillis(5_000)), Progress::Verified);
     let failed = Progress::Failed("not well".into());
-    assert_eq!(judge(failed.clone(), true, 5_000), failed);
+    assert_eq!(judge(failed.clone(), Some(LONG_AGO), 5_000), failed);
 }
 
 #[test]
@@ -116,13 +125,13 @@ fn some_looks() -> impl Strategy<Value = Vec<Look>> {
 proptest! {
     #[test]
     fn the_order_of_looks_does_not_matter((looks, shuffled) in some_looks().prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())), settled: bool) {
-        let of = |looks: &[Look]| with_neighbours(Progress::Verified, looks, settled, DEADLINE, UnixMillis(1));
+        let of = |looks: &[Look]| with_neighbours(Progress::Verified, looks, settled.then_some(LONG_AGO), DEADLINE, UnixMillis(1));
         prop_assert_eq!(of(&looks), of(&shuffled));
     }
 
     #[test]
     fn neighbours_make_nothing_well(looks in some_looks(), settled: bool, now: i64) {
-        let progress = with_neighbours(Progress::Watching, &looks, settled, DEADLINE, UnixMillis(now));
+        let progress = with_neighbours(Progress::Watching, &looks, settled.then_some(LONG_AGO), DEADLINE, UnixMillis(now));
         prop_assert!(matches!(progress, Progress::Watching | Progress::Harmed(_)));
     }
 
@@ -136,6 +145,6 @@ proptest! {
                 neighbour.own = if neighbour.own == Side::Unknown { Side::Unknown } else { Side::Well };
             }
         }
-        prop_assert_eq!(with_neighbours(Progress::Verified, &looks, true, DEADLINE, UnixMillis(1)), Progress::Verified);
+        prop_assert_eq!(with_neighbours(Progress::Verified, &looks, Some(LONG_AGO), DEADLINE, UnixMillis(1)), Progress::Verified);
     }
 }
