@@ -102,7 +102,8 @@ fn program(path: &str, dir: &Path) -> Program {
     } else {
         Program::new(path)
     };
-    command.current_dir(dir).stdout(Stdio::null()).stderr(Stdio::null());
+    // Each has its own place for temporary tables: a server removes at its start whatever others left there.
+    command.current_dir(dir).env("TMPDIR", dir).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
