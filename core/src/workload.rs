@@ -132,11 +132,7 @@ impl Kind {
     /// As [`Kind::replaces`], and if the controller waits for pods that are not ready.
     pub fn rolls(self, workload: &Value) -> Result<(), String> {
         self.replaces(workload)?;
-        let Counts { wanted, ready, .. } = self.counts(workload);
-        if self.waits_in_order(workload) && ready < wanted {
-            return Err(format!("{ready} of {wanted} pods are ready, and `OrderedReady` replaces none before all are"));
-        }
-        Ok(())
+        self.waits_for_none(workload, "replaces")
     }
 
     /// Whether a change of `workload`'s template makes its controller replace the pods, however they fare.
@@ -187,9 +183,13 @@ impl Kind {
         if !self.is_scaled() {
             return Err(format!("a {self} has a pod on every node that it fits, and no number of replicas"));
         }
+        self.waits_for_none(workload, "makes")
+    }
+
+    fn waits_for_none(self, workload: &Value, what: &str) -> Result<(), String> {
         let Counts { wanted, ready, .. } = self.counts(workload);
         if self.waits_in_order(workload) && ready < wanted {
-            return Err(format!("{ready} of {wanted} pods are ready, and `OrderedReady` makes none before all are"));
+            return Err(format!("{ready} of {wanted} pods are ready, and `OrderedReady` {what} none before all are"));
         }
         Ok(())
     }

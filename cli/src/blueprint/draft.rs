@@ -29,14 +29,13 @@ pub(super) fn draft(workload: &Value, autoscalers: &[Value], wishes: &Wishes<'_>
         said.push(format!("the {kind} has an owner, which would undo what is done to it: no action on it is modelled"));
     }
     let mut allowed = Vec::new();
-    match kind.replaces(workload) {
-        Ok(()) => allowed.push("RestartWorkload"),
+    match kind.replaces(workload).map(|()| kind.rolls_back(workload)) {
+        Ok(Ok(())) => allowed.extend(["RestartWorkload", "RollbackWorkload"]),
+        Ok(Err(reason)) => {
+            allowed.push("RestartWorkload");
+            said.push(format!("{reason}: RollbackWorkload is on no list"));
+        }
         Err(reason) => said.push(format!("{reason}: RestartWorkload and RollbackWorkload are on no list")),
-    }
-    match kind.replaces(workload).and_then(|()| kind.rolls_back(workload)) {
-        Ok(()) => allowed.push("RollbackWorkload"),
-        Err(reason) if !allowed.is_empty() => said.push(format!("{reason}: RollbackWorkload is on no list")),
-        Err(_) => {}
     }
     let replicas = workload.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
     let scaled = autoscalers.iter().find(|one| {

@@ -100,8 +100,8 @@ fn without_nulls(value: &mut Value, depth: usize) {
 
 fn managed_fields(old: &Value, new: &Value, roots: &[&str]) -> Result<(), String> {
     // The executor only updates: whatever else stands under its name, it put there itself.
-    let forged = own_entries(new).into_iter().find(|entry| !own_entries(old).contains(entry));
-    if let Some(entry) = forged {
+    let known = odd_own_entries(old);
+    if let Some(entry) = odd_own_entries(new).iter().find(|entry| !known.contains(entry)) {
         return Err(format!("managedFields gain the entry `{entry}`, which no update makes"));
     }
     let before = foreign_entries(old);
@@ -125,14 +125,13 @@ fn managed_fields(old: &Value, new: &Value, roots: &[&str]) -> Result<(), String
 /// Whether the executor wrote below `roots` (JSON pointers) between these moments, and nobody else after it or in the same second.
 pub(super) fn written_last(object: &Value, roots: &[String], from: UnixMillis, until: UnixMillis) -> bool {
     let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
-    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
     let (mut ours, mut theirs) = (None, None);
-    for fields in entries.into_iter().flatten().filter_map(Value::as_object) {
+    for fields in entries(object) {
         let (_, paths) = entry(fields);
         if !paths.iter().any(|path| below_any(path, &roots)) {
             continue;
         }
-        let time = fields.get("time").and_then(Value::as_str).and_then(moment);
+        let time = moment(text(fields, "time"));
         let newest = if is_update(fields) { &mut ours } else { &mut theirs };
         *newest = (*newest).max(time);
     }
@@ -141,18 +140,15 @@ pub(super) fn written_last(object: &Value, roots: &[String], from: UnixMillis, u
 
 /// Whether it is what the executor's updates of an object leave.
 fn is_update(entry: &Map<String, Value>) -> bool {
-    let is = |key: &str, value: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default() == value;
-    is("manager", FIELD_MANAGER) && is("operation", "Update") && is("subresource", "")
+    text(entry, "manager") == FIELD_MANAGER && text(entry, "operation") == "Update" && text(entry, "subresource").is_empty()
 }
 
 /// Entries in the executor's name that no update of an object or of its scale makes, or that are there twice.
-fn own_entries(object: &Value) -> Vec<String> {
-    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let entries = entries.into_iter().flatten().filter_map(Value::as_object);
-    let own = entries.filter(|entry| entry.get("manager").and_then(Value::as_str) == Some(FIELD_MANAGER)).map(|fields| entry(fields).0);
+fn odd_own_entries(object: &Value) -> Vec<String> {
     let (mut seen, mut odd) = (BTreeSet::new(), Vec::new());
-    for name in own {
-        let usual = name.starts_with(&format!("{FIELD_MANAGER}|Update|")) && (name.ends_with('|') || name.ends_with("|scale"));
+    for fields in entries(object).filter(|fields| text(fields, "manager") == FIELD_MANAGER) {
+        let name = entry(fields).0;
+        let usual = text(fields, "operation") == "Update" && matches!(text(fields, "subresource"), "" | "scale");
         if !seen.insert(name.clone()) || !usual {
             odd.push(name);
         }
@@ -160,16 +156,22 @@ fn own_entries(object: &Value) -> Vec<String> {
     odd
 }
 
+fn entries(object: &Value) -> impl Iterator<Item = &Map<String, Value>> {
+    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    entries.into_iter().flatten().filter_map(Value::as_object)
+}
+
+fn text<'a>(entry: &'a Map<String, Value>, key: &str) -> &'a str {
+    entry.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
 /// Entries that are not the executor's: who, and which paths.
 fn foreign_entries(object: &Value) -> Vec<(String, BTreeSet<String>)> {
-    let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let entries = entries.into_iter().flatten().filter_map(Value::as_object);
-    entries.filter(|entry| entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER)).map(entry).collect()
+    entries(object).filter(|fields| text(fields, "manager") != FIELD_MANAGER).map(entry).collect()
 }
 
 fn entry(entry: &Map<String, Value>) -> (String, BTreeSet<String>) {
-    let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
-    let owner = [text("manager"), text("operation"), text("apiVersion"), text("subresource")].join("|");
+    let owner = ["manager", "operation", "apiVersion", "subresource"].map(|key| text(entry, key)).join("|");
     let mut paths = BTreeSet::new();
     if let Some(fields) = entry.get("fieldsV1") {
         leaves(fields, &mut String::new(), &mut paths, 0);
