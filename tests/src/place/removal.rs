@@ -14,6 +14,9 @@ use super::{MARK, Place};
 use crate::install::{self, Progress, SHOP};
 
 const LONGEST: &str = "--timeout=180s";
+const DEFINITION: &str = "CustomResourceDefinition";
+/// How often the API server is reminded of a definition that it does not finish removing, ten seconds apart.
+const REMINDERS: usize = 18;
 
 /// One object on the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,8 +39,8 @@ pub(super) struct Found {
 }
 
 /// What is removed first, kind and name: while the binding stands nobody can remove the configurations, and while those
-/// stand nobody can remove our objects. Everything else follows, copies of the trust bundle last, since the identity service
-/// would write them again.
+/// stand nobody can remove our objects. Everything else follows, then the definitions of our kinds, and copies of the trust
+/// bundle last, since the identity service would write them again.
 const ORDER: [(&str, &str); 5] = [
     ("ValidatingAdmissionPolicyBinding", "assent-gate-protection"),
     ("ValidatingWebhookConfiguration", ""),
@@ -53,7 +56,8 @@ impl Thing {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
         let (kind, name) = (text("/kind")?, text("/metadata/name")?.to_owned());
         let first = ORDER.iter().position(|(of, named)| *of == kind && (named.is_empty() || *named == name));
-        let rank = first.unwrap_or(ORDER.len() + usize::from(kind == "ConfigMap"));
+        let late = ["", DEFINITION, "ConfigMap"].iter().position(|of| *of == kind).unwrap_or_default();
+        let rank = first.unwrap_or(ORDER.len() + late);
         let (group, _) = text("/apiVersion")?.split_once('/').unwrap_or_default();
         let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         Some(Self { rank, kind, namespace: text("/metadata/namespace").map(str::to_owned), name })
@@ -142,16 +146,40 @@ pub(super) async fn remove(place: &Place, progress: Progress<'_>) -> anyhow::Res
     for group in ours.chunk_by(|a, b| a.rank == b.rank && a.namespace == b.namespace) {
         let names: Vec<String> = group.iter().map(|thing| format!("{}/{}", thing.kind, thing.name)).collect();
         progress(&format!("removing {}", if names.len() > 3 { format!("{} and {} more", names[0], names.len() - 1) } else { names.join(", ") }));
-        let mut delete = vec!["delete", "--ignore-not-found", "--wait=true", LONGEST];
+        let wait = if group[0].kind.starts_with(DEFINITION) { "--wait=false" } else { "--wait=true" };
+        let mut delete = vec!["delete", "--ignore-not-found", wait, LONGEST];
         if let Some(namespace) = &group[0].namespace {
             delete.extend(["-n", namespace]);
         }
         delete.extend(names.iter().map(String::as_str));
         install::patiently(place, &delete).await?;
+        if group[0].kind.starts_with(DEFINITION) {
+            definitions_gone(place, &names).await?;
+        }
     }
     let left = look(place).await?.ours;
     ensure!(left.is_empty(), "this is still there:\n{}", lines(&left));
     Ok(true)
+}
+
+/// Waits until definitions that are being removed are gone.
+///
+/// The API server's finalizer tries again where a definition's storage was not ready, but from what it had read before its
+/// own note of that, runs into a conflict, and then waits for a change that nobody makes, for minutes. So somebody makes one.
+async fn definitions_gone(place: &Place, names: &[String]) -> anyhow::Result<()> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for reminder in 1..REMINDERS {
+        if place.kubectl(&[&["wait", "--for=delete", "--timeout=10s"], &names[..]].concat()).await.is_ok() {
+            return Ok(());
+        }
+        let left = place.kubectl(&[&["get", "--ignore-not-found", "-o", "name"], &names[..]].concat()).await?;
+        for name in left.lines() {
+            // One that went in this moment needs no reminder; the next wait tells.
+            let _gone = place.kubectl(&["annotate", "--overwrite", name, &format!("assent.dev/removal-reminder={reminder}")]).await;
+        }
+    }
+    place.kubectl(&[&["wait", "--for=delete", "--timeout=10s"], &names[..]].concat()).await?;
+    Ok(())
 }
 
 #[cfg(test)]
