@@ -5,6 +5,7 @@
 //! [`Action::act`], and its cases beside it.
 
 mod adjust;
+mod evict;
 mod restart;
 mod rollback;
 mod scale;
@@ -15,6 +16,7 @@ use serde_json::Value;
 use crate::workload::Kind;
 
 pub use adjust::{Adjust, Sizes};
+pub use evict::{Controller, Evict, Owned, controller};
 pub use restart::Restart;
 pub use rollback::{Configuration, Rollback, referenced_configurations};
 pub use scale::Scale;
@@ -23,6 +25,8 @@ pub use scale::Scale;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Action {
+    /// A new pod for one of several. First, since of two that help alike the smaller is chosen by this order.
+    EvictPod(Evict),
     /// Back to a pod template that was seen healthy.
     RollbackWorkload(Rollback),
     /// New pods of the same template.
@@ -54,9 +58,20 @@ pub struct Part {
     pub roots: &'static [&'static str],
 }
 
-/// The one API resource that an action writes with, always by an update.
+/// How an action writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// A new object.
+    Create,
+    /// Another state of one that is there.
+    Update,
+}
+
+/// The one API resource that an action writes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Write {
+    /// By what kind of request.
+    pub verb: Verb,
     /// API group.
     pub group: &'static str,
     /// API version; another version of the same kind is refused.
@@ -104,7 +119,7 @@ pub trait Act {
     }
     /// What the workload must be for this action to be modelled at all: kind, strategy, owners.
     fn preconditions(&self, workload: &Value) -> Result<(), String>;
-    /// The object after the write. `material` is content that the parameters name by digest only (a pod template).
+    /// The object after the write. `material` is what the parameters only name: a pod template by its digest, a pod by its UID.
     fn expected(&self, old: &Value, material: Option<&Value>) -> Result<Value, String>;
     /// How `workload`, as it is now, would be restored.
     fn inverse(&self, workload: &Value) -> Result<Inverse, String>;
@@ -119,6 +134,7 @@ impl Action {
     #[must_use]
     pub fn act(&self) -> &dyn Act {
         match self {
+            Self::EvictPod(evict) => evict,
             Self::RollbackWorkload(rollback) => rollback,
             Self::RestartWorkload(restart) => restart,
             Self::ScaleWorkload(scale) => scale,
@@ -131,24 +147,55 @@ impl Action {
     pub fn name(&self) -> &'static str {
         self.act().name()
     }
+
+    /// The pod that goes, if that is what it does.
+    #[must_use]
+    pub fn evicts(&self) -> Option<&Evict> {
+        match self {
+            Self::EvictPod(evict) => Some(evict),
+            _ => None,
+        }
+    }
 }
 
 /// Every name in the catalogue, for schemas, Blueprints and help.
-pub const NAMES: [&str; 4] = [rollback::NAME, restart::NAME, scale::NAME, adjust::NAME];
+pub const NAMES: [&str; 5] = [rollback::NAME, restart::NAME, scale::NAME, adjust::NAME, evict::NAME];
+
+/// The name of [`Action::EvictPod`], for those who ask beforehand whether it may be done.
+pub const EVICT_POD: &str = evict::NAME;
+
+// === impl Verb ===
+
+impl Verb {
+    /// As admission names it.
+    #[must_use]
+    pub fn operation(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+        }
+    }
+}
 
 // === impl Part ===
 
 impl Part {
     /// The sub-resource that changes replicas and nothing else.
     pub const SCALE: &'static str = "scale";
-    /// The API group of all of them.
+    /// The sub-resource of a pod by which it is asked to go.
+    pub const EVICTION: &'static str = "eviction";
+    /// The API group of workloads.
     pub const GROUP: &'static str = "apps";
 
     /// What it is on the API server for a workload of this kind.
     #[must_use]
     pub fn of(self, workload: Kind) -> Write {
-        let kind = if self.subresource == Self::SCALE { "Scale" } else { workload.name() };
-        Write { group: Self::GROUP, version: "v1", resource: workload.resource(), subresource: self.subresource, kind }
+        let of = |kind| Write { verb: Verb::Update, group: Self::GROUP, version: "v1", resource: workload.resource(), subresource: self.subresource, kind };
+        match self.subresource {
+            Self::EVICTION => Write { verb: Verb::Create, group: "", resource: "pods", ..of("Eviction") },
+            Self::SCALE => of("Scale"),
+            _ => of(workload.name()),
+        }
     }
 }
 

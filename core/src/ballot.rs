@@ -262,6 +262,12 @@ impl Proposal {
         Ok(self.action.act().part().of(kind))
     }
 
+    /// The name of the object that it writes with, in the target's namespace.
+    #[must_use]
+    pub fn object_name(&self) -> &str {
+        self.action.evicts().map_or(&self.target.name, |evict| &evict.pod)
+    }
+
     /// The paths (JSON pointers) of what it writes below which anything may change, and others may lose what they own.
     #[must_use]
     pub fn roots(&self) -> Vec<String> {

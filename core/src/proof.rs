@@ -13,6 +13,7 @@ mod write;
 
 use serde_json::Value;
 
+use crate::action::Owned;
 use crate::approval::{Answer, Asked};
 use crate::ballot::CastBallot;
 use crate::breaker::{History, Settings};
@@ -66,6 +67,8 @@ pub struct Facts {
     pub guardrail_denial: Option<Refusal>,
     /// The target as it is now.
     pub target: Option<Value>,
+    /// The pod of the target that is evicted.
+    pub pod: Option<Owned>,
     /// ConfigMaps that the target's template refers to after the write: name and digest.
     pub configurations: Vec<(String, Digest)>,
     /// What people were asked in this incident, with their answers.
@@ -156,6 +159,7 @@ pub fn judge_but_approval(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
     let target = facts.target.as_ref().ok_or_else(|| write::stale("the target does not exist"))?;
     write::fresh(plan, target)?;
     plan.proposal.action.act().preconditions(target).map_err(|reason| Refusal::new(Rule::ForbiddenTarget, reason, "a workload that the action models"))?;
+    write::evictable(facts, &plan.proposal)?;
     let inverse = plan.proposal.action.act().inverse(target).map_err(|reason| Refusal::new(Rule::Revert, reason, "a target that can be restored"))?;
     if inverse != plan.inverse {
         return Err(Refusal::new(Rule::Revert, "the plan's inverse would not restore the target as it is", "the inverse of the action on the target as it is"));

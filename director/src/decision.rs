@@ -74,6 +74,7 @@ fn judge(cluster: &str, roster: &Roster, stored: &[Ballot], incident: &IncidentU
             rules_changed_at: None,
             guardrail_denial: None,
             target: None,
+            pod: None,
             configurations: Vec::new(),
             approvals: Vec::new(),
             history: History::default(),

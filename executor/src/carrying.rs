@@ -70,6 +70,8 @@ struct Journey<'a> {
     blueprint: Option<Effective>,
     /// Its checks that do not hold.
     missed: Vec<Missed>,
+    /// Whether the voted change was sent, or a process before this one may have sent it.
+    tried: bool,
     /// Whether the gate was looked at since the last answer that was no verdict.
     gate_seen: bool,
     backoff: Backoff,
@@ -98,6 +100,8 @@ impl Carrier {
             against: None,
             blueprint: None,
             missed: Vec::new(),
+            // Who looked at the gate just now has made the plan just now.
+            tried: !gate_seen,
             gate_seen,
             backoff: backoff(),
         };
@@ -114,8 +118,8 @@ impl Carrier {
 impl Journey<'_> {
     /// One look and one thing done; true when nothing will follow.
     async fn round(&mut self) -> bool {
-        let target = match self.carrier.live.workload(&self.plan.proposal.target).await {
-            Ok(target) => target,
+        let (target, stands) = match self.look().await {
+            Ok(looked) => looked,
             Err(refusal) => {
                 tracing::warn!(plan.id = self.name, reason = refusal.reason, "cannot read the target");
                 self.backoff.wait().await;
@@ -128,7 +132,7 @@ impl Journey<'_> {
         let seen = Seen {
             created_at: self.created_at,
             phase: self.status.phase(),
-            sight: sight(&self.plan, self.created_at, target.as_ref()),
+            sight: sight(&self.plan, self.created_at, target.as_ref(), stands, self.tried),
             progress: self.progress(),
             against: self.against.clone(),
             now: own_clock(),
@@ -154,6 +158,15 @@ impl Journey<'_> {
             Next::Finish(phase, message) => self.finish(phase, &message).await,
         }
         false
+    }
+
+    /// The target, and whether the pod that goes is still there, if one goes.
+    async fn look(&self) -> Result<(Option<Value>, Option<bool>), Refusal> {
+        let (live, proposal) = (&self.carrier.live, &self.plan.proposal);
+        // The pod first: what makes a new one is seen later than that it went.
+        let pod = live.evicted(proposal).await?;
+        let stands = proposal.action.evicts().map(|evict| evict.stands(pod.as_ref()));
+        Ok((live.workload(&proposal.target).await?, stands))
     }
 
     fn progress(&self) -> Progress {
@@ -227,7 +240,8 @@ impl Journey<'_> {
         let change = change(live, &self.plan.proposal, target).await?;
         let write = self.plan.proposal.write()?;
         let writer = Writer { client: live.client(), incident: &self.plan.incident };
-        match writer.put(&write, &self.plan.proposal.target, &change.new, Step::Apply).await {
+        self.tried = true;
+        match writer.send(&write, &self.plan.proposal, &change.new, Step::Apply).await {
             Answer::Done(_) => {
                 tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, action.kind = self.plan.proposal.action.name(), "applied");
                 self.against = None;
@@ -251,7 +265,7 @@ impl Journey<'_> {
     async fn watch(&mut self, target: &Value) {
         let applied_at = self.status.applied_at().unwrap_or(self.created_at);
         let next = tokio::time::Instant::now() + READING;
-        let (readings, look) = self.carrier.signals.read(&self.carrier.live, target, applied_at).await;
+        let (readings, look) = self.carrier.signals.read(&self.carrier.live, target, self.plan.proposal.action.evicts(), applied_at).await;
         // From the first look on, not from the start of the process: reading may have taken its time.
         let now = own_clock();
         self.after_a_gap(now);
@@ -309,7 +323,7 @@ impl Journey<'_> {
             Err(refusal) => return self.finish(RemediationPhase::Failed, &refusal.to_string()).await,
         };
         let writer = Writer { client: self.carrier.live.client(), incident: &self.plan.incident };
-        match writer.put(&write, &self.plan.proposal.target, &restored, Step::Revert).await {
+        match writer.send(&write, &self.plan.proposal, &restored, Step::Revert).await {
             Answer::Done(_) => {
                 tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, "put back");
                 self.backoff.reset();

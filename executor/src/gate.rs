@@ -69,7 +69,7 @@ async fn canary(live: &Live, target: &Target, workload: &Value) -> Result<(), Re
     let writer = Writer { client: live.client(), incident: &incident };
     let kind = plain_names(target)?;
     let (subresource, object) = if kind.is_scaled() { (Part::SCALE, scale_of(workload)) } else { ("", workload.clone()) };
-    match writer.put(&Part { subresource, roots: &[] }.of(kind), target, &object, Step::Canary).await {
+    match writer.send_to(&Part { subresource, roots: &[] }.of(kind), (&target.namespace, &target.name), &object, Step::Canary).await {
         Answer::Refused(message) if message.contains(&code(Rule::NoPlan)) => Ok(()),
         Answer::Done(_) => Err(refuse("a write without proof was let through")),
         // The workload moved between our read and the canary; that is no answer of the gate.

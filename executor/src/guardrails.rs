@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use assent_api::names::{self, accounts};
 use assent_api::resources::Remediation;
+use assent_core::action::Verb;
 use assent_core::plan::Plan;
 use assent_core::refusal::{Refusal, Rule};
 use assent_live::{Authority, Change, Live, Subject};
@@ -53,17 +54,21 @@ pub(crate) async fn said(live: &Live, authority: &Authority, plan: &Plan, change
 
 fn write(plan: &Plan, change: &Change) -> Result<Future, Refusal> {
     let write = plan.proposal.write()?;
+    let (operation, options) = match write.verb {
+        Verb::Create => (Operation::Create, "CreateOptions"),
+        Verb::Update => (Operation::Update, "UpdateOptions"),
+    };
     Ok(Future {
         kind: kind_of(&change.new),
         resource: (write.group.into(), write.version.into(), write.resource.into()),
         subresource: write.subresource.into(),
-        operation: Operation::Update,
+        operation,
         namespace: plan.proposal.target.namespace.clone(),
-        name: plan.proposal.target.name.clone(),
+        name: plan.proposal.object_name().to_owned(),
         username: names::EXECUTOR_USER.into(),
         groups: vec![AUTHENTICATED.into()],
         extra: BTreeMap::from([(names::INCIDENT.to_owned(), vec![plan.incident.to_string()])]),
-        options: json!({"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": names::FIELD_MANAGER}),
+        options: json!({"kind": options, "apiVersion": "meta.k8s.io/v1", "fieldManager": names::FIELD_MANAGER}),
         object: change.new.clone(),
         old_object: change.old.clone(),
     })

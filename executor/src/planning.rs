@@ -127,6 +127,7 @@ impl Planner {
         self.concerns_us(incident, target).await?;
         let workload = self.live.workload(target).await?.ok_or_else(|| stale("the target does not exist"))?;
         let mut authority = self.live.authority(incident, Some(target), Some(workload.clone())).await?;
+        authority.facts.pod = self.live.evicted(proposal).await?;
         let roster = authority.facts.roster.clone().map_err(|reason| verbatim(Rule::NoRoster, &reason))?;
         if Target::of(&workload).map_err(|reason| stale(&reason))? != *target {
             return Err(stale(&format!("{target} is not as the seats judged it")).into());
@@ -145,7 +146,7 @@ impl Planner {
         self.dry_run(&plan, &change).await?;
         let mut body = json!({
             "plan": name, "action": proposal.action.act().describe(), "target": target.to_string(), "epoch": epoch,
-            "targetUid": target.uid, "targetGeneration": target.generation, "guardrails": said.record, "blueprint": plan.blueprint,
+            "object": format!("{}/{}", target.namespace, proposal.object_name()), "targetUid": target.uid, "targetGeneration": target.generation, "guardrails": said.record, "blueprint": plan.blueprint,
         });
         let agreed = asking::agreed(&facts, decided);
         if !agreed.is_empty() {
@@ -234,7 +235,9 @@ impl Planner {
     async fn dry_run(&self, plan: &Plan, change: &Change) -> Result<(), Refusal> {
         let write = plan.proposal.write()?;
         let writer = Writer { client: self.live.client(), incident: &plan.incident };
-        match writer.put(&write, &plan.proposal.target, &change.new, Step::DryRun).await {
+        match writer.send(&write, &plan.proposal, &change.new, Step::DryRun).await {
+            // What is created is answered with no more than that it was.
+            Answer::Done(_) if change.old.is_null() => Ok(()),
             Answer::Done(stored) => proof::permitted(&change.old, &change.new, &stored, &plan.proposal.roots()),
             // What changed is read again: if it is the target itself, the next judgement says so.
             Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(format!("no verdict on the dry run: {message:.300}"))),
@@ -272,6 +275,10 @@ pub(crate) fn inverse(plan: &Plan, workload: &Value) -> Result<Option<Value>, Re
 
 /// The change as people can make it themselves, in git or by `kubectl patch --type=json`; nothing where it is too large for the record.
 fn for_people(proposal: &Proposal, change: &Change) -> Value {
+    // What is no change of an object has no patch.
+    if change.old.is_null() {
+        return Value::Null;
+    }
     let operations = Value::from(proof::patch(&change.old, &change.new));
     if operations.to_string().len() > MAX_PATCH {
         return Value::Null;

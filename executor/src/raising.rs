@@ -54,7 +54,7 @@ async fn attempted(live: &Live, plan: &Plan) -> Result<String, Refusal> {
     }
     let new = proof::raised(&stored, to).map_err(unavailable)?;
     let writer = Writer { client: live.client(), incident: &plan.incident };
-    match writer.put_at(&RAISE, (&target.namespace, name), &new, Step::Raise).await {
+    match writer.send_to(&RAISE, (&target.namespace, name), &new, Step::Raise).await {
         Answer::Done(_) => {
             tracing::info!(incident.id = %plan.incident, blueprint = name, from, to, "limit raised");
             Ok(format!("; `limits.maxReplicas` of Blueprint `{name}` is {to} now, and was {from}"))

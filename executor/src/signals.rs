@@ -9,6 +9,7 @@ use std::time::Duration;
 use assent_api::names::{self, accounts};
 use assent_api::proto::seat_client::SeatClient;
 use assent_api::proto::{IndicatorReply, IndicatorRequest, IndicatorWindow};
+use assent_core::action::Evict;
 use assent_core::ballot::Principal;
 use assent_core::ids::UnixMillis;
 use assent_core::verification::{Look, Measured, Reading, Window};
@@ -48,12 +49,14 @@ impl Signals {
         })
     }
 
-    /// One reading of each signal for `target`, a Deployment, which was written at `applied_at`, and a look at its neighbours.
-    pub(crate) async fn read(&self, live: &Live, target: &Value, applied_at: UnixMillis) -> (Vec<Reading>, Look) {
+    /// One reading of each signal for `target`, a workload, which was written at `applied_at` or lost the `evicted` pod then, and a look
+    /// at its neighbours.
+    pub(crate) async fn read(&self, live: &Live, target: &Value, evicted: Option<&Evict>, applied_at: UnixMillis) -> (Vec<Reading>, Look) {
         let text = |pointer: &str| target.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
         let request = request_of(namespace, name, applied_at);
-        let (network, compute, rollout) = tokio::join!(ask(&self.network, &request), ask(&self.compute, &request), self.rollout(live, target, applied_at));
+        let (network, compute, rollout) =
+            tokio::join!(ask(&self.network, &request), ask(&self.compute, &request), self.rollout(live, target, evicted, applied_at));
         let look =
             Look { at: own_clock(), neighbours: network.as_ref().ok().map(|reply| reply.neighbours.iter().take(MOST_NEIGHBOURS).map(Into::into).collect()) };
         let of = |principal, (healthy, summary): (Option<bool>, String)| Reading { at: own_clock(), principal, healthy, summary };
@@ -81,7 +84,7 @@ impl Signals {
         }
     }
 
-    async fn rollout(&self, live: &Live, target: &Value, applied_at: UnixMillis) -> (Option<bool>, String) {
+    async fn rollout(&self, live: &Live, target: &Value, evicted: Option<&Evict>, applied_at: UnixMillis) -> (Option<bool>, String) {
         if let Err(reason) = rolled_out(target) {
             return (Some(false), reason);
         }
@@ -89,6 +92,11 @@ impl Signals {
             Ok(pods) => pods.unwrap_or(Value::Null),
             Err(refusal) => return (None, refusal.reason),
         };
+        // Until it is gone the controller may count it.
+        let mut items = pods.get("items").and_then(Value::as_array).into_iter().flatten();
+        if let Some(evict) = evicted.filter(|evict| items.any(|pod| evict.is(pod))) {
+            return (Some(false), format!("pod `{}` has not gone yet", evict.pod));
+        }
         let uid = target.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
         let Ok(mut all) = self.restarts.lock() else { return (None, "restarts are not known".into()) };
         match steady(&pods, applied_at, all.entry(uid.to_owned()).or_default()) {

@@ -1,6 +1,7 @@
 //! What comes next for one plan, as a pure function of what is stored and what is seen: the same after a crash as before it.
 //!
-//! Nothing is remembered between two steps but what the cluster holds: the plan, its status, and the target. One change of a
+//! Nothing is remembered between two steps but what the cluster holds: the plan, its status, the target, and whether a pod that is
+//! to go is still there. One change of a
 //! spec is one generation, so the target itself says whether the plan was carried out; where others only scaled since, its content
 //! does.
 
@@ -116,7 +117,7 @@ fn applied(plan: &Plan, seen: &Seen) -> Next {
         (Sight::AsLeft | Sight::Touched, Progress::Verified) => {
             Next::Finish(RemediationPhase::Verified, "well for the soak time by two independent signals".into())
         }
-        (Sight::AsLeft, Progress::Failed(why) | Progress::Harmed(why)) if plan.inverse == Inverse::Empty => {
+        (Sight::AsLeft | Sight::Touched, Progress::Failed(why) | Progress::Harmed(why)) if plan.inverse == Inverse::Empty => {
             fail(format!("{why}; the desired state was kept, so there is nothing to put back"))
         }
         (Sight::AsLeft, Progress::Failed(why) | Progress::Harmed(why)) => Next::NoteReverting(why.clone()),
@@ -157,8 +158,9 @@ fn fail(reason: String) -> Next {
     Next::Finish(RemediationPhase::Failed, reason)
 }
 
-/// Compares the target, as it is stored now, with the plan.
-pub(crate) fn sight(plan: &Plan, created_at: UnixMillis, target: Option<&Value>) -> Sight {
+/// Compares the target, as it is stored now, with the plan. `stands`: whether the pod is still there that is to go, if one is.
+/// `tried`: whether it may have been asked to.
+pub(crate) fn sight(plan: &Plan, created_at: UnixMillis, target: Option<&Value>, stands: Option<bool>, tried: bool) -> Sight {
     let voted = &plan.proposal.target;
     let elsewhere = |reason: &str, written| Sight::Elsewhere { reason: reason.to_owned(), written };
     let Some(object) = target else { return elsewhere("it was deleted", true) };
@@ -166,14 +168,19 @@ pub(crate) fn sight(plan: &Plan, created_at: UnixMillis, target: Option<&Value>)
         Ok(now) => now,
         Err(reason) => return elsewhere(&reason, true),
     };
-    if now == *voted {
-        return Sight::Planned;
-    }
     if now.uid != voted.uid {
         return elsewhere("it was deleted, and what has its name now is another object", true);
     }
     let later = now.generation.saturating_sub(voted.generation);
     let changed = format!("it is at generation {} instead of {}", now.generation, voted.generation);
+    match stands {
+        // That a pod went is in no generation of its workload.
+        Some(false) if !tried => return elsewhere("its pod is gone, and nobody here asked it to go", false),
+        Some(false) => return if now == *voted { Sight::AsLeft } else { Sight::Touched },
+        Some(true) if now != *voted => return elsewhere(&changed, false),
+        Some(true) | None if now == *voted => return Sight::Planned,
+        Some(true) | None => {}
+    }
     let holds = proof::as_left(&plan.proposal.action, object);
     match (later, holds) {
         (1, true) => Sight::AsLeft,

@@ -1,11 +1,11 @@
-//! The only code that writes to workloads: one PUT of a whole object as the user `assent:executor`, for one incident, under
-//! the uid and resourceVersion that were read. It never forces and never patches.
+//! The only code that writes to workloads: one PUT of a whole object, or one eviction, as the user `assent:executor`, for one
+//! incident, under the uid and resourceVersion that were read. It never forces and never patches.
 
 use assent_api::names;
-use assent_core::action::Write;
+use assent_core::action::{Verb, Write};
+use assent_core::ballot::Proposal;
 use assent_core::ids::IncidentUid;
 use assent_core::refusal::{Refusal, Rule};
-use assent_core::target::Target;
 use kube::Client;
 use kube::core::Status;
 use serde_json::Value;
@@ -48,13 +48,14 @@ pub(crate) struct Writer<'a> {
 // === impl Writer ===
 
 impl Writer<'_> {
-    /// Puts `object`, which carries the uid and resourceVersion that were read, where `target` is.
-    pub(crate) async fn put(&self, write: &Write, target: &Target, object: &Value, step: Step) -> Answer {
-        self.put_at(write, (&target.namespace, &target.name), object, step).await
+    /// Sends `object`, which carries the uid and, of an object that is there, the resourceVersion that were read, to where `proposal`
+    /// writes.
+    pub(crate) async fn send(&self, write: &Write, proposal: &Proposal, object: &Value, step: Step) -> Answer {
+        self.send_to(write, (&proposal.target.namespace, proposal.object_name()), object, step).await
     }
 
-    /// As [`Writer::put`], by namespace and name.
-    pub(crate) async fn put_at(&self, write: &Write, at: (&str, &str), object: &Value, step: Step) -> Answer {
+    /// As [`Writer::send`], by namespace and name.
+    pub(crate) async fn send_to(&self, write: &Write, at: (&str, &str), object: &Value, step: Step) -> Answer {
         let dry_run = matches!(step, Step::Canary | Step::DryRun);
         match self.request(write, at, object, step, dry_run) {
             Ok(request) => match self.client.request::<Value>(request).await {
@@ -75,11 +76,19 @@ impl Writer<'_> {
         step: Step,
         dry_run: bool,
     ) -> Result<http::Request<Vec<u8>>, http::Error> {
-        let Write { group, version, resource, subresource, .. } = write;
+        let Write { verb, group, version, resource, subresource, .. } = write;
+        let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let method = match verb {
+            Verb::Create => http::Method::POST,
+            Verb::Update => http::Method::PUT,
+        };
         let slash = if subresource.is_empty() { "" } else { "/" };
         let dry_run = if dry_run { "&dryRun=All" } else { "" };
         let manager = names::FIELD_MANAGER;
-        http::Request::put(format!("/apis/{group}/{version}/namespaces/{namespace}/{resource}/{name}{slash}{subresource}?fieldManager={manager}{dry_run}"))
+        let uri = format!("{root}/namespaces/{namespace}/{resource}/{name}{slash}{subresource}?fieldManager={manager}{dry_run}");
+        http::Request::builder()
+            .method(method)
+            .uri(uri)
             .header(http::header::CONTENT_TYPE, "application/json")
             .header("Impersonate-User", names::EXECUTOR_USER)
             .header(format!("Impersonate-Extra-{}", names::INCIDENT.replace('/', "%2f")), self.incident.as_str())

@@ -225,6 +225,7 @@ impl Live {
             rules_changed_at: rules.changed_at,
             guardrail_denial: None,
             target,
+            pod: None,
             configurations: Vec::new(),
             approvals,
             breaker,

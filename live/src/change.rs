@@ -32,8 +32,12 @@ pub async fn change(live: &Live, proposal: &Proposal, workload: &Value) -> Resul
     Ok(Change { old, new })
 }
 
-/// Content that the action names by digest only: the pod template, from whichever revision still has it.
+/// What the action only names: the pod that goes, or the pod template, from whichever revision still has it.
 async fn material(live: &Live, proposal: &Proposal) -> Result<Option<Value>, Refusal> {
+    if let Some(evict) = proposal.action.evicts() {
+        let owned = live.evicted(proposal).await?.filter(|owned| evict.is(&owned.pod));
+        return owned.map(|owned| Some(owned.pod)).ok_or_else(|| stale("the pod that is to go is gone"));
+    }
     let Action::RollbackWorkload(rollback) = &proposal.action else { return Ok(None) };
     let templates = live.templates(&proposal.target).await?;
     let found = templates.into_iter().find(|template| Digest::of(template).is_ok_and(|digest| digest == rollback.template));
@@ -44,10 +48,14 @@ fn stale(reason: &str) -> Refusal {
     Refusal::new(Rule::Stale, reason, "the object with the uid, generation and spec that the seats judged")
 }
 
-/// The object that the proposed write replaces.
+/// The object that the proposed write replaces; null where it makes a new one.
 #[must_use]
 pub fn object_of(proposal: &Proposal, workload: &Value) -> Value {
-    if proposal.action.act().part().subresource == Part::SCALE { scale_of(workload) } else { workload.clone() }
+    match proposal.action.act().part().subresource {
+        Part::SCALE => scale_of(workload),
+        Part::EVICTION => Value::Null,
+        _ => workload.clone(),
+    }
 }
 
 /// The Scale of a workload as the API server derives it: all that its update looks at. Built rather than read, so that

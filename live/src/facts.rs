@@ -68,6 +68,7 @@ impl Live {
             old: &subject.change.old,
             new: &subject.change.new,
             workload: subject.workload,
+            pod: authority.facts.pod.as_ref().map(|owned| &owned.pod),
             namespace: namespace.as_ref(),
             budgets: &budgets,
             autoscalers: &autoscalers,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use assent_api::names;
 use assent_api::resources::{Blueprint, BlueprintRevision};
+use assent_core::action::{self, Owned};
+use assent_core::ballot::Proposal;
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::Target;
@@ -63,6 +65,17 @@ pub fn unavailable(reason: impl Into<String>) -> Refusal {
     Refusal::new(Rule::Unavailable, reason, "the same request once everything that it is judged by can be read")
 }
 
+/// Name of what controls an object, if that is of this kind of `apps/v1`. It came from the API server, and goes into a path.
+fn controller_name<'a>(object: &'a Value, kind: &str) -> Option<&'a str> {
+    let owner = action::controller(object).filter(|owner| owner.kind == kind)?;
+    is_plain(owner.name).then_some(owner.name)
+}
+
+fn is_plain(name: &str) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+    plain && !name.is_empty() && name.len() <= 253 && !name.starts_with('.')
+}
+
 /// Server-set creation time of any object.
 ///
 /// # Errors
@@ -86,9 +99,7 @@ async fn twice<T, F: Future<Output = Result<T, kube::Error>>>(ask: impl Fn() -> 
 /// # Errors
 /// If no action is modelled for it.
 pub fn plain_names(target: &Target) -> Result<Kind, Refusal> {
-    let plain =
-        |name: &str| !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
-    let names = plain(&target.namespace) && plain(&target.name) && !target.name.starts_with('.') && !target.namespace.starts_with('.');
+    let names = is_plain(&target.namespace) && is_plain(&target.name);
     Kind::of(&target.api_version, &target.kind).filter(|_| names).ok_or_else(|| {
         let wanted = format!("{} of apps/v1", Kind::NAMES.join(", "));
         Refusal::new(Rule::ForbiddenTarget, format!("`{:.80}` is no target", target.to_string()), wanted)
@@ -154,6 +165,40 @@ impl Live {
     pub async fn workload(&self, target: &Target) -> Result<Option<Value>, Refusal> {
         let resource = plain_names(target)?.resource();
         self.object(&format!("/apis/apps/v1/namespaces/{}/{resource}/{}", target.namespace, target.name)).await
+    }
+
+    /// The pod that this action evicts, if it evicts one and the pod is there, with the ReplicaSet between it and the target.
+    ///
+    /// # Errors
+    /// If it has no plain name, or cannot be read.
+    pub async fn evicted(&self, proposal: &Proposal) -> Result<Option<Owned>, Refusal> {
+        let Some(evict) = proposal.action.evicts() else { return Ok(None) };
+        plain_names(&Target { name: evict.pod.clone(), ..proposal.target.clone() })?;
+        self.pod(&proposal.target.namespace, &evict.pod).await
+    }
+
+    /// The pod of this name, with the ReplicaSet that controls it, if one does.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Owned>, Refusal> {
+        let Some(pod) = self.object(&format!("/api/v1/namespaces/{namespace}/pods/{name}")).await? else { return Ok(None) };
+        let between = match controller_name(&pod, "ReplicaSet") {
+            Some(set) => self.object(&format!("/apis/apps/v1/namespaces/{namespace}/replicasets/{set}")).await?,
+            None => None,
+        };
+        Ok(Some(Owned { pod, between }))
+    }
+
+    /// The workload that this pod is one of, if it is of a kind that is modelled.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn workload_of(&self, namespace: &str, owned: &Owned) -> Result<Option<Value>, Refusal> {
+        let object = owned.between.as_ref().unwrap_or(&owned.pod);
+        let found = Kind::ALL.into_iter().find_map(|kind| Some((kind, controller_name(object, kind.name())?)));
+        let Some((kind, name)) = found else { return Ok(None) };
+        self.object(&format!("/apis/apps/v1/namespaces/{namespace}/{}/{name}", kind.resource())).await
     }
 
     /// The earlier templates of its namespace, plain, wherever workloads of the target's kind keep them.

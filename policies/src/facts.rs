@@ -12,9 +12,9 @@
 //! | `now` | the `Date` header of the API server's answers | API server |
 //! | `incident`, `action`, `target` | the plan in the `Remediation` (its signed canonical text), or for a dry run the ballots' decision | the quorum of seats |
 //! | `namespace` | `v1 Namespace` of the target | whoever may edit the namespace; guardrails let its labels only tighten |
-//! | `workload` | the Deployment, StatefulSet or DaemonSet that the target is, or that controls the target pod | API server; strategy and owner are its editors' words |
+//! | `workload` | the Deployment, StatefulSet or DaemonSet that the target is | API server; strategy and owner are its editors' words |
 //! | `workload.revisions` | signed ballots: templates that a seat saw healthy, by digest; ReplicaSets supply content only, since anybody who may create one can forge "revision 7" | the seats |
-//! | `pod` | `v1 Pod`, when the target is one | API server and kubelet |
+//! | `pod` | the `v1 Pod` of the target that is evicted | API server and kubelet |
 //! | `node`, `nodes` | `v1 Node`, all of them, when the target is one | API server and kubelets |
 //! | `budgets` | `policy/v1 PodDisruptionBudget` whose selector matches the workload's pods | disruption controller |
 //! | `autoscalers` | `autoscaling/v2 HorizontalPodAutoscaler` whose `scaleTargetRef` is the workload | its editors |
@@ -94,10 +94,10 @@ pub struct Facts {
     /// Namespace of the target; absent for a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<NamespaceFact>,
-    /// The workload that the target is, or that controls the target pod.
+    /// The workload that the target is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadFact>,
-    /// The pod, when the target is one.
+    /// The pod of the target that is evicted, if that is what is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodFact>,
     /// The node, when the target is one.

@@ -1,15 +1,18 @@
-//! What people want of services whose replicas follow their load: Blueprints with what stands above them, the workloads that they
-//! speak of, and whoever else sets replicas. Joined here, so that the view is told of whole intents only.
+//! What people want of services: whether an ill pod may be evicted, and how replicas and sizes follow the load. Blueprints with what
+//! stands above them, the workloads that they speak of, and whoever else sets replicas are joined here, so that the view is told of
+//! whole intents only.
 //!
 //! A DaemonSet has no number of replicas, so its load is nobody's to follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use assent_api::facts;
 use assent_api::resources::{Blueprint, ClusterBlueprint};
-use assent_core::blueprint;
+use assent_core::action;
+use assent_core::blueprint::{self, Effective, Operation, Why};
 use assent_core::demand::{Allocation, Autoscaler, Container};
+use assent_core::ids::UnixMillis;
 use assent_core::seats::compute::{Intent, View};
 use assent_core::target::Service;
 use assent_core::workload::Kind;
@@ -185,20 +188,27 @@ impl Intents {
         }
         let known = self.lock();
         let above: Option<Vec<blueprint::ClusterBlueprint>> = known.above.values().cloned().collect();
-        let intents: Vec<(Service, Option<Intent>)> = known
+        let at = now();
+        let intents: BTreeMap<Service, (bool, Option<Intent>)> = known
             .workloads
             .values()
             .filter(|(workload, _)| concerned(&workload.service))
-            .map(|(workload, running)| (workload.service.clone(), known.intent(above.as_deref(), workload, running)))
+            .map(|(workload, running)| {
+                let effective = known.effective(above.as_deref(), workload);
+                let evicts = effective.as_ref().is_some_and(|effective| lists(effective, action::EVICT_POD, at));
+                (workload.service.clone(), (evicts, effective.and_then(|effective| known.intent(effective, workload, running))))
+            })
             .collect();
-        let gone: Vec<Service> = self.held.read(|view| view.followed().filter(|service| concerned(service)).cloned().collect());
+        let told: BTreeSet<Service> = self.held.read(|view| view.followed().chain(view.evicting()).filter(|service| concerned(service)).cloned().collect());
         drop(known);
         self.held.update(|view| {
-            for service in gone.iter().filter(|service| !intents.iter().any(|(known, _)| known == *service)) {
-                view.intent(service, None, now());
+            for service in told.iter().filter(|service| !intents.contains_key(*service)) {
+                view.evicts(service, false);
+                view.intent(service, None, at);
             }
-            for (service, intent) in intents {
-                view.intent(&service, intent, now());
+            for (service, (evicts, intent)) in intents {
+                view.evicts(&service, evicts);
+                view.intent(&service, intent, at);
             }
         });
     }
@@ -211,8 +221,8 @@ impl Intents {
 // === impl Known ===
 
 impl Known {
-    /// `above` is what stands above every Blueprint, if all of it is understood.
-    fn intent(&self, above: Option<&[blueprint::ClusterBlueprint]>, workload: &Workload, running: &Running) -> Option<Intent> {
+    /// What the one Blueprint of a workload says below what stands above it. `above` is that, if all of it is understood.
+    fn effective(&self, above: Option<&[blueprint::ClusterBlueprint]>, workload: &Workload) -> Option<Effective> {
         let Workload { kind, service } = workload;
         let speaks =
             |blueprint: &&Blueprint| blueprint.namespace().as_ref() == Some(&service.namespace) && blueprint.spec.speaks_of(kind.name(), &service.name);
@@ -223,7 +233,11 @@ impl Known {
         if self.workloads.values().filter(|(other, _)| other.service == *service).count() > 1 {
             return None;
         }
-        let effective = facts::blueprint(blueprint, above?).inspect_err(|reason| tracing::warn!(%service, reason, "its load is not followed")).ok()?.effective;
+        let read = facts::blueprint(blueprint, above?).inspect_err(|reason| tracing::warn!(%service, reason, "what is wanted of it is not known"));
+        Some(read.ok()?.effective)
+    }
+
+    fn intent(&self, effective: Effective, workload: &Workload, running: &Running) -> Option<Intent> {
         effective.service.scaling.as_ref()?;
         Some(Intent {
             effective,
@@ -235,6 +249,12 @@ impl Known {
             autoscalers: self.autoscalers.values().filter(|(of, _)| of == workload).map(|(_, autoscaler)| autoscaler.clone()).collect(),
         })
     }
+}
+
+/// Whether `operation` is on the list of what may be done, whatever the hour.
+fn lists(effective: &Effective, operation: &str, now: UnixMillis) -> bool {
+    let classified = effective.classify(&Operation::named(operation), now);
+    classified.reasons.iter().all(|reason| matches!(reason.why, Why::Mode | Why::Freeze | Why::Window | Why::Limits))
 }
 
 fn service_of(object: &impl kube::ResourceExt, name: String) -> Service {

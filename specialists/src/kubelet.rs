@@ -238,6 +238,7 @@ async fn body(node: &str, mut response: reqwest::Response) -> Result<Vec<u8>, Er
 
 fn facts(pod: &Pod, workload: Option<Service>) -> compute::Pod {
     compute::Pod {
+        name: pod.name.clone(),
         workload,
         node: pod.node.clone(),
         running: pod.running,

@@ -24,11 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub enum Moment {
     /// The plan enters the CircuitBreaker of its service: the target was read, and is not written.
     Entry,
-    /// The target is written: the voted change, or its inverse.
+    /// The target is written, or its pod evicted: the voted change, or its inverse.
     Write,
     /// The status of the plan is written.
     Note,
 }
+
+const PODS: &str = "pods";
 
 type Steps = Mutex<HashMap<(&'static str, String), (oneshot::Sender<()>, oneshot::Receiver<()>)>>;
 
@@ -73,7 +75,7 @@ impl Onlooker {
             Json(json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": {"uid": review["request"]["uid"], "allowed": allowed}}))
         };
         let (hook, client_config) = hook::serve(Router::new().route("/", post(answer))).await;
-        let rule = |group: &str, version: &str, resources: &[&str]| json!({"apiGroups": [group], "apiVersions": [version], "operations": ["UPDATE"], "resources": resources});
+        let rule = |group: &str, version: &str, resources: &[&str]| json!({"apiGroups": [group], "apiVersions": [version], "operations": ["CREATE", "UPDATE"], "resources": resources});
         let onlooker = Self { steps, _hook: hook };
         world.deployment("onlooked", "registry.invalid/x:1").await;
         apply(
@@ -82,7 +84,7 @@ impl Onlooker {
                 "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "onlooker"},
                 "webhooks": [{"name": "onlooker.example.org", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
                     "timeoutSeconds": 30, "clientConfig": client_config,
-                    "rules": [rule("assent.dev", "v1alpha1", &["circuitbreakers/status", "remediations/status"]), rule("apps", "v1", &["deployments", "deployments/scale", "statefulsets", "statefulsets/scale", "daemonsets"])]}]
+                    "rules": [rule("assent.dev", "v1alpha1", &["circuitbreakers/status", "remediations/status"]), rule("", "v1", &["pods/eviction"]), rule("apps", "v1", &["deployments", "deployments/scale", "statefulsets", "statefulsets/scale", "daemonsets"])]}]
             }),
         )
         .await;
@@ -104,6 +106,7 @@ impl Onlooker {
     pub fn hold(&self, case: &Case, moment: Moment) -> Held {
         match moment {
             Moment::Entry => self.hold_named("circuitbreakers", &breaker_name(&case.proposal.target.service())),
+            Moment::Write if case.proposal.action.evicts().is_some() => self.hold_named(PODS, case.proposal.object_name()),
             Moment::Write => self.hold_named(kind_of(&case.proposal).resource(), &case.proposal.target.name),
             Moment::Note => self.hold_named("remediations", &case.plan),
         }
@@ -120,13 +123,13 @@ impl Onlooker {
 async fn judge(steps: &Steps, request: &Value) -> bool {
     let text = |pointer: &str| request.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     // What is stored nowhere is no step, nor is what others write.
-    let workload = Kind::ALL.into_iter().find(|kind| kind.resource() == text("/resource/resource"));
+    let workload = Kind::ALL.into_iter().map(Kind::resource).chain([PODS]).find(|resource| *resource == text("/resource/resource"));
     let of_target = workload.is_some();
     if of_target && text("/name") != "onlooked" && (request["dryRun"] == true || text("/userInfo/username") != EXECUTOR_USER) {
         return true;
     }
     let ours = ["circuitbreakers", "remediations"].into_iter().find(|known| *known == text("/resource/resource"));
-    let resource = workload.map(Kind::resource).or(ours);
+    let resource = workload.or(ours);
     let held = resource.and_then(|resource| steps.lock().unwrap().remove(&(resource, text("/name").to_owned())));
     let Some((came, passes)) = held else { return true };
     let _gone = came.send(());

@@ -111,7 +111,7 @@ impl Scene {
     }
 
     /// A workload of this kind, for which the seats want the action of this name: back to its first revision, restarted, with another
-    /// replica, with more memory. A kind that the action is not modelled for is another one.
+    /// replica, with more memory, without one of its pods. A kind that the action is not modelled for is another one.
     pub async fn of(&self, kind: Kind, action: &str, name: &str) -> Case {
         match action {
             "RollbackWorkload" => {
@@ -131,6 +131,13 @@ impl Scene {
             "AdjustResources" => {
                 self.world.workload(kind, name, FIRST).await;
                 self.vote(kind, name, |workload| seats::adjust(workload, 128)).await
+            }
+            "EvictPod" => {
+                // There is one node, so a DaemonSet has one pod, and the only one is left alone.
+                let kind = if kind.is_scaled() { kind } else { Kind::StatefulSet };
+                self.world.workload(kind, name, FIRST).await;
+                let pod = self.world.pods_of(name).await.swap_remove(0);
+                self.vote(kind, name, |workload| seats::evict(workload, &pod)).await
             }
             other => panic!("nobody votes for `{other}` here"),
         }
@@ -285,7 +292,8 @@ impl Scene {
     /// Requests of the executor's user in the API server's audit log for `incident` that were stored.
     #[must_use]
     pub fn audited(&self, incident: &IncidentUid) -> Vec<Value> {
-        self.tried(incident).into_iter().filter(|event| event["responseStatus"]["code"] == 200).collect()
+        let stored = |event: &Value| matches!(event["responseStatus"]["code"].as_u64(), Some(200 | 201));
+        self.tried(incident).into_iter().filter(stored).collect()
     }
 
     /// Requests of the executor's user for `incident` that were meant to be stored, whatever became of them.

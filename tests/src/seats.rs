@@ -1,6 +1,6 @@
 //! Votes for tests: what each of the four seats would say of a bad rollout of one Deployment, and how to twist it.
 
-use assent_core::action::{Action, Adjust, Rollback, Scale, Sizes};
+use assent_core::action::{Action, Adjust, Evict, Rollback, Scale, Sizes};
 use assent_core::ballot::{Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict};
 use assent_core::canonical::Digest;
 use assent_core::ids::{Domain, IncidentUid, Millionths, UnixMillis};
@@ -35,6 +35,13 @@ pub fn adjust(workload: &Value, mebibytes: u64) -> Proposal {
     let memory = Some(mebibytes << 20);
     let sizes = Sizes { container: "main".into(), cpu_request: None, cpu_limit: None, memory_request: memory, memory_limit: memory };
     Proposal { action: Action::AdjustResources(Adjust { containers: vec![sizes] }), target: Target::of(workload).unwrap() }
+}
+
+/// Let `pod` of `workload` go.
+#[must_use]
+pub fn evict(workload: &Value, pod: &Value) -> Proposal {
+    let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
+    Proposal { action: Action::EvictPod(Evict { pod: text("/metadata/name"), uid: text("/metadata/uid") }), target: Target::of(workload).unwrap() }
 }
 
 /// Roll `workload` back to `template`.

@@ -39,12 +39,21 @@ pub async fn cause(place: &Place, fault: Fault) -> anyhow::Result<()> {
         }
         Fault::Wedge => {
             for pod in pods::names(place, SHOP, "app=orders").await? {
-                place.kubectl(&["-n", SHOP, "exec", &pod, "-c", "orders", "--", "/assent-shop", "call", "POST", "127.0.0.1:9090", "/admin/wedge"]).await?;
+                wedge(place, &pod).await?;
             }
         }
         Fault::Load => rate(place, 60).await?,
         Fault::FrozenDatabase => signal_database(place, Signal::SIGSTOP).await?,
     }
+    Ok(())
+}
+
+/// Makes one pod of `orders` keep its port and answer nothing.
+///
+/// # Errors
+/// If it does not do as it is told.
+pub async fn wedge(place: &Place, pod: &str) -> anyhow::Result<()> {
+    place.kubectl(&["-n", SHOP, "exec", pod, "-c", "orders", "--", "/assent-shop", "call", "POST", "127.0.0.1:9090", "/admin/wedge"]).await?;
     Ok(())
 }
 

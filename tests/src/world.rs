@@ -252,6 +252,24 @@ impl World {
         self.read(kind, name).await
     }
 
+    /// The pods of a workload of this name.
+    pub async fn pods_of(&self, name: &str) -> Vec<Value> {
+        let mut pods = get(&self.admin, &format!("/api/v1/namespaces/{SHOP}/pods?labelSelector=app%3D{name}")).await.unwrap();
+        match pods["items"].take() {
+            Value::Array(pods) => pods,
+            other => panic!("no list of pods: {other}"),
+        }
+    }
+
+    /// Waits until the disruption controller has counted for the budget of this name.
+    pub async fn until_budget(&self, name: &str, counted: impl Fn(&Value) -> bool) {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while !counted(&get(&self.admin, &format!("/apis/policy/v1/namespaces/{SHOP}/poddisruptionbudgets/{name}")).await.unwrap()["status"]) {
+            assert!(tokio::time::Instant::now() < until, "nobody counted for the budget `{name}`");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// The Deployment as it is.
     pub async fn read_deployment(&self, name: &str) -> Value {
         self.read(Kind::Deployment, name).await
@@ -275,7 +293,7 @@ impl World {
                 "apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP},
                 "spec": {"target": {"kind": kind.name(), "name": name}, "mode": "autonomous", "verification": {"stabilization": "1s"},
                     "limits": {"maxReplicas": 5, "containers": [{"name": "*", "cpu": {"min": "50m", "max": "2"}, "memory": {"min": "32Mi", "max": "1Gi"}}]},
-                    "actions": [{"name": "RollbackWorkload"}, {"name": "RestartWorkload"}, {"name": "ScaleWorkload"}, {"name": "AdjustResources"}]}
+                    "actions": [{"name": "RollbackWorkload"}, {"name": "RestartWorkload"}, {"name": "ScaleWorkload"}, {"name": "AdjustResources"}, {"name": "EvictPod"}]}
             }),
         )
         .await;

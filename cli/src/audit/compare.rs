@@ -57,8 +57,8 @@ impl fmt::Display for Difference {
 /// A plan as the ledger tells of it.
 struct Intent<'a> {
     plan: &'a str,
-    /// `KIND NAMESPACE/NAME`.
-    target: &'a str,
+    /// `NAMESPACE/NAME` of what it writes with: the target, or one of its pods.
+    object: &'a str,
     at: UnixMillis,
     applied: bool,
     reverted: bool,
@@ -105,7 +105,7 @@ fn strangers(log: &Log) -> Vec<Difference> {
             if event.user != account {
                 differences.push(Difference::Impostor(event.clone()));
             }
-        } else if event.user == account && event.impersonated.is_none() && event.group == "apps" {
+        } else if event.user == account && event.impersonated.is_none() && (event.group == "apps" || event.resource.starts_with("pods")) {
             differences.push(Difference::OwnName(event.clone()));
         }
     }
@@ -119,14 +119,17 @@ fn intents<'a>(story: &[&'a Entry]) -> Vec<Intent<'a>> {
     intended
         .map(|entry| {
             let plan = text(entry, "plan");
-            Intent { plan, target: text(entry, "target"), at: entry.at, applied: told(plan, &["applied"]), reverted: told(plan, &["reverted"]) }
+            // Entries of earlier versions name the target alone, as `KIND NAMESPACE/NAME`.
+            let target = text(entry, "target").split(' ').nth(1).unwrap_or_default();
+            let object = Some(text(entry, "object")).filter(|object| !object.is_empty()).unwrap_or(target);
+            Intent { plan, object, at: entry.at, applied: told(plan, &["applied"]), reverted: told(plan, &["reverted"]) }
         })
         .collect()
 }
 
 fn is_of(event: &Event, intent: &Intent<'_>) -> bool {
     let place = format!("{}/{}", event.namespace, event.name);
-    intent.target.split(' ').nth(1) == Some(&place) && event.at.plus(SKEW_MS) >= intent.at
+    intent.object == place && event.at.plus(SKEW_MS) >= intent.at
 }
 
 fn ballot(entry: &Entry, log: &Log, complete: bool) -> Option<Difference> {

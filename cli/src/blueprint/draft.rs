@@ -29,6 +29,10 @@ pub(super) fn draft(workload: &Value, autoscalers: &[Value], wishes: &Wishes<'_>
         said.push(format!("the {kind} has an owner, which would undo what is done to it: no action on it is modelled"));
     }
     let mut allowed = Vec::new();
+    // What keeps data, or is on every node, is never proposed to be evicted.
+    if kind == Kind::Deployment {
+        allowed.push("EvictPod");
+    }
     match kind.replaces(workload).map(|()| kind.rolls_back(workload)) {
         Ok(Ok(())) => allowed.extend(["RestartWorkload", "RollbackWorkload"]),
         Ok(Err(reason)) => {
@@ -157,7 +161,7 @@ mod tests {
         for (to, wanted) in [(2, Tier::Restricted), (3, Tier::Allowed), (6, Tier::Allowed), (7, Tier::Restricted)] {
             assert_eq!(all.classify(&scale(to), UnixMillis(0)).tier, wanted, "{to}");
         }
-        assert_eq!(all.classify(&Operation::named("EvictPod"), UnixMillis(0)).tier, Tier::Restricted);
+        assert_eq!(all.classify(&Operation::named("IsolatePod"), UnixMillis(0)).tier, Tier::Restricted);
         let app = &object["spec"]["limits"]["containers"];
         assert_eq!(
             app,
@@ -171,7 +175,7 @@ mod tests {
         let other = json!({"spec": {"scaleTargetRef": {"kind": "Deployment", "name": "cart"}, "maxReplicas": 99}});
         let (object, said) = draft(&deployment(), &[other, autoscaler], &wishes("autonomous")).unwrap();
         assert_eq!((&object["spec"]["limits"]["minReplicas"], &object["spec"]["limits"]["maxReplicas"]), (&json!(2), &json!(8)));
-        assert_eq!(object["spec"]["operations"]["allowed"], json!(["RestartWorkload", "RollbackWorkload"]));
+        assert_eq!(object["spec"]["operations"]["allowed"], json!(["EvictPod", "RestartWorkload", "RollbackWorkload"]));
         assert!(said.iter().any(|words| words.contains("HorizontalPodAutoscaler")));
         assert!(read(&object["spec"]).problems.is_empty());
     }

@@ -184,6 +184,7 @@ async fn the_executors_user_stays_within_its_limits_without_the_gate() -> Result
     .context("the scale may change")?;
 
     of_a_daemon_set_the_template_changes_and_what_the_server_counts(&admin, &one).await?;
+    a_pod_is_evicted_by_its_uid_and_in_its_own_time(&admin, &one).await?;
     anything_else_is_refused(&cluster, &one).await
 }
 
@@ -197,6 +198,28 @@ async fn of_a_daemon_set_the_template_changes_and_what_the_server_counts(admin: 
     ensure!(counted.as_deref() == Some("2"), "the server counts templates: {counted:?}");
     refused(write(&read, &agents, "agent", "/metadata/annotations/a", json!("b"), false).await, "metadata of a target")?;
     refused(write(&read, &agents, "agent", "/spec/minReadySeconds", json!(7), false).await, "only `spec.template`")
+}
+
+async fn a_pod_is_evicted_by_its_uid_and_in_its_own_time(admin: &Client, one: &Client) -> Result<()> {
+    let pods = objects(admin.clone(), Some("shop"), "", "v1", "Pod");
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "localhost/app:1"}]}});
+    let uid = pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?.metadata.uid;
+    let evict = async |name: &str, options: Value, query: &str| {
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": "shop"}, "deleteOptions": options});
+        let request = http::Request::post(format!("/api/v1/namespaces/shop/pods/{name}/eviction?fieldManager=assent-executor{query}"));
+        let request = request.header("Content-Type", "application/json").body(eviction.to_string().into_bytes()).map_err(kube::Error::HttpError)?;
+        one.request::<Value>(request).await.map(|_| ())
+    };
+    let words = "which pod goes by its UID";
+    for options in [json!({}), json!({"preconditions": {}}), json!({"preconditions": {"uid": uid}, "gracePeriodSeconds": 0})] {
+        refused(evict("a", options.clone(), "").await, words).with_context(|| options.to_string())?;
+    }
+    let options = json!({"preconditions": {"uid": uid}});
+    evict("a", options.clone(), "&dryRun=All").await.context("as a dry run")?;
+    ensure!(pods.get_opt("a").await?.is_some(), "a dry run evicts nobody");
+    evict("a", options, "").await.context("by its UID it goes")?;
+    ensure!(pods.get_opt("a").await?.is_none(), "it is still there");
+    Ok(())
 }
 
 /// Even with every right in the cluster.

@@ -44,6 +44,7 @@ const NEVER: [Right; 41] = [
     ("", "serviceaccounts", "token", "create", "assent-system", "assent-seat-network"),
     ("", "pods", "", "create", "assent-system", ""),
     ("", "pods", "", "delete", "shop", "any"),
+    ("", "pods", "eviction", "create", "shop", "any"),
     ("", "configmaps", "", "update", "shop", "any"),
     ("", "nodes", "", "patch", "", "any"),
     ("apps", "deployments", "", "create", "shop", ""),
@@ -152,7 +153,8 @@ async fn accounts_hold_what_their_part_needs_and_nothing_that_threatens() -> Res
     );
     // The user holds the write verbs, and no others.
     for right in NEVER {
-        let held = matches!(right, ("apps", "deployments" | "statefulsets", "" | "scale", "update", ..) | ("apps", "daemonsets", "", "update", ..));
+        let of_workloads = matches!(right, ("apps", "deployments" | "statefulsets", "" | "scale", "update", ..) | ("apps", "daemonsets", "", "update", ..));
+        let held = of_workloads || matches!(right, ("", "pods", "eviction", "create", ..));
         questions.push(("assent:executor".into(), right, held));
     }
     let wrong: Vec<String> = stream::iter(questions)

@@ -75,6 +75,26 @@ fn unmodelled_workloads_are_refused() {
 }
 
 #[test]
+fn one_pod_of_several_that_run_one_template_is_evicted() {
+    let action = Action::EvictPod(Evict { pod: "orders-1-a".into(), uid: "p".into() });
+    let pod = json!({"metadata": {"namespace": "shop", "name": "orders-1-a", "uid": "p"}});
+    let eviction = action.act().expected(&Value::Null, Some(&pod)).unwrap();
+    assert_eq!(eviction["metadata"], json!({"namespace": "shop", "name": "orders-1-a"}));
+    assert_eq!(eviction["deleteOptions"], json!({"preconditions": {"uid": "p"}}));
+    assert!(action.act().expected(&Value::Null, None).is_err());
+    let with = |counts: [u64; 3]| {
+        let mut workload = deployment();
+        workload["status"] = json!({"observedGeneration": counts[0], "replicas": counts[1], "updatedReplicas": counts[2]});
+        action.act().preconditions(&workload)
+    };
+    assert_eq!(with([4, 2, 2]), Ok(()));
+    for (counts, words) in [([3, 2, 2], "has not seen"), ([4, 3, 2], "2 of 3 pods"), ([4, 1, 1], "the only pod")] {
+        assert!(with(counts).unwrap_err().contains(words), "{counts:?}");
+    }
+    assert_eq!(action.act().inverse(&deployment()), Ok(Inverse::Empty));
+}
+
+#[test]
 fn referenced_configurations_are_found_wherever_they_stand() {
     let template = json!({"spec": {
         "containers": [{"envFrom": [{"configMapRef": {"name": "b"}}], "env": [{"valueFrom": {"configMapKeyRef": {"name": "a", "key": "k"}}}]}],

@@ -2,6 +2,7 @@
 //! that each case spoils in one place. The gate's suites say the same against a real API server.
 
 mod difference;
+mod evict;
 mod fixture;
 mod patch;
 mod people;

@@ -26,6 +26,10 @@ pub fn permitted(old: &Value, expected: &Value, new: &Value, roots: &[impl AsRef
             format!("a change below {} to the voted value, and nothing else", roots.join(", ")),
         ));
     }
+    // What is only created is asked for by nobody else, and kept by nobody.
+    if old.is_null() {
+        return Ok(());
+    }
     managed_fields(old, new, &roots)
         .map_err(|reason| Refusal::new(Rule::Difference, reason, "foreign managedFields that only lose paths of the permitted change"))
 }

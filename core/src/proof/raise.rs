@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::authority::standing;
 use super::write::{as_left, check_resource, stale};
 use super::{FIELD_MANAGER, Facts, WriteRequest, difference, incident_of, quorum};
-use crate::action::{Action, Write};
+use crate::action::{Action, Verb, Write};
 use crate::approval::Standing;
 use crate::ballot::Proposal;
 use crate::blueprint::{Effective, Operation, Tier};
@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::refusal::{Refusal, Rule};
 
 /// What it is written with.
-pub const RAISE: Write = Write { group: "assent.dev", version: "v1alpha1", resource: "blueprints", subresource: "", kind: "Blueprint" };
+pub const RAISE: Write = Write { verb: Verb::Update, group: "assent.dev", version: "v1alpha1", resource: "blueprints", subresource: "", kind: "Blueprint" };
 
 const ROOTS: [&str; 1] = ["/spec/limits/maxReplicas"];
 

@@ -29,17 +29,10 @@ pub enum Admitted {
 pub fn judge_write(facts: &Facts, request: &WriteRequest) -> Result<Admitted, Refusal> {
     let incident = incident_of(&request.incidents)?;
     facts.check_clock()?;
-    if request.operation != "UPDATE" {
-        return Err(Refusal::new(
-            Rule::Resource,
-            format!("{} is no operation of any action", request.operation),
-            "an update of the resource that the voted action writes",
-        ));
-    }
     if request.field_manager != FIELD_MANAGER {
         return Err(Refusal::new(Rule::Resource, format!("field manager `{:.64}`", request.field_manager), format!("field manager `{FIELD_MANAGER}`")));
     }
-    let of_target = |proposal: &Proposal| proposal.target.namespace == request.namespace && proposal.target.name == request.name;
+    let of_target = |proposal: &Proposal| writes_at(proposal, &request.namespace, &request.name);
     let mut refusal = None;
     for (plan, created_at) in facts.plans.iter().filter(|(plan, _)| plan.incident == incident && of_target(&plan.proposal)) {
         match judge_by_plan(facts, request, plan, *created_at) {
@@ -52,6 +45,11 @@ pub fn judge_write(facts: &Facts, request: &WriteRequest) -> Result<Admitted, Re
         None if request.dry_run => judge_dry_run(facts, request, &incident),
         None => Err(no_plan(request, &incident)),
     }
+}
+
+/// Whether that is the object that it writes with.
+fn writes_at(proposal: &Proposal, namespace: &str, name: &str) -> bool {
+    (proposal.target.namespace.as_str(), proposal.object_name()) == (namespace, name)
 }
 
 fn no_plan(request: &WriteRequest, incident: &IncidentUid) -> Refusal {
@@ -128,6 +126,8 @@ pub fn as_left(action: &Action, target: &Value) -> bool {
         Action::ScaleWorkload(scale) => target.pointer("/spec/replicas").and_then(Value::as_u64) == Some(u64::from(scale.replicas)),
         Action::RestartWorkload(restart) => restart.marks(target),
         Action::AdjustResources(adjust) => adjust.holds(target),
+        // Of the workload it changes nothing; whether the pod is gone, the pods tell.
+        Action::EvictPod(_) => true,
     }
 }
 
@@ -135,7 +135,7 @@ pub fn as_left(action: &Action, target: &Value) -> bool {
 /// none what the ballots of the last epoch decide. That it is known admits nothing.
 #[must_use]
 pub fn concerned(facts: &Facts, namespace: &str, name: &str) -> Option<(String, Proposal)> {
-    let of_target = |proposal: &Proposal| proposal.target.namespace == namespace && proposal.target.name == name;
+    let of_target = |proposal: &Proposal| writes_at(proposal, namespace, name);
     let planned = facts.plans.iter().filter(|(plan, _)| of_target(&plan.proposal)).max_by_key(|(_, created_at)| *created_at);
     if let Some((plan, _)) = planned {
         return Some((plan.name().ok()?, plan.proposal.clone()));
@@ -167,7 +167,7 @@ fn judge_dry_run(facts: &Facts, request: &WriteRequest, incident: &IncidentUid) 
     };
     quorum::prove(facts, incident, epoch, &proposal, facts.now)?;
     check_resource(&proposal.write()?, request)?;
-    if (&proposal.target.namespace, &proposal.target.name) != (&request.namespace, &request.name) {
+    if !writes_at(&proposal, &request.namespace, &request.name) {
         return Err(Refusal::new(Rule::NoPlan, format!("the ballots do not decide for {}/{}", request.namespace, request.name), proposal.target.to_string()));
     }
     // Whether people agreed is asked once they could: they are shown what would be admitted.
@@ -182,7 +182,11 @@ fn judge_dry_run(facts: &Facts, request: &WriteRequest, incident: &IncidentUid) 
 /// The write is the voted change of the old object, by the action's own function.
 fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal) -> Result<(), Refusal> {
     let act = proposal.action.act();
-    let material = request.new.pointer("/spec/template");
+    evictable(facts, proposal)?;
+    let material = match &proposal.action {
+        Action::EvictPod(_) => facts.pod.as_ref().map(|owned| &owned.pod),
+        _ => request.new.pointer("/spec/template"),
+    };
     let expected = act.expected(&request.old, material).map_err(|reason| Refusal::new(Rule::Difference, reason, act.describe()))?;
     if let Action::RollbackWorkload(rollback) = &proposal.action {
         for seen in &rollback.configurations {
@@ -195,7 +199,18 @@ fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal) -> R
             }
         }
     }
-    difference::permitted(&request.old, &expected, &request.new, &proposal.roots())
+    let mut new = request.new.clone();
+    // The API server repeats there what it was asked for.
+    if let Some(options) = new.get_mut("deleteOptions").and_then(Value::as_object_mut).filter(|_| request.dry_run) {
+        options.remove("dryRun");
+    }
+    difference::permitted(&request.old, &expected, &new, &proposal.roots())
+}
+
+/// A pod that is to go still runs, and is one of the target's.
+pub(super) fn evictable(facts: &Facts, proposal: &Proposal) -> Result<(), Refusal> {
+    let judged = proposal.action.evicts().map_or(Ok(()), |evict| evict.judge(facts.pod.as_ref(), &proposal.target));
+    judged.map_err(|reason| Refusal::new(Rule::Stale, reason, "a pod of the target that still runs"))
 }
 
 pub(super) fn check_resource(write: &Write, request: &WriteRequest) -> Result<(), Refusal> {
@@ -206,6 +221,13 @@ pub(super) fn check_resource(write: &Write, request: &WriteRequest) -> Result<()
             Rule::Resource,
             format!("the write goes to {}/{} {} {}", request.group, request.version, request.resource, request.subresource),
             format!("{}/{} {}{slash}{}", write.group, write.version, write.resource, write.subresource),
+        ));
+    }
+    if request.operation != write.verb.operation() {
+        return Err(Refusal::new(
+            Rule::Resource,
+            format!("{} is not the operation of the voted action", request.operation),
+            format!("{} of the resource that it writes", write.verb.operation()),
         ));
     }
     Ok(())

@@ -70,6 +70,8 @@ pub struct Throttling {
 /// A pod as the API server shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
+    /// Its name.
+    pub name: String,
     /// The workload that it belongs to, if that is known.
     pub workload: Option<Service>,
     /// The node that it runs on.
@@ -133,6 +135,8 @@ pub struct View {
     nodes: BTreeMap<String, u64>,
     masks: Masks,
     demand: demand::Demand,
+    /// Services whose Blueprint lists EvictPod as allowed.
+    evicting: BTreeSet<Service>,
 }
 
 // === impl PodState ===
@@ -163,6 +167,20 @@ impl View {
     /// A pod is gone.
     pub fn pod_gone(&mut self, uid: &str) {
         self.pods.remove(uid);
+    }
+
+    /// Whether the Blueprint of `service` lists EvictPod as allowed; where it does not, an ill pod is a matter of restarting.
+    pub fn evicts(&mut self, service: &Service, allowed: bool) {
+        if !allowed {
+            self.evicting.remove(service);
+        } else if self.evicting.len() < MAX_SERVICES {
+            self.evicting.insert(service.clone());
+        }
+    }
+
+    /// Services whose Blueprint does.
+    pub fn evicting(&self) -> impl Iterator<Item = &Service> {
+        self.evicting.iter()
     }
 
     /// A node offers so many thousandths of processors.

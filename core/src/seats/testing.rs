@@ -200,7 +200,8 @@ pub(super) fn compute(pods: &[(&str, i64, i64)]) -> (compute::View, UnixMillis) 
     let mut spent = vec![0_i64; pods.len()];
     for (name, ..) in pods {
         let facts = compute::Pod {
-            workload: Some(service(name)),
+            name: (*name).into(),
+            workload: Some(service(name.split('/').next().unwrap())),
             node: "node".into(),
             running: true,
             started_at: Some(START.plus(-60_000)),

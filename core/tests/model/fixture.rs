@@ -196,6 +196,7 @@ pub(crate) fn facts(state: &State, sure: bool) -> Facts {
         rules_changed_at: None,
         guardrail_denial: None,
         target: Some(target(state)),
+        pod: None,
         configurations: vec![],
         approvals: vec![],
         history: History { operations, ..History::default() },

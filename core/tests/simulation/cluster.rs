@@ -212,6 +212,7 @@ impl Cluster {
             rules_changed_at: self.rules_changed_at.map(second),
             guardrail_denial: None,
             target: self.workloads.get(target).cloned(),
+            pod: None,
             configurations: Vec::new(),
             approvals: Vec::new(),
             history: History { operations: self.plans.iter().map(|(name, stored)| stored.operation(name)).collect(), ..History::default() },

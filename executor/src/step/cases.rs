@@ -1,6 +1,6 @@
 //! Every state of plan, status and target, and the one thing that follows.
 
-use assent_core::action::{Action, Rollback, Scale};
+use assent_core::action::{Action, Evict, Rollback, Scale};
 use assent_core::ballot::Proposal;
 use assent_core::canonical::Digest;
 use assent_core::ids::IncidentUid;
@@ -74,7 +74,7 @@ fn ended(next: &Next) -> Option<RemediationPhase> {
 
 #[test]
 fn the_target_itself_says_whether_the_plan_was_carried_out() {
-    let of = |plan: &Plan, object: Value| sight(plan, CREATED, Some(&object));
+    let of = |plan: &Plan, object: Value| sight(plan, CREATED, Some(&object), None, true);
     let scale = scale();
     assert_eq!(of(&scale, deployment(4, 2, "x:2")), Sight::Planned);
     assert_eq!(of(&scale, deployment(5, 3, "x:2")), Sight::AsLeft);
@@ -82,7 +82,7 @@ fn the_target_itself_says_whether_the_plan_was_carried_out() {
     assert_eq!(of(&scale, deployment(6, 3, "x:9")), Sight::Touched);
     assert!(matches!(of(&scale, deployment(5, 4, "x:2")), Sight::Elsewhere { written: false, .. }));
     assert!(matches!(of(&scale, deployment(6, 4, "x:2")), Sight::Elsewhere { written: true, .. }));
-    assert!(matches!(sight(&scale, CREATED, None), Sight::Elsewhere { .. }));
+    assert!(matches!(sight(&scale, CREATED, None, None, true), Sight::Elsewhere { .. }));
     let mut other = deployment(4, 2, "x:2");
     other["metadata"]["uid"] = "v".into();
     assert!(matches!(of(&scale, other), Sight::Elsewhere { .. }));
@@ -107,6 +107,26 @@ fn the_target_itself_says_whether_the_plan_was_carried_out() {
     assert_eq!(of(&rollback, deployment(7, 5, "x:2")), Sight::Restored);
     assert!(matches!(of(&rollback, deployment(7, 5, "x:3")), Sight::Elsewhere { written: true, .. }));
     assert!(matches!(of(&scale, deployment(7, 5, "x:2")), Sight::Elsewhere { written: true, .. }), "whose number it is says nobody");
+}
+
+#[test]
+fn whether_a_pod_was_evicted_its_own_presence_says() {
+    let evict = plan(Action::EvictPod(Evict { pod: "orders-1-a".into(), uid: "p".into() }), Inverse::Empty);
+    let of = |generation: i64, stands: bool, tried: bool| sight(&evict, CREATED, Some(&deployment(generation, 2, "x:2")), Some(stands), tried);
+    assert_eq!(of(4, true, false), Sight::Planned);
+    assert_eq!(of(4, true, true), Sight::Planned, "it was asked for, and nobody did it");
+    assert_eq!(of(4, false, true), Sight::AsLeft);
+    assert_eq!(of(7, false, true), Sight::Touched);
+    assert!(matches!(of(5, true, true), Sight::Elsewhere { written: false, .. }));
+    for generation in [4, 5] {
+        let gone = of(generation, false, false);
+        let next = next(&evict, RemediationPhase::Planned, gone, Progress::Watching, 0);
+        assert!(matches!(&next, Next::Finish(RemediationPhase::Refused, why) if why.contains("nobody here asked")), "{next:?}");
+    }
+    let failed = |sight| next(&evict, RemediationPhase::Applied, sight, Progress::Failed("errors".into()), 0);
+    for sight in [Sight::AsLeft, Sight::Touched] {
+        assert!(matches!(failed(sight), Next::Finish(RemediationPhase::Failed, why) if why.contains("there is nothing to put back")));
+    }
 }
 
 #[test]

@@ -170,18 +170,6 @@ async fn quota(world: &World, hard: &Value) -> String {
     panic!("nobody counted for the quota");
 }
 
-/// Waits until the disruption controller has counted for the budget `two`.
-async fn until_counted(world: &World) {
-    for _ in 0..600 {
-        let budget = get(&world.admin, &format!("/apis/policy/v1/namespaces/{SHOP}/poddisruptionbudgets/two")).await.unwrap();
-        if budget["status"]["currentHealthy"] == 2 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("nobody counted for the budget");
-}
-
 /// Checks how it ended. `disturbed` is what the target was after the disturbance.
 async fn ended(scene: &Scene, case: &Case, row: &Row, disturbed: &Value) {
     let (disturbance, phase, words, writes, last, left) = row;
@@ -281,7 +269,7 @@ async fn what_others_do_in_mid_flight_ends_it_rightly_and_with_a_reason() {
     let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "two", "namespace": SHOP},
         "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "budgeted"}}}});
     apply(&scene.world.admin, &budget).await;
-    until_counted(&scene.world).await;
+    scene.world.until_budget("two", |status| status["currentHealthy"] == 2).await;
     scene.decide(&case).await;
     let refused = scene.record.until(&case.incident, "refused").await;
     let reason = refused.body["reason"].as_str().unwrap();

@@ -5,6 +5,7 @@
 mod applies;
 mod asks;
 mod disturbed;
+mod evicts;
 mod gitops;
 mod near;
 mod refuses;

@@ -158,11 +158,24 @@ fn over(scene: &Scene, held: Vec<Held>) {
     scene.record.down.store(false, Ordering::Relaxed);
 }
 
+/// How many changes of the specification so many writes are.
+fn generations(case: &Case, writes: usize) -> i64 {
+    if case.proposal.action.evicts().is_some() { 0 } else { i64::try_from(writes).unwrap() }
+}
+
+/// The pod that was voted for is gone, and one has taken its place.
+async fn replaced(scene: &Scene, case: &Case) {
+    let Some(evict) = case.proposal.action.evicts() else { return };
+    let pods = scene.world.pods_of(&case.proposal.target.name).await;
+    assert!(pods.len() == 2 && !pods.iter().any(|pod| pod["metadata"]["uid"] == evict.uid), "{evict:?}: {pods:#?}");
+}
+
 async fn verified_once(scene: &Scene, case: &Case) {
     scene.until_phase(case, RemediationPhase::Verified).await;
     let (now, later) = scene.now(case).await;
     let what = &case.proposal.target.name;
-    assert!(as_left(&case.proposal.action, &now) && later == 1, "{what}: changed as voted, and once: {now:#}");
+    assert!(as_left(&case.proposal.action, &now) && later == generations(case, 1), "{what}: changed as voted, and once: {now:#}");
+    replaced(scene, case).await;
     assert_eq!(scene.audited(&case.incident).len(), 1, "{what}: one write");
     assert_eq!(scene.record.kinds(&case.incident), ["apply-intended", "applied", "verified"], "{what}");
 }
@@ -172,7 +185,8 @@ async fn undone_once(scene: &Scene, case: &Case) {
     let (phase, kind, writes) = if undoable(case) { (RemediationPhase::Reverted, "reverted", 2) } else { (RemediationPhase::Failed, "failed", 1) };
     let plan = scene.until_phase(case, phase).await;
     let (now, later) = scene.now(case).await;
-    assert_eq!(later, i64::try_from(writes).unwrap(), "{what}: one change of its specification with each write");
+    assert_eq!(later, generations(case, writes), "{what}: one change of its specification with each write");
+    replaced(scene, case).await;
     if undoable(case) {
         assert_eq!(now["spec"], case.before["spec"], "{what}: as it was");
     } else {

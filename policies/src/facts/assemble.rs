@@ -10,6 +10,7 @@ mod changes;
 mod gitops;
 mod history;
 mod object;
+mod pod;
 mod quotas;
 mod revisions;
 mod rollout;
@@ -51,6 +52,8 @@ pub struct Sources<'a> {
     pub new: &'a Value,
     /// The target as it is now.
     pub workload: &'a Value,
+    /// The pod that is evicted, if that is what is done.
+    pub pod: Option<&'a Value>,
     /// Its namespace; none for a target in no namespace.
     pub namespace: Option<&'a Value>,
     /// All PodDisruptionBudgets of the namespace.
@@ -119,7 +122,8 @@ impl Facts {
         let target = sources.target;
         let workload = Object::of(&target.kind, sources.workload)?;
         same(&workload, target)?;
-        let changes = changes::changes(sources.old, sources.new)?;
+        // Of the target an eviction changes nothing.
+        let changes = if sources.action.evicts().is_some() { Vec::new() } else { changes::changes(sources.old, sources.new)? };
         let action = action(sources, changes)?;
         let mut facts = Self::new(time(sources.now)?, sources.incident.to_owned(), action, target_fact(target, &workload));
         facts.namespace = match sources.namespace {
@@ -135,6 +139,7 @@ impl Facts {
             facts.quotas = quotas::quotas(&workload, sources.quotas)?;
             facts.workload = Some(fact);
         }
+        facts.pod = sources.pod.map(pod::pod).transpose()?;
         facts.gitops = gitops::gitops(&workload, sources, &facts.action.changes)?;
         facts.remediations = history::plans(sources.plans, sources.now)?;
         facts.freezes.clone_from(&sources.freezes);

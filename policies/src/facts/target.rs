@@ -15,7 +15,8 @@ pub struct ActionFact {
     pub risk: String,
     /// Whether its inverse restores what was (an action that keeps the desired state counts as undoable).
     pub reversible: bool,
-    /// JSON pointers of the fields that the write changes, at most 64, for example `/spec/replicas`.
+    /// JSON pointers of the fields of the target that the write changes, at most 64, for example `/spec/replicas`; none where a pod of it
+    /// is evicted.
     #[schemars(length(max = 64))]
     pub changes: Vec<String>,
     /// The revision whose template the write puts back whole: the digest of the new template is that of one that a seat saw
@@ -155,7 +156,7 @@ pub struct Container {
     pub image: String,
 }
 
-/// A pod that is the target.
+/// A pod that is evicted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodFact {

@@ -1,7 +1,7 @@
-//! The library on facts as they are assembled from objects of an API server, not as a case states them: a rollback, a scale
-//! and a restart of a healthy Deployment pass every guardrail, as plans and as writes.
+//! The library on facts as they are assembled from objects of an API server, not as a case states them: a rollback, a scale,
+//! a restart and an eviction of a healthy Deployment pass every guardrail, as plans and as writes.
 
-use assent_core::action::{Action, Restart, Rollback, Scale};
+use assent_core::action::{Action, Evict, Restart, Rollback, Scale};
 use assent_core::canonical::Digest;
 use assent_core::ids::UnixMillis;
 use assent_core::target::Target;
@@ -19,7 +19,11 @@ const INCIDENT: &str = "019ac4d2-7d3e-7a10-8c55-2b1f4e9a6c01";
 /// The write of `action`: sub-resource, object before, object after.
 fn write(shop: &Value, action: &Action, material: Option<&Value>) -> (&'static str, Value, Value) {
     let act = action.act();
-    let old = if act.part().subresource == "scale" { &shop["scale"] } else { &shop["deployment"] };
+    let old = match act.part().subresource {
+        "scale" => &shop["scale"],
+        "eviction" => &Value::Null,
+        _ => &shop["deployment"],
+    };
     (act.part().subresource, old.clone(), act.expected(old, material).unwrap())
 }
 
@@ -48,6 +52,7 @@ fn facts(shop: &Value, action: &Action, old: &Value, new: &Value) -> Facts {
         old,
         new,
         workload: &shop["deployment"],
+        pod: action.evicts().map(|_| &shop["pod"]),
         namespace: Some(&shop["namespace"]),
         budgets: list("budgets"),
         autoscalers: list("autoscalers"),
@@ -71,14 +76,17 @@ fn facts(shop: &Value, action: &Action, old: &Value, new: &Value) -> Facts {
 fn asked(shop: &Value, name: &str, action: &Action, material: Option<&Value>) -> [Case; 2] {
     let (subresource, old, new) = write(shop, action, material);
     let params = facts(shop, action, &old, &new).params().unwrap();
-    let kind = if subresource == "scale" {
-        json!({"group": "autoscaling", "version": "v1", "kind": "Scale"})
-    } else {
-        json!({"group": "apps", "version": "v1", "kind": "Deployment"})
+    let deployments = json!({"group": "apps", "version": "v1", "resource": "deployments"});
+    let (kind, resource, object, operation) = match subresource {
+        "scale" => (json!({"group": "autoscaling", "version": "v1", "kind": "Scale"}), deployments, "orders", "UPDATE"),
+        "eviction" => {
+            let pods = json!({"group": "", "version": "v1", "resource": "pods"});
+            (json!({"group": "policy", "version": "v1", "kind": "Eviction"}), pods, "orders-8-x2x4p", "CREATE")
+        }
+        _ => (json!({"group": "apps", "version": "v1", "kind": "Deployment"}), deployments, "orders", "UPDATE"),
     };
-    let resource = json!({"group": "apps", "version": "v1", "resource": "deployments"});
-    let write = json!({"kind": kind, "requestKind": kind, "resource": resource, "requestResource": resource, "subResource": subresource, "name": "orders",
-        "namespace": "shop", "operation": "UPDATE", "userInfo": {"username": "assent:executor"}, "options": {}});
+    let write = json!({"kind": kind, "requestKind": kind, "resource": resource, "requestResource": resource, "subResource": subresource, "name": object,
+        "namespace": "shop", "operation": operation, "userInfo": {"username": "assent:executor"}, "options": {}});
     let kind = json!({"group": "assent.dev", "version": "v1alpha1", "kind": "Remediation"});
     let resource = json!({"group": "assent.dev", "version": "v1alpha1", "resource": "remediations"});
     let plan = json!({"kind": kind, "requestKind": kind, "resource": resource, "requestResource": resource, "name": "rem-1", "namespace": "assent-system",
@@ -100,7 +108,7 @@ fn asked(shop: &Value, name: &str, action: &Action, material: Option<&Value>) ->
 }
 
 #[test]
-fn what_is_assembled_of_a_healthy_deployment_lets_rollback_scale_and_restart_through() {
+fn what_is_assembled_of_a_healthy_deployment_lets_every_action_through() {
     let library = Library::read();
     let shop: Value = yaml(&root().join("src/facts/assemble/shop.yaml"));
     let good = template(&shop["replicaSets"][1]);
@@ -111,9 +119,11 @@ fn what_is_assembled_of_a_healthy_deployment_lets_rollback_scale_and_restart_thr
         configurations: Vec::new(),
         healthy_at: NOW,
     });
+    let evict = Evict { pod: "orders-8-x2x4p".into(), uid: "6b0c4c6e-0000-4000-8000-000000000009".into() };
     let actions = [
         asked(&shop, "rollback", &rollback, Some(&good)),
         asked(&shop, "scale", &Action::ScaleWorkload(Scale { replicas: 6 }), None),
+        asked(&shop, "eviction", &Action::EvictPod(evict), Some(&shop["pod"])),
         asked(&shop, "restart", &Action::RestartWorkload(Restart { marker: format!("{INCIDENT}.1") }), None),
     ];
     let mut wrong = Vec::new();

@@ -108,6 +108,36 @@ fn what_people_want_is_followed_from_whole_lists_and_unambiguous_words_only() {
 }
 
 #[test]
+fn a_pod_is_evicted_where_the_one_blueprint_lists_that_and_nobody_above_forbids_it() {
+    let intents = listed();
+    let listing = |uid: &str, operations: Value| {
+        let mut blueprint = blueprint(uid, &Value::Null);
+        blueprint.data["spec"]["operations"] = operations;
+        Change::Is(blueprint)
+    };
+    let evicting = || intents.held.read(|view| view.evicting().map(|service| service.name.clone()).collect::<Vec<_>>());
+    intents.workload(Kind::Deployment, Change::Is(deployment(2, &json!({}))));
+    for (operations, expected) in [
+        (json!({"allowed": ["ScaleWorkload"]}), 0),
+        (json!({"allowed": ["ScaleWorkload", "EvictPod"]}), 1),
+        (json!({"allowed": ["EvictPod"], "restricted": [{"operation": "EvictPod", "approvers": ["group:oncall"]}]}), 0),
+        (json!({"allowed": ["evict_pod"]}), 1),
+    ] {
+        intents.blueprint(listing("b1", operations.clone()));
+        assert_eq!(evicting().len(), expected, "{operations}");
+    }
+    intents.above(Change::Is(object(json!({
+        "apiVersion": "assent.dev/v1alpha1", "kind": "ClusterBlueprint", "metadata": {"name": "all", "uid": "c1"},
+        "spec": {"operations": {"forbidden": ["EvictPod"]}},
+    }))));
+    assert!(evicting().is_empty());
+    intents.above(Change::Gone("c1".into()));
+    assert_eq!(evicting(), ["orders"]);
+    intents.workload(Kind::Deployment, Change::Gone("d1".into()));
+    assert!(evicting().is_empty());
+}
+
+#[test]
 fn a_stateful_set_is_followed_by_its_own_blueprint_and_resized_where_it_can_be_put_back() {
     let intents = listed();
     intents.blueprint(Change::Is(blueprint("b1", &json!({}))));

@@ -1,6 +1,7 @@
 //! Writes outside our kinds by the executor's user, and anything that its own account tries to write.
 
 use assent_api::names;
+use assent_core::action::Owned;
 use assent_core::proof::{self, Admitted, WriteRequest};
 use assent_core::refusal::{Refusal, Rule};
 use assent_core::target::{Target, is_system_namespace};
@@ -29,9 +30,10 @@ pub(super) async fn judge(gate: &Gate, request: &Request) -> Result<Passed, Refu
             "a workload outside `assent-system` and `kube-*`",
         ));
     }
-    let target = target(live, request).await?;
+    let (target, pod) = target(live, request).await?;
     let wanted = Target::of(&target).ok();
     let mut authority = live.authority(&incident, wanted.as_ref(), Some(target.clone())).await?;
+    authority.facts.pod = pod;
     if let Some(wanted) = &wanted {
         authority.facts.configurations = live.configurations(&authority.facts, wanted).await?;
     }
@@ -54,11 +56,19 @@ pub(super) async fn judge(gate: &Gate, request: &Request) -> Result<Passed, Refu
 }
 
 /// The workload that is written. For the object itself that is the old object, which the API server holds fixed while it
-/// asks us; a Scale shows only a part, so the workload is read, and must be of the same version as the Scale.
-async fn target(live: &Live, request: &Request) -> Result<Value, Refusal> {
+/// asks us; a Scale shows only a part, so the workload is read, and must be of the same version as the Scale. For a pod that
+/// is to go it is the one whose pod it is; that the pod is the one that was meant, the API server sees to by its UID.
+async fn target(live: &Live, request: &Request) -> Result<(Value, Option<Owned>), Refusal> {
     if request.sub_resource.is_empty() {
         // What the API server shows has no apiVersion and kind only for its built-in types' old form; it always has them here.
-        return Ok(request.old_object.clone());
+        return Ok((request.old_object.clone(), None));
+    }
+    if request.resource.group.is_empty() && request.resource.resource == "pods" {
+        let owned = live.pod(&request.namespace, &request.name).await?.ok_or_else(|| missing(request))?;
+        let workload = live.workload_of(&request.namespace, &owned).await?;
+        let reason = format!("no workload that is modelled controls pod `{}/{}`", request.namespace, request.name);
+        let workload = workload.ok_or_else(|| Refusal::new(Rule::ForbiddenTarget, reason, "a pod of a Deployment, StatefulSet or DaemonSet"))?;
+        return Ok((workload, Some(owned)));
     }
     let crate::review::Resource { group, version, resource } = &request.resource;
     let path = format!("/apis/{group}/{version}/namespaces/{}/{resource}/{}", request.namespace, request.name);
@@ -67,7 +77,7 @@ async fn target(live: &Live, request: &Request) -> Result<Value, Refusal> {
     if version(&workload) != version(&request.old_object) {
         return Err(Refusal::new(Rule::Stale, "the workload changed while the gate looked at it", "the same write again"));
     }
-    Ok(workload)
+    Ok((workload, None))
 }
 
 fn missing(request: &Request) -> Refusal {

@@ -76,6 +76,21 @@ fn an_honest_story_is_told_the_same_twice() {
 }
 
 #[test]
+fn an_eviction_is_a_write_of_its_plan() {
+    let (mut story, mut log) = (story(), log());
+    let evicts =
+        |pod: &str| Event { verb: "create".into(), group: String::new(), resource: "pods/eviction".into(), name: pod.into(), code: 201, ..write(103_500) };
+    let intent = story.iter_mut().find(|entry| entry.kind == "apply-intended").unwrap();
+    intent.body["object"] = json!("shop/orders-1-a");
+    *log.events.last_mut().unwrap() = evicts("orders-1-a");
+    assert_eq!(differences(&story, &log), [""; 0]);
+    *log.events.last_mut().unwrap() = evicts("orders-1-b");
+    assert_eq!(differences(&story, &log).len(), 2, "no such write, and one without an intent");
+    log.events.push(Event { impersonated: None, incidents: vec![], ..evicts("orders-1-a") });
+    assert!(differences(&story, &log).iter().any(|found| found.contains("own account wrote")));
+}
+
+#[test]
 fn every_difference_is_named() {
     type Change = fn(&mut Vec<Entry>, &mut Log);
     let cases: [(&str, Change); 11] = [

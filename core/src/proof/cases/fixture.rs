@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::*;
-use crate::action::{Action, Adjust, Inverse, Restart, Rollback, Scale, Sizes};
+use crate::action::{Action, Adjust, Evict, Inverse, Restart, Rollback, Scale, Sizes};
 use crate::ballot::{Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict};
 use crate::blueprint::{effective, read};
 use crate::breaker::Operation;
@@ -99,8 +99,17 @@ pub(super) fn deployment(generation: i64, image: &str) -> Value {
         "spec": {"replicas": 2, "strategy": {"type": "RollingUpdate"},
             "template": {"metadata": {"labels": {"app": "orders"}, "annotations": {"team": "shop"}}, "spec": {"containers": [
                 {"name": "c", "image": image, "resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}}]}}},
-        "status": {"replicas": 2}
+        "status": {"observedGeneration": generation, "replicas": 2, "updatedReplicas": 2}
     })
+}
+
+/// A pod of the target, with its ReplicaSet.
+pub(super) fn owned() -> Owned {
+    let by = |kind: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": "n", "uid": uid, "controller": true}]);
+    Owned {
+        pod: json!({"metadata": {"namespace": "shop", "name": "orders-1-a", "uid": "p", "ownerReferences": by("ReplicaSet", "r")}}),
+        between: Some(json!({"metadata": {"namespace": "shop", "name": "orders-1", "uid": "r", "ownerReferences": by("Deployment", "u")}})),
+    }
 }
 
 pub(super) fn good_template() -> Value {
@@ -216,8 +225,13 @@ impl Fixture {
         Self::of(Action::AdjustResources(Adjust { containers: vec![sizes] }))
     }
 
-    pub(super) fn all() -> [Self; 4] {
-        [Self::scale(), Self::restart(), Self::rollback(), Self::adjust(256)]
+    /// Pod `orders-1-a` of the target.
+    pub(super) fn evict() -> Self {
+        Self::of(Action::EvictPod(Evict { pod: "orders-1-a".into(), uid: "p".into() }))
+    }
+
+    pub(super) fn all() -> [Self; 5] {
+        [Self::scale(), Self::restart(), Self::rollback(), Self::adjust(256), Self::evict()]
     }
 
     /// The facts as they are when the plan is made.
@@ -236,6 +250,7 @@ impl Fixture {
             rules_changed_at: None,
             guardrail_denial: None,
             target: Some(self.target.clone()),
+            pod: self.proposal.action.evicts().map(|_| owned()),
             configurations: vec![("settings".into(), Digest::of_bytes(b"settings"))],
             approvals: vec![],
             history: History::default(),
@@ -275,11 +290,18 @@ impl Fixture {
 
     /// What the action's write replaces, from the target `workload`.
     fn object(&self, workload: &Value) -> Value {
-        if self.proposal.action.act().part().subresource == "scale" { scale_of(workload) } else { workload.clone() }
+        match self.proposal.action.act().part().subresource {
+            "scale" => scale_of(workload),
+            "eviction" => Value::Null,
+            _ => workload.clone(),
+        }
     }
 
     /// The target after the write.
     pub(super) fn after(&self) -> Value {
+        if self.proposal.action.evicts().is_some() {
+            return self.target.clone();
+        }
         let mut after = self.proposal.action.act().expected(&self.target, Some(&good_template())).unwrap();
         after["metadata"]["generation"] = json!(5);
         after["metadata"]["resourceVersion"] = json!("8");
@@ -294,9 +316,9 @@ impl Fixture {
             version: write.version.into(),
             resource: write.resource.into(),
             subresource: write.subresource.into(),
-            operation: "UPDATE".into(),
+            operation: write.verb.operation().into(),
             namespace: "shop".into(),
-            name: "orders".into(),
+            name: self.proposal.object_name().into(),
             dry_run: false,
             field_manager: "assent-executor".into(),
             old,
@@ -307,13 +329,14 @@ impl Fixture {
     /// The voted write.
     pub(super) fn apply(&self) -> WriteRequest {
         let old = self.object(&self.target);
-        let new = self.proposal.action.act().expected(&old, Some(&good_template())).unwrap();
+        let material = if self.proposal.action.evicts().is_some() { owned().pod } else { good_template() };
+        let new = self.proposal.action.act().expected(&old, Some(&material)).unwrap();
         self.request(old, new)
     }
 
     /// The facts after the write.
     pub(super) fn applied(&self) -> Facts {
-        Facts { target: Some(self.after()), ..self.planned() }
+        Facts { target: Some(self.after()), pod: None, ..self.planned() }
     }
 
     /// The inverse of the voted write.

@@ -25,7 +25,7 @@ fn applied(old: &Value, operations: &[Value]) -> Value {
 
 #[test]
 fn a_patch_makes_the_new_object_of_the_old_one() {
-    for fixture in Fixture::all() {
+    for fixture in Fixture::all().into_iter().filter(|fixture| fixture.proposal.action.evicts().is_none()) {
         let (old, new) = (fixture.target.clone(), fixture.after());
         let operations = patch(&old, &new);
         assert!(!operations.is_empty());

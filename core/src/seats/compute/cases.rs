@@ -1,7 +1,7 @@
 //! Cases of the compute seat: limits, silence and failing containers, and what it says to each remedy.
 
 use super::*;
-use crate::action::{Action, Restart, Scale};
+use crate::action::{Action, Evict, Restart, Scale};
 use crate::ballot::{Principal, Proposal, StanceVerdict};
 use crate::seats::testing::{ONSET, at, bare_position, compute, context, said, service, target};
 
@@ -52,6 +52,35 @@ fn a_stalled_deployment_is_restarted_and_a_stateful_set_is_not() {
         for proposal in &vote.hypotheses[0].remedies {
             assert_eq!(proposal.action, Action::RestartWorkload(Restart { marker: format!("{}.2", context.incident) }));
         }
+    }
+}
+
+#[test]
+fn one_still_pod_of_several_is_evicted_where_that_may_be_done() {
+    let remedy = |pods: &[(&str, i64, i64)], allowed: bool| {
+        let (mut view, now) = compute(pods);
+        view.evicts(&service("orders"), allowed);
+        let context = context("orders", at(ONSET));
+        let opinion = view.cause(&Asked { context: &context, epoch: 1, now });
+        assert_eq!(said(&opinion), ["orders application stalled 80"]);
+        let Opinion::Cause(vote) = opinion else { panic!() };
+        vote.hypotheses[0].remedies[0].action.clone()
+    };
+    let evict = |pod: &str| Action::EvictPod(Evict { pod: pod.into(), uid: pod.into() });
+    let restart = Action::RestartWorkload(Restart { marker: "01890a5d-ac96-774b-bcce-b302099a8057.1".into() });
+    let one = [("orders", 80, 80), ("orders/b", 80, 1), ("orders/c", 80, 90)];
+    assert_eq!(remedy(&one, true), evict("orders/b"));
+    assert_eq!(remedy(&one, false), restart);
+    assert_eq!(remedy(&[("orders", 80, 1), ("orders/b", 80, 1), ("orders/c", 80, 90)], true), restart, "two of three are more than one pod's trouble");
+    assert_eq!(remedy(&[("orders", 80, 1)], true), restart, "it is the only one");
+
+    for (pods, pod, expected) in [
+        (&one[..], "orders/b", StanceVerdict::Support),
+        (&one, "orders/c", StanceVerdict::Veto),
+        (&[("orders", 80, 80), ("orders/b", 80, 80)], "orders/b", StanceVerdict::Veto),
+        (&[("orders", 80, 1), ("orders/b", 80, 1)], "orders/b", StanceVerdict::NoObjection),
+    ] {
+        assert_eq!(position(pods, evict(pod), 2_000), expected, "{pods:?} {pod}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{PodState, Use, View};
+use crate::action::Evict;
 use crate::ids::UnixMillis;
 use crate::seats::Indicator;
 use crate::seats::baseline::Baseline;
@@ -53,6 +54,8 @@ pub(super) struct Judged {
     pub(super) pods: Vec<Use>,
     pub(super) restarts: u32,
     pub(super) fault: Option<Fault>,
+    /// The only pod of several that is ill, where it has stalled.
+    pub(super) alone: Option<Evict>,
     /// Whether kubelets saw containers end lately as well.
     pub(super) ended: bool,
     /// Whether some pod has run for long enough to be judged by its use.
@@ -66,12 +69,12 @@ pub(super) struct Judged {
 impl View {
     /// How `service` is by samples that end after `since`, compared with before; the error says what is missing.
     pub(super) fn judge(&self, service: &Service, since: UnixMillis, now: UnixMillis) -> Result<Judged, String> {
-        let pods: Vec<(&PodState, Use)> = self
+        let (uids, pods): (Vec<&str>, Vec<(&PodState, Use)>) = self
             .pods_of(service)
             .filter(|(_, state)| state.facts.running)
-            .filter_map(|(_, state)| state.newest.map(|used| (state, used)))
-            .filter(|(_, used)| now.since(used.to) <= self.settings.stale_ms && used.to > since)
-            .collect();
+            .filter_map(|(uid, state)| state.newest.map(|used| (uid.as_str(), (state, used))))
+            .filter(|(_, (_, used))| now.since(used.to) <= self.settings.stale_ms && used.to > since)
+            .unzip();
         let failing = self.failing(service, since);
         if pods.is_empty() && failing.is_none() {
             return Err(format!("no kubelet figures of {service} since the onset"));
@@ -81,13 +84,19 @@ impl View {
         // What had no limit had a very high one.
         let usual_limit = self.usual(service, since, |used| limit(used).unwrap_or(i64::MAX), 1).map(|usual| usual.median);
         let was = Was { usual, throttled: usual_throttled, limit: usual_limit };
-        let faults = pods.iter().filter_map(|(state, used)| fault(state, used, &was, since));
-        let fault = faults.chain(failing).min();
+        let ill: Vec<(Fault, &str, &PodState)> =
+            uids.iter().zip(&pods).filter_map(|(uid, (state, used))| Some((fault(state, used, &was, since)?, *uid, *state))).collect();
+        let fault = ill.iter().map(|(fault, ..)| *fault).chain(failing).min();
+        let alone = match ill[..] {
+            [(Fault::Vanished, uid, state)] if failing.is_none() && pods.len() > 1 => Some(Evict { pod: state.facts.name.clone(), uid: uid.to_owned() }),
+            _ => None,
+        };
         Ok(Judged {
             usual,
             usual_throttled,
             restarts: self.pods_of(service).map(|(_, state)| state.facts.restarts).fold(0, u32::saturating_add),
             fault,
+            alone,
             ended: self.pods_of(service).any(|(_, state)| state.began_again.is_some_and(|at| at >= since.plus(-RECENT_FAILURE_MS))),
             warm: pods.iter().any(|(state, used)| state.is_warm(used)),
             from: pods.iter().map(|(_, used)| used.from).min().unwrap_or(since),
@@ -256,6 +265,7 @@ impl Judged {
         let limits: u64 = self.pods.iter().filter_map(|used| used.limit_milli).fold(0, u64::saturating_add);
         let throttled = self.pods.iter().map(|used| used.throttled).max().unwrap_or(0);
         let usual = self.usual.map_or_else(|| "not learned yet".to_owned(), |usual| format!("{} m each", usual.median));
-        format!("{} pods use {use_milli} m of {limits} m, usual {usual}, throttled {throttled} ppm, {} restarts", self.pods.len(), self.restarts)
+        let alone = self.alone.as_ref().map_or_else(String::new, |alone| format!(", {} alone is still", alone.pod));
+        format!("{} pods use {use_milli} m of {limits} m, usual {usual}, throttled {throttled} ppm, {} restarts{alone}", self.pods.len(), self.restarts)
     }
 }

@@ -43,7 +43,8 @@ impl View {
         let vanished = judged.iter().filter(|(_, figures)| figures.fault == Some(Fault::Vanished)).count();
         let mut hypotheses = Vec::new();
         for (workload, figures) in &judged {
-            hypotheses.extend(hypothesis(asked, workload, figures, vanished));
+            let evicts = self.evicting.contains(&workload.target.service());
+            hypotheses.extend(hypothesis(asked, workload, figures, vanished, evicts));
             hypotheses.extend(release(workload, figures));
         }
         hypotheses.extend(crowded);
@@ -107,6 +108,14 @@ impl View {
                     _ => Position::no_objection("its processor use does not call for it, and the nodes have room"),
                 }
             }
+            Action::EvictPod(evict) => match (&judged.alone, judged.fault) {
+                (Some(alone), _) if alone == evict => {
+                    Position::support("it alone of the pods uses no processor while its process runs", vec![resource(&judged)])
+                }
+                (Some(alone), _) => Position::veto(format!("it is pod {} that is still", alone.pod), vec![resource(&judged)]),
+                (None, None) => Position::veto("its pods use the processor as ever", vec![resource(&judged)]),
+                (None, Some(_)) => Position::no_objection("it is not one pod alone that looks ill"),
+            },
             Action::RestartWorkload(_) => match judged.fault {
                 Some(Fault::Vanished) => Position::support("its usual processor use is gone while the process runs", vec![resource(&judged)]),
                 _ => Position::no_objection("its processor use does not look like a stalled process"),
@@ -122,7 +131,7 @@ impl View {
     }
 }
 
-fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished: usize) -> Option<Hypothesis> {
+fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished: usize, evicts: bool) -> Option<Hypothesis> {
     let kind = Kind::of(&workload.target.api_version, &workload.target.kind);
     let stateless = kind.is_some_and(|kind| kind != Kind::StatefulSet);
     let (domain, fault, probability) = match judged.fault? {
@@ -143,6 +152,8 @@ fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished:
         }
         // Its silence may be the wait for what a restart would take from it.
         Fault::Vanished if !stateless => None,
+        // What works is left alone, where that may be done.
+        Fault::Vanished if evicts && judged.alone.is_some() => judged.alone.clone().map(Action::EvictPod),
         Fault::Vanished => Some(Action::RestartWorkload(Restart { marker: format!("{}.{}", asked.context.incident, asked.epoch) })),
         Fault::CrashLoop | Fault::Memory => None,
     };

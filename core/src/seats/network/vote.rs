@@ -128,7 +128,7 @@ impl View {
             }
             Action::AdjustResources(_) if asked.context.symptom.is_routine() => Self::sizes_position(&judged),
             Action::AdjustResources(_) => Position::no_objection("its answers say nothing of what its containers need"),
-            Action::RestartWorkload(_) => match judged.fault {
+            Action::RestartWorkload(_) | Action::EvictPod(_) => match judged.fault {
                 Some(Fault::Stalled) => Position::support("it takes requests and answers none", grounds()),
                 _ => Position::no_objection("its answers do not look like a stalled process"),
             },

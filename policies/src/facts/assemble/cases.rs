@@ -3,11 +3,12 @@
 
 mod bounds;
 mod gitops;
+mod pod;
 mod quotas;
 mod sources;
 mod workload;
 
-use assent_core::action::{Action, Restart, Rollback, Scale};
+use assent_core::action::{Action, Evict, Restart, Rollback, Scale};
 use serde_json::{Map, json};
 
 use super::*;
@@ -41,6 +42,10 @@ fn scale(replicas: u32) -> World {
     world(Action::ScaleWorkload(Scale { replicas }))
 }
 
+fn evict() -> World {
+    world(Action::EvictPod(Evict { pod: "orders-8-x2x4p".into(), uid: "6b0c4c6e-0000-4000-8000-000000000009".into() }))
+}
+
 fn rollback() -> World {
     let mut world = restart();
     let template = world.template(1);
@@ -72,8 +77,13 @@ impl World {
         let list = |key: &str| self.shop[key].as_array().unwrap().as_slice();
         let templates: Vec<Value> = list("replicaSets").iter().filter_map(assent_core::workload::kept_template).collect();
         let target = Target::of(&self.shop["deployment"]).map_err(|reason| FactsError::Unreadable { object: "target".into(), field: String::new(), reason })?;
-        let old = if self.action.act().part().subresource == "scale" { &self.shop["scale"] } else { &self.shop["deployment"] };
-        let new = self.new.clone().unwrap_or_else(|| self.action.act().expected(old, None).unwrap());
+        let pod = self.action.evicts().map(|_| &self.shop["pod"]);
+        let old = match self.action.act().part().subresource {
+            "scale" => &self.shop["scale"],
+            "eviction" => &Value::Null,
+            _ => &self.shop["deployment"],
+        };
+        let new = self.new.clone().unwrap_or_else(|| self.action.act().expected(old, pod).unwrap());
         Facts::assemble(&Sources {
             now: NOW,
             incident: "i",
@@ -82,6 +92,7 @@ impl World {
             old,
             new: &new,
             workload: &self.shop["deployment"],
+            pod,
             namespace: Some(&self.shop["namespace"]),
             budgets: list("budgets"),
             autoscalers: list("autoscalers"),

@@ -64,7 +64,7 @@ fn replicas(kind: Kind, object: &Object<'_>) -> Result<u32, FactsError> {
     }
 }
 
-fn owner(object: &Object<'_>) -> Result<Option<Owner>, FactsError> {
+pub(super) fn owner(object: &Object<'_>) -> Result<Option<Owner>, FactsError> {
     const FIELD: &str = "/metadata/ownerReferences";
     let controls = |owner: &&Value| owner.get("controller").and_then(Value::as_bool) == Some(true);
     let Some(owner) = object.list(FIELD)?.iter().find(controls) else { return Ok(None) };

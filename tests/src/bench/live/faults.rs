@@ -38,6 +38,8 @@ pub enum Cause {
     Kubectl(&'static [&'static [&'static str]]),
     /// One of the faults that the demo has too.
     Shop(shop::Fault),
+    /// One of two pods of `orders` keeps its port and answers nothing.
+    WedgeOne,
     /// A busy process in the container of `orders`.
     Hog,
     /// PostgreSQL stands still most of the time.
@@ -91,6 +93,12 @@ pub const FAULTS: &[Fault] = &[
         what: "orders keeps its port and answers nothing",
         cause: Cause::Shop(shop::Fault::Wedge),
         truth: Truth { service: ORDERS, domains: COMPUTE_OR_APPLICATION, remedies: &["RestartWorkload"], or_none: false },
+    },
+    Fault {
+        name: "wedge-one",
+        what: "one of two pods of orders keeps its port and answers nothing",
+        cause: Cause::WedgeOne,
+        truth: Truth { service: ORDERS, domains: COMPUTE_OR_APPLICATION, remedies: &["EvictPod"], or_none: false },
     },
     Fault {
         name: "crash-loop",

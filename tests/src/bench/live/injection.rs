@@ -25,6 +25,7 @@ const PASSWORD: &str = "only-for-the-demo";
 /// How long PostgreSQL stands still and how long it goes on.
 const STILL: Duration = Duration::from_millis(450);
 const GOING: Duration = Duration::from_millis(50);
+const NAMES: &str = "jsonpath={.items[*].metadata.name}";
 /// Namespace of the noisy neighbour.
 const NEIGHBOUR: &str = "neighbour";
 
@@ -105,6 +106,13 @@ impl Injected {
                 }
                 shop::cause(place, fault).await?;
             }
+            Cause::WedgeOne => {
+                // A connection stays with the pod that it was made to, so the older one answers.
+                let pods = place.kubectl(&["-n", SHOP, "get", "pods", "-l", "app=orders", "--sort-by=.metadata.creationTimestamp", "-o", NAMES]).await?;
+                let oldest = pods.split_whitespace().next().context("no pod of orders runs")?.to_owned();
+                shop::wedge(place, &oldest).await?;
+                injected.wedged.push(oldest);
+            }
             Cause::Hog => {
                 for process in containers(place, "orders").await? {
                     injected.hogs.push(hog(process)?);
@@ -179,8 +187,14 @@ impl Injected {
 /// # Errors
 /// If it cannot be made.
 pub async fn prepare(place: &Place, cause: Cause) -> anyhow::Result<bool> {
-    let Cause::Sql { before, .. } = cause else { return Ok(false) };
-    sql(place, before).await?;
+    match cause {
+        Cause::Sql { before, .. } => sql(place, before).await?,
+        Cause::WedgeOne => {
+            place.kubectl(&["-n", SHOP, "scale", "deployment/orders", "--replicas=2"]).await?;
+            place.kubectl(&["-n", SHOP, "rollout", "status", "deployment/orders", "--timeout=120s"]).await?;
+        }
+        _ => return Ok(false),
+    }
     Ok(true)
 }
 

@@ -125,6 +125,7 @@ pub(super) async fn remediation(gate: &Gate, request: &Request) -> Result<Passed
     let workload = live.workload(target).await?;
     let workload = workload.ok_or_else(|| Refusal::new(Rule::Stale, format!("{target} does not exist"), "a target that exists"))?;
     let mut authority = live.authority(&plan.incident, Some(target), Some(workload.clone())).await?;
+    authority.facts.pod = live.evicted(&plan.proposal).await?;
     // Where there is no such change, the proof says why; guardrails that ask for `Facts` cannot judge it either.
     let change = change(live, &plan.proposal, &workload).await;
     let subject = match &change {
