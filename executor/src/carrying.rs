@@ -1,5 +1,5 @@
 //! One admitted plan to its end: look, ask [`step`], do that one thing, and look again. Nothing is kept between two rounds but
-//! readings, so a process that takes over where another ended comes to the same.
+//! readings, and whether a pod may have been made to go; so a process that takes over where another ended comes to the same.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -70,7 +70,7 @@ struct Journey<'a> {
     blueprint: Option<Effective>,
     /// Its checks that do not hold.
     missed: Vec<Missed>,
-    /// Whether the voted change was sent, or a process before this one may have sent it.
+    /// Whether the voted change was made, or may have been: by a request without an answer, or a process before this one.
     tried: bool,
     /// Whether the gate was looked at since the last answer that was no verdict.
     gate_seen: bool,
@@ -224,6 +224,8 @@ impl Journey<'_> {
                     self.gate_seen = false;
                     self.backoff.wait().await;
                 }
+                // An earlier attempt, of which nobody heard, or somebody else was faster: the next look tells.
+                _ if self.look().await.is_ok_and(|(_, stands)| stands == Some(false)) => {}
                 _ => self.finish(RemediationPhase::Refused, &refusal.to_string()).await,
             }
         }
@@ -240,15 +242,16 @@ impl Journey<'_> {
         let change = change(live, &self.plan.proposal, target).await?;
         let write = self.plan.proposal.write()?;
         let writer = Writer { client: live.client(), incident: &self.plan.incident };
-        self.tried = true;
-        match writer.send(&write, &self.plan.proposal, &change.new, Step::Apply).await {
+        let answer = writer.send(&write, &self.plan.proposal, &change.new, Step::Apply).await;
+        self.tried |= matches!(answer, Answer::Done(_) | Answer::Unheard(_));
+        match answer {
             Answer::Done(_) => {
                 tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, action.kind = self.plan.proposal.action.name(), "applied");
                 self.against = None;
                 self.backoff.reset();
                 Ok(())
             }
-            Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(message)),
+            Answer::Changed(message) | Answer::Transient(message) | Answer::Unheard(message) => Err(unavailable(message)),
             Answer::Refused(message) => Err(crate::writes::denied("the write", &message)),
         }
     }
@@ -328,7 +331,7 @@ impl Journey<'_> {
                 tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, "put back");
                 self.backoff.reset();
             }
-            Answer::Changed(message) | Answer::Transient(message) => {
+            Answer::Changed(message) | Answer::Transient(message) | Answer::Unheard(message) => {
                 tracing::warn!(plan.id = self.name, reason = message, "the revert has no verdict yet");
                 self.against(&message, false);
                 self.backoff.wait().await;

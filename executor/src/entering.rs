@@ -69,7 +69,7 @@ async fn write(live: &Live, stored: &CircuitBreaker, status: &CircuitBreakerStat
         Err(kube::Error::Api(status)) => match classify(&status) {
             Answer::Refused(message) if waits(&message) => Err(unavailable(message)),
             Answer::Refused(message) => Err(verbatim(Rule::Breaker, &format!("the plan may not enter: {message}"))),
-            Answer::Done(_) | Answer::Changed(_) | Answer::Transient(_) => Err(unavailable(status.message)),
+            Answer::Done(_) | Answer::Changed(_) | Answer::Transient(_) | Answer::Unheard(_) => Err(unavailable(status.message)),
         },
         Err(error) => Err(unavailable(format!("no word on the entry: {error}"))),
     }

@@ -73,7 +73,9 @@ async fn canary(live: &Live, target: &Target, workload: &Value) -> Result<(), Re
         Answer::Refused(message) if message.contains(&code(Rule::NoPlan)) => Ok(()),
         Answer::Done(_) => Err(refuse("a write without proof was let through")),
         // The workload moved between our read and the canary; that is no answer of the gate.
-        Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(format!("no verdict on a write without proof: {message:.300}"))),
+        Answer::Changed(message) | Answer::Transient(message) | Answer::Unheard(message) => {
+            Err(unavailable(format!("no verdict on a write without proof: {message:.300}")))
+        }
         // Native policies are asked before the gate, so nothing is known of it; but what refuses this refuses the write as well.
         Answer::Refused(message) => Err(denied("before the gate was asked, the write", &message)),
     }

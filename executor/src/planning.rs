@@ -5,6 +5,7 @@
 use assent_api::names;
 use assent_api::parse_plan;
 use assent_api::resources::{Incident, Remediation};
+use assent_core::action::Write;
 use assent_core::approval::Standing;
 use assent_core::ballot::Proposal;
 use assent_core::ids::IncidentUid;
@@ -146,7 +147,7 @@ impl Planner {
         self.dry_run(&plan, &change).await?;
         let mut body = json!({
             "plan": name, "action": proposal.action.act().describe(), "target": target.to_string(), "epoch": epoch,
-            "object": format!("{}/{}", target.namespace, proposal.object_name()), "targetUid": target.uid, "targetGeneration": target.generation, "guardrails": said.record, "blueprint": plan.blueprint,
+            "writes": writes(proposal)?, "targetUid": target.uid, "targetGeneration": target.generation, "guardrails": said.record, "blueprint": plan.blueprint,
         });
         let agreed = asking::agreed(&facts, decided);
         if !agreed.is_empty() {
@@ -240,7 +241,9 @@ impl Planner {
             Answer::Done(_) if change.old.is_null() => Ok(()),
             Answer::Done(stored) => proof::permitted(&change.old, &change.new, &stored, &plan.proposal.roots()),
             // What changed is read again: if it is the target itself, the next judgement says so.
-            Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(format!("no verdict on the dry run: {message:.300}"))),
+            Answer::Changed(message) | Answer::Transient(message) | Answer::Unheard(message) => {
+                Err(unavailable(format!("no verdict on the dry run: {message:.300}")))
+            }
             Answer::Refused(message) => Err(denied("the dry run", &message)),
         }
     }
@@ -261,7 +264,7 @@ impl Planner {
         match crate::writes::classify(&refused) {
             // Another plan was admitted since we read the head.
             _ if refused.message.contains(&code(Rule::Ledger)) => Err(NoPlan::Later(verbatim(Rule::Ledger, &refused.message))),
-            Answer::Transient(message) => Err(NoPlan::Later(unavailable(message))),
+            Answer::Transient(message) | Answer::Unheard(message) => Err(NoPlan::Later(unavailable(message))),
             _ => Err(denied("the plan", &refused.message).into()),
         }
     }
@@ -289,6 +292,13 @@ fn for_people(proposal: &Proposal, change: &Change) -> Value {
         "target": {"group": group, "version": version, "kind": target.kind, "namespace": target.namespace, "name": target.name},
         "operations": operations,
     })
+}
+
+/// What it writes with, as the API server's audit log names it: `RESOURCE NAMESPACE/NAME`.
+fn writes(proposal: &Proposal) -> Result<String, Refusal> {
+    let Write { resource, subresource, .. } = proposal.write()?;
+    let slash = if subresource.is_empty() { "" } else { "/" };
+    Ok(format!("{resource}{slash}{subresource} {}/{}", proposal.target.namespace, proposal.object_name()))
 }
 
 fn no_blueprint() -> BlueprintPin {

@@ -59,7 +59,7 @@ async fn attempted(live: &Live, plan: &Plan) -> Result<String, Refusal> {
             tracing::info!(incident.id = %plan.incident, blueprint = name, from, to, "limit raised");
             Ok(format!("; `limits.maxReplicas` of Blueprint `{name}` is {to} now, and was {from}"))
         }
-        Answer::Changed(message) | Answer::Transient(message) => Err(unavailable(message)),
+        Answer::Changed(message) | Answer::Transient(message) | Answer::Unheard(message) => Err(unavailable(message)),
         Answer::Refused(message) => Ok(format!("; `limits.maxReplicas` was not raised: {message}")),
     }
 }

@@ -92,10 +92,8 @@ impl Signals {
             Ok(pods) => pods.unwrap_or(Value::Null),
             Err(refusal) => return (None, refusal.reason),
         };
-        // Until it is gone the controller may count it.
-        let mut items = pods.get("items").and_then(Value::as_array).into_iter().flatten();
-        if let Some(evict) = evicted.filter(|evict| items.any(|pod| evict.is(pod))) {
-            return (Some(false), format!("pod `{}` has not gone yet", evict.pod));
+        if let Some(Err(reason)) = evicted.map(|evict| replaced(target, &pods, evict)) {
+            return (Some(false), reason);
         }
         let uid = target.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
         let Ok(mut all) = self.restarts.lock() else { return (None, "restarts are not known".into()) };
@@ -138,6 +136,21 @@ fn rolled_out(target: &Value) -> Result<(), String> {
         if have != wanted {
             return Err(format!("{have} of {wanted} replicas {what}{}", hindered(target)));
         }
+    }
+    Ok(())
+}
+
+/// Whether as many pods as there should be are ready without the evicted one. An eviction makes no generation, so whether the
+/// controller has seen it is in no status; and a pod may take its time to go, or be on a node that nobody hears of.
+fn replaced(target: &Value, pods: &Value, evict: &Evict) -> Result<(), String> {
+    let wanted = Kind::of_object(target)?.counts(target).wanted;
+    let items = pods.get("items").and_then(Value::as_array).into_iter().flatten();
+    let stays = |pod: &&Value| pod.pointer("/metadata/deletionTimestamp").is_none() && !evict.is(pod);
+    let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+    let ready = |pod: &&Value| pod.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|all| all.iter().any(is_ready));
+    let ready = items.filter(stays).filter(ready).count();
+    if u32::try_from(ready).unwrap_or(u32::MAX) < wanted {
+        return Err(format!("{ready} of {wanted} pods are ready beside `{}`", evict.pod));
     }
     Ok(())
 }
@@ -240,6 +253,25 @@ mod tests {
         assert_eq!(steady(&json!({"items": [old, pod("new", "2026-01-01T00:00:11Z", 0)]}), applied, &mut seen), Ok(()));
         assert!(steady(&json!({"items": [pod("old", "2026-01-01T00:00:00Z", 8)]}), applied, &mut seen).is_err());
         assert!(steady(&json!({"items": [pod("other", "2026-01-01T00:00:11Z", 1)]}), applied, &mut HashMap::new()).is_err());
+    }
+
+    #[test]
+    fn an_evicted_pod_is_replaced_once_as_many_others_are_ready() {
+        let pod = |uid: &str, ready: &str, going: bool| {
+            let mut pod = json!({"metadata": {"name": uid, "uid": uid}, "status": {"conditions": [{"type": "Ready", "status": ready}]}});
+            if going {
+                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            }
+            pod
+        };
+        let evict = Evict { pod: "old".into(), uid: "old".into() };
+        let judge = |pods: &[Value]| replaced(&deployment(json!({})), &json!({"items": pods}), &evict);
+        let (old, stayed) = (pod("old", "True", true), pod("stayed", "True", false));
+        assert_eq!(judge(&[old.clone(), stayed.clone(), pod("new", "True", false)]), Ok(()), "the old one may take its time");
+        for pods in [vec![old.clone(), stayed.clone()], vec![stayed.clone()], vec![old, stayed.clone(), pod("new", "False", false)]] {
+            assert_eq!(judge(&pods).unwrap_err(), "1 of 2 pods are ready beside `old`");
+        }
+        assert!(judge(&[stayed, pod("old", "True", false)]).is_err(), "as the API server shows it before it heard of the eviction");
     }
 
     #[test]

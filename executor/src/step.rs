@@ -1,9 +1,8 @@
 //! What comes next for one plan, as a pure function of what is stored and what is seen: the same after a crash as before it.
 //!
-//! Nothing is remembered between two steps but what the cluster holds: the plan, its status, the target, and whether a pod that is
-//! to go is still there. One change of a
-//! spec is one generation, so the target itself says whether the plan was carried out; where others only scaled since, its content
-//! does.
+//! Nothing is remembered between two steps but what the cluster holds: the plan, its status, and the target. One change of a spec is
+//! one generation, so the target itself says whether the plan was carried out; where others only scaled since, its content does. That
+//! a pod went is in no generation: it is looked for, and that we may have made it go is the one thing remembered.
 
 use assent_api::resources::RemediationPhase;
 use assent_core::action::Inverse;
@@ -159,7 +158,7 @@ fn fail(reason: String) -> Next {
 }
 
 /// Compares the target, as it is stored now, with the plan. `stands`: whether the pod is still there that is to go, if one is.
-/// `tried`: whether it may have been asked to.
+/// `tried`: whether we may have made it go.
 pub(crate) fn sight(plan: &Plan, created_at: UnixMillis, target: Option<&Value>, stands: Option<bool>, tried: bool) -> Sight {
     let voted = &plan.proposal.target;
     let elsewhere = |reason: &str, written| Sight::Elsewhere { reason: reason.to_owned(), written };

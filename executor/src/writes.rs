@@ -1,5 +1,5 @@
 //! The only code that writes to workloads: one PUT of a whole object, or one eviction, as the user `assent:executor`, for one
-//! incident, under the uid and resourceVersion that were read. It never forces and never patches.
+//! incident, under the uid that was read and, of an object that is there, its resourceVersion. It never forces and never patches.
 
 use assent_api::names;
 use assent_core::action::{Verb, Write};
@@ -32,8 +32,10 @@ pub(crate) enum Answer {
     Done(Value),
     /// Somebody wrote in between, or the gate saw it half way: to be looked at again.
     Changed(String),
-    /// Nobody judged it: to be tried again.
+    /// Nobody judged it, so nothing was done: to be tried again.
     Transient(String),
+    /// Nothing says whether it was done: to be looked at, and tried again.
+    Unheard(String),
     /// A verdict.
     Refused(String),
 }
@@ -61,8 +63,7 @@ impl Writer<'_> {
             Ok(request) => match self.client.request::<Value>(request).await {
                 Ok(stored) => Answer::Done(stored),
                 Err(kube::Error::Api(status)) => classify(&status),
-                // Nothing says whether it arrived; the next look at the target will.
-                Err(error) => Answer::Transient(error.to_string()),
+                Err(error) => Answer::Unheard(error.to_string()),
             },
             Err(error) => Answer::Refused(format!("the write cannot be expressed: {error}")),
         }
@@ -111,7 +112,8 @@ pub(crate) fn classify(status: &Status) -> Answer {
         return Answer::Changed(message);
     }
     match status.code {
-        408 | 429 | 500 | 502 | 503 | 504 => Answer::Transient(message),
+        429 => Answer::Transient(message),
+        408 | 500 | 502 | 503 | 504 => Answer::Unheard(message),
         _ => Answer::Refused(message),
     }
 }
@@ -154,6 +156,7 @@ mod tests {
         assert!(matches!(answer(500, "Internal error occurred: failed calling webhook \"x\": failed to call webhook: Post"), Answer::Transient(_)));
         assert!(matches!(answer(403, "admission webhook \"x\" denied the request: assent[unavailable]: cannot read"), Answer::Transient(_)));
         assert!(matches!(answer(429, "slow down"), Answer::Transient(_)));
+        assert!(matches!(answer(504, "the server was unable to return a response in the time allotted"), Answer::Unheard(_)));
         assert!(matches!(answer(403, "admission webhook \"x\" denied the request: assent[paused]: a pause"), Answer::Refused(_)));
         assert!(matches!(answer(403, "deployments.apps \"orders\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: no"), Answer::Refused(_)));
         assert!(matches!(answer(403, "deployments.apps \"orders\" is forbidden: not yet ready to handle request"), Answer::Transient(_)));

@@ -242,6 +242,7 @@ fn facts(pod: &Pod, workload: Option<Service>) -> compute::Pod {
         workload,
         node: pod.node.clone(),
         running: pod.running,
+        local_data: pod.local_data,
         started_at: pod.started_at,
         request_milli: pod.request_milli,
         own_request_milli: pod.own_request_milli,

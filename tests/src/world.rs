@@ -306,6 +306,12 @@ impl World {
         apply(&self.admin, &json!({"apiVersion": "assent.dev/v1alpha1", "kind": "CircuitBreaker", "metadata": metadata, "spec": spec})).await;
     }
 
+    /// The guardrail of this name says nothing from now on.
+    pub async fn unbind(&self, guardrail: &str) {
+        let path = format!("/apis/assent.dev/v1alpha1/guardrailbindings/{guardrail}");
+        send(&self.admin, http::Request::delete(path).body(Vec::new()).unwrap()).await.unwrap();
+    }
+
     /// Signs `ballot` as the seat that it names.
     #[must_use]
     pub fn sign(&self, ballot: Ballot) -> Signed {

@@ -57,8 +57,10 @@ impl fmt::Display for Difference {
 /// A plan as the ledger tells of it.
 struct Intent<'a> {
     plan: &'a str,
-    /// `NAMESPACE/NAME` of what it writes with: the target, or one of its pods.
-    object: &'a str,
+    /// What it writes with, `RESOURCE NAMESPACE/NAME`.
+    writes: Option<&'a str>,
+    /// `KIND NAMESPACE/NAME`, which is all that earlier versions recorded.
+    target: &'a str,
     at: UnixMillis,
     applied: bool,
     reverted: bool,
@@ -119,17 +121,18 @@ fn intents<'a>(story: &[&'a Entry]) -> Vec<Intent<'a>> {
     intended
         .map(|entry| {
             let plan = text(entry, "plan");
-            // Entries of earlier versions name the target alone, as `KIND NAMESPACE/NAME`.
-            let target = text(entry, "target").split(' ').nth(1).unwrap_or_default();
-            let object = Some(text(entry, "object")).filter(|object| !object.is_empty()).unwrap_or(target);
-            Intent { plan, object, at: entry.at, applied: told(plan, &["applied"]), reverted: told(plan, &["reverted"]) }
+            let writes = Some(text(entry, "writes")).filter(|writes| !writes.is_empty());
+            Intent { plan, writes, target: text(entry, "target"), at: entry.at, applied: told(plan, &["applied"]), reverted: told(plan, &["reverted"]) }
         })
         .collect()
 }
 
 fn is_of(event: &Event, intent: &Intent<'_>) -> bool {
-    let place = format!("{}/{}", event.namespace, event.name);
-    intent.object == place && event.at.plus(SKEW_MS) >= intent.at
+    let is_object = match intent.writes {
+        Some(writes) => event.object() == writes,
+        None => intent.target.split(' ').nth(1) == Some(&format!("{}/{}", event.namespace, event.name)),
+    };
+    is_object && event.at.plus(SKEW_MS) >= intent.at
 }
 
 fn ballot(entry: &Entry, log: &Log, complete: bool) -> Option<Difference> {

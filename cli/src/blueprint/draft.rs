@@ -29,8 +29,10 @@ pub(super) fn draft(workload: &Value, autoscalers: &[Value], wishes: &Wishes<'_>
         said.push(format!("the {kind} has an owner, which would undo what is done to it: no action on it is modelled"));
     }
     let mut allowed = Vec::new();
-    // What keeps data, or is on every node, is never proposed to be evicted.
-    if kind == Kind::Deployment {
+    // What keeps data on its node, or is on every one, is never proposed to be evicted.
+    let volumes = workload.pointer("/spec/template/spec/volumes").and_then(Value::as_array).into_iter().flatten();
+    let keeps = volumes.filter_map(|volume| volume.get("emptyDir")).any(|dir| !dir.is_null() && dir["medium"] != "Memory");
+    if kind == Kind::Deployment && !keeps && kind.replaces(workload).is_ok() {
         allowed.push("EvictPod");
     }
     match kind.replaces(workload).map(|()| kind.rolls_back(workload)) {

@@ -82,13 +82,15 @@ fn one_pod_of_several_that_run_one_template_is_evicted() {
     assert_eq!(eviction["metadata"], json!({"namespace": "shop", "name": "orders-1-a"}));
     assert_eq!(eviction["deleteOptions"], json!({"preconditions": {"uid": "p"}}));
     assert!(action.act().expected(&Value::Null, None).is_err());
-    let with = |counts: [u64; 3]| {
+    let with = |counts: [u64; 4]| {
         let mut workload = deployment();
-        workload["status"] = json!({"observedGeneration": counts[0], "replicas": counts[1], "updatedReplicas": counts[2]});
+        workload["status"] = json!({"observedGeneration": counts[0], "replicas": counts[1], "updatedReplicas": counts[2], "readyReplicas": counts[3]});
         action.act().preconditions(&workload)
     };
-    assert_eq!(with([4, 2, 2]), Ok(()));
-    for (counts, words) in [([3, 2, 2], "has not seen"), ([4, 3, 2], "2 of 3 pods"), ([4, 1, 1], "the only pod")] {
+    assert_eq!((with([4, 3, 3, 3]), with([4, 3, 3, 2])), (Ok(()), Ok(())));
+    for (counts, words) in
+        [([3, 2, 2, 2], "has not seen"), ([4, 3, 2, 3], "2 of 3 pods"), ([4, 1, 1, 1], "the only pod"), ([4, 3, 3, 1], "1 of 3 pods are ready")]
+    {
         assert!(with(counts).unwrap_err().contains(words), "{counts:?}");
     }
     assert_eq!(action.act().inverse(&deployment()), Ok(Inverse::Empty));

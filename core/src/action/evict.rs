@@ -115,6 +115,10 @@ impl Act for Evict {
         if counts.exist < 2 {
             return Err("it is the only pod: a restart makes a new one before it takes the old one".into());
         }
+        // Whatever holds the others up may hold up the new one, and an ordered StatefulSet makes none before they are ready.
+        if counts.ready.saturating_add(1) < counts.exist {
+            return Err(format!("{} of {} pods are ready, so it is not one pod alone that is ill", counts.ready, counts.exist));
+        }
         Ok(())
     }
 

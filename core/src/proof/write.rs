@@ -131,11 +131,13 @@ pub fn as_left(action: &Action, target: &Value) -> bool {
     }
 }
 
-/// What a write to `namespace`/`name` in this incident would be judged as: the proposal of the newest plan for it, or with
+/// What such a write in this incident would be judged as: the proposal of the newest plan for it, or with
 /// none what the ballots of the last epoch decide. That it is known admits nothing.
 #[must_use]
-pub fn concerned(facts: &Facts, namespace: &str, name: &str) -> Option<(String, Proposal)> {
-    let of_target = |proposal: &Proposal| writes_at(proposal, namespace, name);
+pub fn concerned(facts: &Facts, request: &WriteRequest) -> Option<(String, Proposal)> {
+    let of_target = |proposal: &Proposal| {
+        writes_at(proposal, &request.namespace, &request.name) && proposal.write().is_ok_and(|write| check_resource(&write, request).is_ok())
+    };
     let planned = facts.plans.iter().filter(|(plan, _)| of_target(&plan.proposal)).max_by_key(|(_, created_at)| *created_at);
     if let Some((plan, _)) = planned {
         return Some((plan.name().ok()?, plan.proposal.clone()));

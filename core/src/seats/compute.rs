@@ -29,6 +29,10 @@ pub const ENTRY: Entry = Entry { name: "compute", domain: Domain::Compute, rules
 const MAX_PODS: usize = 4096;
 const MAX_SERVICES: usize = 256;
 const MAX_NODES: usize = 1024;
+/// Uses of one pod that are remembered: minutes, so that some of them are from before an onset that is found late.
+const MAX_OWN: usize = 32;
+/// As many tell how it was.
+const LEAST_OWN: usize = 2;
 /// A new process is not judged before it has run for this long.
 const WARM_UP_MS: i64 = 8_000;
 
@@ -76,8 +80,10 @@ pub struct Pod {
     pub workload: Option<Service>,
     /// The node that it runs on.
     pub node: String,
-    /// Whether its phase is `Running`.
+    /// Whether its phase is `Running`, and nobody asked it to go.
     pub running: bool,
+    /// Whether something on its node goes with it.
+    pub local_data: bool,
     /// When its youngest container began.
     pub started_at: Option<UnixMillis>,
     /// Processor it asks for, thousandths.
@@ -121,6 +127,8 @@ struct PodState {
     /// As of the last sample, so that shares are over the same time as the use.
     throttling_at_last: Throttling,
     newest: Option<Use>,
+    /// Its newest uses: when each ended, and thousandths. What its workload usually does says nothing of one pod.
+    own: VecDeque<(UnixMillis, i64)>,
     /// When its kubelet last counted from nothing again: a container had ended.
     began_again: Option<UnixMillis>,
 }
@@ -145,6 +153,20 @@ impl PodState {
     /// Whether this use is that of a process that has been running for a while.
     fn is_warm(&self, used: &Use) -> bool {
         self.facts.started_at.is_none_or(|started| used.from.since(started) >= WARM_UP_MS)
+    }
+
+    fn remember(&mut self, used: &Use) {
+        if self.own.len() >= MAX_OWN {
+            self.own.pop_front();
+        }
+        self.own.push_back((used.to, used.milli));
+    }
+
+    /// Whether this pod itself used at least half of so much until `since`: a standby, and a pod that never began, did not.
+    fn worked(&self, usual_milli: i64, since: UnixMillis) -> bool {
+        let mut own: Vec<i64> = self.own.iter().filter(|(to, _)| *to <= since).map(|(_, milli)| *milli).collect();
+        own.sort_unstable();
+        own.len() >= LEAST_OWN && own.get(own.len() / 2).is_some_and(|median| median.saturating_mul(2) >= usual_milli)
     }
 }
 
@@ -246,6 +268,9 @@ impl View {
                     past.pop_front();
                 }
                 past.push_back(used);
+            }
+            if warm {
+                state.remember(&used);
             }
         }
         state.throttling_at_last = state.throttling;

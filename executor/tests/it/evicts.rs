@@ -2,7 +2,6 @@
 //! took it before.
 
 use assent_api::resources::RemediationPhase;
-use assent_core::ballot::Proposal;
 use assent_core::workload::Kind;
 use assent_tests::onlooker::{Moment, Onlooker};
 use assent_tests::scene::{Case, Scene};
@@ -19,9 +18,19 @@ async fn uids(scene: &Scene, name: &str) -> Vec<Value> {
     scene.world.pods_of(name).await.into_iter().map(|mut pod| pod["metadata"]["uid"].take()).collect()
 }
 
-async fn delete_pod(scene: &Scene, name: &str) {
-    let path = format!("/api/v1/namespaces/{SHOP}/pods/{name}");
-    send(&scene.world.admin, http::Request::delete(path).body(Vec::new()).unwrap()).await.unwrap();
+fn path(case: &Case) -> String {
+    format!("/api/v1/namespaces/{SHOP}/pods/{}", case.proposal.object_name())
+}
+
+async fn delete_pod(scene: &Scene, case: &Case) {
+    send(&scene.world.admin, http::Request::delete(path(case)).body(Vec::new()).unwrap()).await.unwrap();
+}
+
+/// From now on it takes its time to go, for ever.
+async fn hold_pod(scene: &Scene, case: &Case) {
+    let body = json!({"metadata": {"finalizers": ["example.org/held"]}}).to_string().into_bytes();
+    let patch = http::Request::patch(path(case)).header("content-type", "application/merge-patch+json").body(body).unwrap();
+    send(&scene.world.admin, patch).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +52,7 @@ async fn only_the_voted_pod_of_the_target_goes() {
     assert_eq!((&audited[0]["verb"], &audited[0]["objectRef"]["subresource"]), (&json!("create"), &json!("eviction")));
     assert_eq!(audited[0]["auditID"], format!("{}.2", case.incident));
     assert_eq!(scene.record.kinds(&case.incident), ["apply-intended", "applied", "verified"]);
-    assert_eq!(scene.record.of(&case.incident)[0].body["object"], format!("{SHOP}/{}", evict.pod));
+    assert_eq!(scene.record.of(&case.incident)[0].body["writes"], format!("pods/eviction {SHOP}/{}", evict.pod));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +60,7 @@ async fn another_workloads_pod_an_only_pod_and_one_that_a_budget_keeps_stay() {
     let scene = Scene::start().await;
     let _executor = scene.executor();
     // The seats agree on a pod of somebody else.
-    let strangers = ill(&scene, "strangers").await;
+    scene.world.deployment("strangers", "registry.invalid/x:1").await;
     let pod = scene.world.pods_of("strangers").await.swap_remove(0);
     scene.world.deployment("misled", "registry.invalid/x:1").await;
     scene.world.blueprint("misled").await;
@@ -77,7 +86,6 @@ async fn another_workloads_pod_an_only_pod_and_one_that_a_budget_keeps_stay() {
         assert_eq!((uids(&scene, name).await, scene.tried(&case.incident).len()), (before, 0), "{name}: nothing was tried");
     }
     assert_eq!(uids(&scene, "strangers").await.len(), 2);
-    drop(strangers);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,18 +93,43 @@ async fn a_pod_that_somebody_took_first_was_not_evicted() {
     let scene = Scene::start().await;
     let onlooker = Onlooker::start(&scene.world).await;
     let _executor = scene.executor();
+    // Before the request, or while the gate judges it; gone at once, or still going.
+    for (name, moment, lasts) in
+        [("gone", Moment::Entry, false), ("going", Moment::Entry, true), ("gone-late", Moment::Write, false), ("going-late", Moment::Write, true)]
+    {
+        let case = ill(&scene, name).await;
+        let mut step = onlooker.hold(&case, moment);
+        scene.decide(&case).await;
+        step.come().await;
+        if lasts {
+            hold_pod(&scene, &case).await;
+        }
+        delete_pod(&scene, &case).await;
+        // Whoever else is asked refuses the request itself.
+        if moment == Moment::Write {
+            drop(step)
+        } else {
+            step.pass()
+        }
+        let plan = scene.until_phase(&case, RemediationPhase::Refused).await;
+        let message = plan.status.unwrap().message.unwrap();
+        assert!(message.contains("its pod is gone, and nobody here asked it to go"), "{name}: {message}");
+        assert_eq!(scene.audited(&case.incident).len(), 0, "{name}");
+        assert_eq!(scene.record.kinds(&case.incident), ["apply-intended", "refused"], "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_takes_its_time_holds_nothing_up() {
+    let scene = Scene::start().await;
+    let _executor = scene.executor();
     let case = ill(&scene, "orders").await;
-    let Proposal { action, .. } = &case.proposal;
-    let mut entry = onlooker.hold(&case, Moment::Entry);
+    hold_pod(&scene, &case).await;
     scene.decide(&case).await;
-    entry.come().await;
-    delete_pod(&scene, &action.evicts().unwrap().pod).await;
-    entry.pass();
-    let plan = scene.until_phase(&case, RemediationPhase::Refused).await;
-    let message = plan.status.unwrap().message.unwrap();
-    assert!(message.contains("gone") || message.contains("not found"), "{message}");
-    assert_eq!(scene.audited(&case.incident).len(), 0);
-    assert_eq!(scene.record.kinds(&case.incident), ["apply-intended", "refused"]);
+    scene.until_phase(&case, RemediationPhase::Verified).await;
+    let pods = scene.world.pods_of("orders").await;
+    let going = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_string()).count();
+    assert_eq!((pods.len(), going), (3, 1), "two serve, and one is going still");
 }
 
 async fn scale(scene: &Scene, name: &str, replicas: u32) {

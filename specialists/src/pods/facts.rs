@@ -25,6 +25,8 @@ pub(crate) struct Pod {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) node: String,
     pub(crate) running: bool,
+    /// Whether something on its node goes with it.
+    pub(crate) local_data: bool,
     pub(crate) finished: bool,
     pub(crate) started_at: Option<UnixMillis>,
     /// Of all containers, the sidecar included: that is what the scheduler counts.
@@ -82,7 +84,9 @@ impl Pod {
             owner: owner.map(|owner| Owner { kind: owner.kind.clone(), name: owner.name.clone(), uid: owner.uid.clone() }),
             labels: pod.labels().iter().take(MAX_LABELS).map(|(key, value)| (key.clone(), value.clone())).collect(),
             node: spec.node_name.clone().unwrap_or_default(),
-            running: status.phase.as_deref() == Some("Running"),
+            // What is going serves nobody any more, however long it takes.
+            running: status.phase.as_deref() == Some("Running") && pod.metadata.deletion_timestamp.is_none(),
+            local_data: local_data(&spec),
             finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             started_at: running.map(time).max(),
             request_milli: spec
@@ -105,6 +109,12 @@ impl Pod {
             images: statuses.iter().map(|container| container.image_id.clone()).filter(|id| !id.is_empty() && id.len() <= 512).collect(),
         })
     }
+}
+
+/// Whether a volume of it stands on the node and goes with the pod. What is in memory goes with the process in any case.
+fn local_data(spec: &core::PodSpec) -> bool {
+    let on_disk = |volume: &core::Volume| volume.empty_dir.as_ref().is_some_and(|dir| dir.medium.as_deref() != Some("Memory"));
+    spec.volumes.iter().flatten().any(on_disk)
 }
 
 /// A quantity in thousandths; `None` if it is none or absurd.

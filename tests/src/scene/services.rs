@@ -57,11 +57,13 @@ impl Record {
     /// Waits until `incident` has an entry of `kind`.
     pub async fn until(&self, incident: &IncidentUid, kind: &str) -> Entry {
         let mut appended = self.appended.subscribe();
+        // Of this entry: others are asked for in vain all the time.
+        let until = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         loop {
             if let Some(entry) = self.of(incident).into_iter().find(|entry| entry.kind == kind) {
                 return entry;
             }
-            let next = tokio::time::timeout(std::time::Duration::from_secs(60), appended.changed()).await;
+            let next = tokio::time::timeout_at(until, appended.changed()).await;
             next.unwrap_or_else(|_| panic!("no entry `{kind}` within a minute; there are {:?}", self.kinds(incident))).unwrap();
         }
     }

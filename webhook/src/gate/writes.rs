@@ -38,7 +38,7 @@ pub(super) async fn judge(gate: &Gate, request: &Request) -> Result<Passed, Refu
         authority.facts.configurations = live.configurations(&authority.facts, wanted).await?;
     }
     let change = Change { old: request.old_object.clone(), new: request.object.clone() };
-    let concerned = proof::concerned(&authority.facts, &request.namespace, &request.name);
+    let concerned = proof::concerned(&authority.facts, &write);
     let subject = match &concerned {
         Some((plan, proposal)) => Ok(Subject::new(&incident, proposal, &change, &target, plan)),
         None => Err("neither a plan nor the ballots of the incident speak of this write"),

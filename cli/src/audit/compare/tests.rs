@@ -81,7 +81,7 @@ fn an_eviction_is_a_write_of_its_plan() {
     let evicts =
         |pod: &str| Event { verb: "create".into(), group: String::new(), resource: "pods/eviction".into(), name: pod.into(), code: 201, ..write(103_500) };
     let intent = story.iter_mut().find(|entry| entry.kind == "apply-intended").unwrap();
-    intent.body["object"] = json!("shop/orders-1-a");
+    intent.body["writes"] = json!("pods/eviction shop/orders-1-a");
     *log.events.last_mut().unwrap() = evicts("orders-1-a");
     assert_eq!(differences(&story, &log), [""; 0]);
     *log.events.last_mut().unwrap() = evicts("orders-1-b");

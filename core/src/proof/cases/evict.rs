@@ -30,7 +30,8 @@ fn only_a_pod_of_the_target_that_still_runs_is_evicted() {
         let refusal = judge_write(&facts, &request).unwrap_err();
         assert!(refusal.rule == Rule::Stale && refusal.reason.contains(words), "{words}: {refusal}");
         // As it is refused at the write, it is at the plan.
-        refused(judge_plan(&Facts { plans: vec![], entered: vec![], ..facts }, &plan), Rule::Stale);
+        let refusal = judge_plan(&Facts { plans: vec![], entered: vec![], ..facts }, &plan).unwrap_err();
+        assert!(refusal.rule == Rule::Stale && refusal.reason.contains(words), "{words}: {refusal}");
     }
     let (facts, request, _) = with(&|_| ());
     refused(judge_write(&Facts { pod: None, ..facts }, &request), Rule::Stale);

@@ -99,7 +99,7 @@ pub(super) fn deployment(generation: i64, image: &str) -> Value {
         "spec": {"replicas": 2, "strategy": {"type": "RollingUpdate"},
             "template": {"metadata": {"labels": {"app": "orders"}, "annotations": {"team": "shop"}}, "spec": {"containers": [
                 {"name": "c", "image": image, "resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}}]}}},
-        "status": {"observedGeneration": generation, "replicas": 2, "updatedReplicas": 2}
+        "status": {"observedGeneration": generation, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
     })
 }
 

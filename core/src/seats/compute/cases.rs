@@ -74,6 +74,20 @@ fn one_still_pod_of_several_is_evicted_where_that_may_be_done() {
     assert_eq!(remedy(&[("orders", 80, 1), ("orders/b", 80, 1), ("orders/c", 80, 90)], true), restart, "two of three are more than one pod's trouble");
     assert_eq!(remedy(&[("orders", 80, 1)], true), restart, "it is the only one");
 
+    let busy = ["orders", "orders/b", "orders/c", "orders/d", "orders/e"].map(|pod| (pod, 80, 80));
+    assert_eq!(remedy(&[&busy[..], &[("orders/f", 80, 1)]].concat(), true), evict("orders/f"));
+    assert_eq!(remedy(&[&busy[..], &[("orders/f", 2, 1)]].concat(), true), restart, "it never did what the others do");
+    let (mut view, now) = compute(&one);
+    view.evicts(&service("orders"), true);
+    let facts = view.pods["orders/b"].facts.clone();
+    view.pod("orders/b", Pod { local_data: true, ..facts.clone() });
+    let context = context("orders", at(ONSET));
+    let asked = Asked { context: &context, epoch: 1, now };
+    let Opinion::Cause(vote) = view.cause(&asked) else { panic!() };
+    assert_eq!(vote.hypotheses[0].remedies[0].action, restart, "what stands on its node would go with it");
+    view.pod("orders/b", Pod { running: false, ..facts });
+    assert_eq!(said(&view.cause(&asked)), ["healthy"], "it is going already");
+
     for (pods, pod, expected) in [
         (&one[..], "orders/b", StanceVerdict::Support),
         (&one, "orders/c", StanceVerdict::Veto),

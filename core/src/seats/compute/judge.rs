@@ -54,7 +54,7 @@ pub(super) struct Judged {
     pub(super) pods: Vec<Use>,
     pub(super) restarts: u32,
     pub(super) fault: Option<Fault>,
-    /// The only pod of several that is ill, where it has stalled.
+    /// The only pod of several that is ill, where it has stalled, worked before, and keeps nothing that would go with it.
     pub(super) alone: Option<Evict>,
     /// Whether kubelets saw containers end lately as well.
     pub(super) ended: bool,
@@ -87,8 +87,11 @@ impl View {
         let ill: Vec<(Fault, &str, &PodState)> =
             uids.iter().zip(&pods).filter_map(|(uid, (state, used))| Some((fault(state, used, &was, since)?, *uid, *state))).collect();
         let fault = ill.iter().map(|(fault, ..)| *fault).chain(failing).min();
+        let goes_alone = |state: &PodState| !state.facts.local_data && usual.is_some_and(|usual| state.worked(usual.median, since));
         let alone = match ill[..] {
-            [(Fault::Vanished, uid, state)] if failing.is_none() && pods.len() > 1 => Some(Evict { pod: state.facts.name.clone(), uid: uid.to_owned() }),
+            [(Fault::Vanished, uid, state)] if failing.is_none() && pods.len() > 1 && goes_alone(state) => {
+                Some(Evict { pod: state.facts.name.clone(), uid: uid.to_owned() })
+            }
             _ => None,
         };
         Ok(Judged {
