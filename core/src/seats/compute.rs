@@ -31,8 +31,6 @@ const MAX_SERVICES: usize = 256;
 const MAX_NODES: usize = 1024;
 /// Uses of one pod that are remembered: minutes, so that some of them are from before an onset that is found late.
 const MAX_OWN: usize = 32;
-/// As many tell how it was.
-const LEAST_OWN: usize = 2;
 /// A new process is not judged before it has run for this long.
 const WARM_UP_MS: i64 = 8_000;
 
@@ -160,13 +158,6 @@ impl PodState {
             self.own.pop_front();
         }
         self.own.push_back((used.to, used.milli));
-    }
-
-    /// Whether this pod itself used at least half of so much until `since`: a standby, and a pod that never began, did not.
-    fn worked(&self, usual_milli: i64, since: UnixMillis) -> bool {
-        let mut own: Vec<i64> = self.own.iter().filter(|(to, _)| *to <= since).map(|(_, milli)| *milli).collect();
-        own.sort_unstable();
-        own.len() >= LEAST_OWN && own.get(own.len() / 2).is_some_and(|median| median.saturating_mul(2) >= usual_milli)
     }
 }
 

@@ -77,6 +77,10 @@ fn one_still_pod_of_several_is_evicted_where_that_may_be_done() {
     let busy = ["orders", "orders/b", "orders/c", "orders/d", "orders/e"].map(|pod| (pod, 80, 80));
     assert_eq!(remedy(&[&busy[..], &[("orders/f", 80, 1)]].concat(), true), evict("orders/f"));
     assert_eq!(remedy(&[&busy[..], &[("orders/f", 2, 1)]].concat(), true), restart, "it never did what the others do");
+    // Connections stay with the pod that they were made to: by what both do together, neither is steady.
+    assert_eq!(remedy(&[("orders", 80, 1), ("orders/b", 20, 20)], true), evict("orders"));
+    // They are made anew to the other one.
+    check(&[("orders", 80, 1), ("orders/b", 20, 95)], &["healthy"]);
     let (mut view, now) = compute(&one);
     view.evicts(&service("orders"), true);
     let facts = view.pods["orders/b"].facts.clone();

@@ -54,7 +54,7 @@ pub(super) struct Judged {
     pub(super) pods: Vec<Use>,
     pub(super) restarts: u32,
     pub(super) fault: Option<Fault>,
-    /// The only pod of several that is ill, where it has stalled, worked before, and keeps nothing that would go with it.
+    /// The only pod of several that is ill, where it fell silent by its own past and keeps nothing that would go with it.
     pub(super) alone: Option<Evict>,
     /// Whether kubelets saw containers end lately as well.
     pub(super) ended: bool,
@@ -84,12 +84,13 @@ impl View {
         // What had no limit had a very high one.
         let usual_limit = self.usual(service, since, |used| limit(used).unwrap_or(i64::MAX), 1).map(|usual| usual.median);
         let was = Was { usual, throttled: usual_throttled, limit: usual_limit };
-        let ill: Vec<(Fault, &str, &PodState)> =
-            uids.iter().zip(&pods).filter_map(|(uid, (state, used))| Some((fault(state, used, &was, since)?, *uid, *state))).collect();
+        let silent = self.silent(&pods, since);
+        let of_pod = |(state, used): &(&PodState, Use), silent: bool| fault(state, used, &was, since).or(silent.then_some(Fault::Vanished));
+        let ill: Vec<(Fault, &str, &PodState, bool)> =
+            uids.iter().zip(&pods).zip(&silent).filter_map(|((uid, pod), silent)| Some((of_pod(pod, *silent)?, *uid, pod.0, *silent))).collect();
         let fault = ill.iter().map(|(fault, ..)| *fault).chain(failing).min();
-        let goes_alone = |state: &PodState| !state.facts.local_data && usual.is_some_and(|usual| state.worked(usual.median, since));
         let alone = match ill[..] {
-            [(Fault::Vanished, uid, state)] if failing.is_none() && pods.len() > 1 && goes_alone(state) => {
+            [(Fault::Vanished, uid, state, true)] if failing.is_none() && !state.facts.local_data => {
                 Some(Evict { pod: state.facts.name.clone(), uid: uid.to_owned() })
             }
             _ => None,
@@ -106,6 +107,23 @@ impl View {
             to: pods.iter().map(|(_, used)| used.to).max().unwrap_or(now),
             pods: pods.into_iter().map(|(_, used)| used).take(64).collect(),
         })
+    }
+
+    /// Of several pods: whether each fell silent by its own past. What they usually do together says little of one, since connections stay
+    /// with the pod that they were made to; and what others do now in its place, nobody misses.
+    fn silent(&self, pods: &[(&PodState, Use)], since: UnixMillis) -> Vec<bool> {
+        let own = |state: &PodState| {
+            let before = state.own.iter().filter(|(to, _)| *to <= since && !self.masks.cover(*to)).map(|(_, milli)| *milli);
+            Baseline::learn(before.collect(), 2, self.settings.learn)
+        };
+        let changed = |(state, used): &(&PodState, Use)| own(state).map(|own| (own, used.milli.saturating_sub(own.median)));
+        let gained = pods.iter().filter_map(changed).map(|(_, change)| change.max(0)).fold(0, i64::saturating_add);
+        let silent = |pod: &(&PodState, Use)| {
+            let (state, used) = pod;
+            let missed = |change: i64| gained.saturating_mul(2) < change.saturating_neg();
+            state.is_warm(used) && changed(pod).is_some_and(|(own, change)| missed(change) && vanished(&own, used, since))
+        };
+        pods.iter().map(|pod| pods.len() > 1 && silent(pod)).collect()
     }
 
     fn usual(&self, service: &Service, since: UnixMillis, of: fn(&Use) -> i64, floor: i64) -> Option<Baseline> {
@@ -245,10 +263,13 @@ fn fault(state: &PodState, used: &Use, was: &Was, since: UnixMillis) -> Option<F
         let throttled_more = was.throttled.is_some_and(|usual| used.throttled >= THROTTLED && usual.above(used.throttled) >= 3);
         return Some(if grew || throttled_more { Fault::Saturated } else { Fault::AtLimit });
     }
-    let steady = was.usual.is_some_and(|usual| usual.median >= STEADY_MILLI && usual.scale <= usual.median / 2);
-    let gone = was.usual.is_some_and(|usual| used.milli.saturating_mul(100) <= usual.median.saturating_mul(VANISHED));
-    // Most of the sample must lie after the onset, or the time before hides what is missing.
-    (steady && gone && mostly_after(used, since)).then_some(Fault::Vanished)
+    was.usual.is_some_and(|usual| vanished(&usual, used, since)).then_some(Fault::Vanished)
+}
+
+/// Whether what was steady is gone. Most of the sample must lie after the onset, or the time before hides what is missing.
+fn vanished(usual: &Baseline, used: &Use, since: UnixMillis) -> bool {
+    let steady = usual.median >= STEADY_MILLI && usual.scale <= usual.median / 2;
+    steady && used.milli.saturating_mul(100) <= usual.median.saturating_mul(VANISHED) && mostly_after(used, since)
 }
 
 fn mostly_after(used: &Use, since: UnixMillis) -> bool {
