@@ -81,6 +81,11 @@ fn one_still_pod_of_several_is_evicted_where_that_may_be_done() {
     assert_eq!(remedy(&[("orders", 80, 1), ("orders/b", 20, 20)], true), evict("orders"));
     // They are made anew to the other one.
     check(&[("orders", 80, 1), ("orders/b", 20, 95)], &["healthy"]);
+    // Or to one that was not there before.
+    let (mut view, now) = compute(&[("orders", 80, 1), ("orders/b", 20, 85)]);
+    view.pods.get_mut("orders/b").unwrap().own.retain(|(to, _)| *to > at(ONSET));
+    let context_of_now = context("orders", at(ONSET));
+    assert_eq!(said(&view.cause(&Asked { context: &context_of_now, epoch: 1, now })), ["healthy"]);
     let (mut view, now) = compute(&one);
     view.evicts(&service("orders"), true);
     let facts = view.pods["orders/b"].facts.clone();

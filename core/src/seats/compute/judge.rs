@@ -117,7 +117,9 @@ impl View {
             Baseline::learn(before.collect(), 2, self.settings.learn)
         };
         let changed = |(state, used): &(&PodState, Use)| own(state).map(|own| (own, used.milli.saturating_sub(own.median)));
-        let gained = pods.iter().filter_map(changed).map(|(_, change)| change.max(0)).fold(0, i64::saturating_add);
+        // A pod without a past took over all that it does.
+        let gain = |pod: &(&PodState, Use)| changed(pod).map_or(pod.1.milli, |(_, change)| change.max(0));
+        let gained = pods.iter().map(gain).fold(0, i64::saturating_add);
         let silent = |pod: &(&PodState, Use)| {
             let (state, used) = pod;
             let missed = |change: i64| gained.saturating_mul(2) < change.saturating_neg();
