@@ -40,6 +40,12 @@ pub struct Counts {
 /// Counts that the API server adds to on every change of a DaemonSet's template, in an annotation.
 const TEMPLATE_GENERATION: &str = "/metadata/annotations/deprecated.daemonset.template.generation";
 
+/// Whether the content of a pod's `volume` stands on its node and goes with the pod. What is in memory goes with the process in any case.
+#[must_use]
+pub fn is_on_node(volume: &Value) -> bool {
+    volume.get("emptyDir").is_some_and(|dir| !dir.is_null() && dir.get("medium").and_then(Value::as_str) != Some("Memory"))
+}
+
 // === impl Kind ===
 
 impl Kind {

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, ensure};
 use assent_core::blueprint::{bytes, millicores};
-use assent_core::workload::Kind;
+use assent_core::workload::{Kind, is_on_node};
 use serde_json::{Value, json};
 
 use crate::describe::plain;
@@ -30,8 +30,7 @@ pub(super) fn draft(workload: &Value, autoscalers: &[Value], wishes: &Wishes<'_>
     }
     let mut allowed = Vec::new();
     // What keeps data on its node, or is on every one, is never proposed to be evicted.
-    let volumes = workload.pointer("/spec/template/spec/volumes").and_then(Value::as_array).into_iter().flatten();
-    let keeps = volumes.filter_map(|volume| volume.get("emptyDir")).any(|dir| !dir.is_null() && dir["medium"] != "Memory");
+    let keeps = workload.pointer("/spec/template/spec/volumes").and_then(Value::as_array).into_iter().flatten().any(is_on_node);
     if kind == Kind::Deployment && !keeps && kind.replaces(workload).is_ok() {
         allowed.push("EvictPod");
     }

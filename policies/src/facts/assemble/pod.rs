@@ -1,5 +1,6 @@
 //! The pod that is evicted: what would be lost with it, and who makes a new one.
 
+use assent_core::workload::is_on_node;
 use serde_json::Value;
 
 use super::object::Object;
@@ -14,11 +15,10 @@ pub(super) fn pod(value: &Value) -> Result<PodFact, FactsError> {
     Ok(PodFact { name: pod.name.to_owned(), uid: uid.to_owned(), ready, owner: owner(&pod)?, local_volumes: local_volumes(&pod)? })
 }
 
-/// Volumes whose content stands on the node and goes with the pod. What is in memory goes with the process in any case.
+/// Volumes whose content goes with the pod.
 fn local_volumes(pod: &Object<'_>) -> Result<Vec<String>, FactsError> {
     const FIELD: &str = "/spec/volumes";
-    let on_disk = |volume: &&Value| volume.get("emptyDir").is_some_and(|dir| !dir.is_null() && dir.get("medium").and_then(Value::as_str) != Some("Memory"));
     let name = |volume: &Value| volume.get("name").and_then(Value::as_str).map(str::to_owned);
-    let volumes = pod.list(FIELD)?.iter().filter(on_disk);
+    let volumes = pod.list(FIELD)?.iter().filter(|volume| is_on_node(volume));
     volumes.map(|volume| name(volume).ok_or_else(|| pod.unreadable(FIELD, "a volume has no name"))).collect()
 }
