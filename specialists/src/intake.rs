@@ -12,14 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use assent_api::proto;
 use assent_core::ids::UnixMillis;
 use assent_core::seats::{compute, database, network};
-use assent_core::target::Service;
 use assent_runtime::mtls::PeerIdentity;
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::held::{Held, now};
 use crate::metrics::Metrics;
-use crate::pods::{Pods, Refused};
+use crate::pods::{Pods, Refused, Speaking};
 
 type Acknowledgements = Pin<Box<dyn Stream<Item = Result<proto::Acknowledgement, Status>> + Send>>;
 
@@ -39,7 +38,7 @@ pub(crate) struct Intake<V> {
 /// What a message says of its window, and how it enters a view.
 trait Observation<V>: Send + 'static {
     fn window(&self) -> Option<proto::Window>;
-    fn enter(self, view: &mut V, speaker: &Service, window: &proto::Window, pods: &Pods, now: UnixMillis);
+    fn enter(self, view: &mut V, speaker: &Speaking, window: &proto::Window, pods: &Pods, now: UnixMillis);
 }
 
 // === impl Intake ===
@@ -81,9 +80,9 @@ impl<V: Send + 'static> Intake<V> {
             return self.metrics.window_repeated();
         }
         // Read anew for each message: the pod may be gone, or its workload known only by now.
-        match self.pods.workload(uid) {
-            Some(workload) => {
-                self.held.update(|view| observation.enter(view, &workload, window, &self.pods, now));
+        match self.pods.speaking(uid) {
+            Some(speaking) => {
+                self.held.update(|view| observation.enter(view, &speaking, window, &self.pods, now));
                 self.metrics.window_taken();
             }
             None => self.metrics.window_unowned(),

@@ -60,6 +60,14 @@ pub(crate) struct Speaker {
     pub(crate) uid: String,
 }
 
+/// The same with what is known of it by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Speaking {
+    pub(crate) uid: String,
+    pub(crate) name: String,
+    pub(crate) workload: Service,
+}
+
 /// Why a stream is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
@@ -82,10 +90,11 @@ impl Pods {
         Ok(Speaker { uid: pod.uid.clone() })
     }
 
-    /// The workload that the pod belongs to, if both are still there.
-    pub(crate) fn workload(&self, uid: &str) -> Option<Service> {
+    /// The pod with the workload that it belongs to, if both are still there.
+    pub(crate) fn speaking(&self, uid: &str) -> Option<Speaking> {
         let index = self.lock();
-        index.workload_of(index.pods.get(uid)?)
+        let pod = index.pods.get(uid)?;
+        Some(Speaking { uid: pod.uid.clone(), name: pod.name.clone(), workload: index.workload_of(pod)? })
     }
 
     /// The workload behind a verified identity, if its account runs exactly one; else behind `destination`.

@@ -9,6 +9,7 @@ mod demand;
 mod judge;
 mod links;
 mod near;
+mod pods;
 pub mod recorded;
 mod vote;
 
@@ -21,6 +22,8 @@ use super::{Asked, Entry, Finding, Indicator, Position, Put, Seat, Settings};
 use crate::ballot::{Edge, Opinion};
 use crate::ids::{Domain, UnixMillis};
 use crate::target::Service;
+
+pub use pods::Pod;
 
 /// Its line in the table of seats.
 pub const ENTRY: Entry = Entry { name: "network", domain: Domain::Network, rules: "network/1" };
@@ -37,6 +40,8 @@ const EDGE_LIFE_MS: i64 = 10 * 60 * 1000;
 pub struct Observation {
     /// The workload that the speaking pod belongs to.
     pub speaker: Service,
+    /// That pod.
+    pub pod: Pod,
     /// When the window began, by the sidecar's clock.
     pub start: UnixMillis,
     /// Its length.
@@ -126,6 +131,7 @@ pub struct View {
     /// By the application's port: one that nobody listens at must not hide behind one that works.
     links: BTreeMap<(Edge, u16), Ring<Link>>,
     edges: BTreeMap<Edge, Met>,
+    pods: pods::Pods,
     masks: Masks,
 }
 
@@ -179,6 +185,7 @@ impl View {
         let at = observation.start.plus(i64::from(observation.length_ms.min(60_000) / 2));
         let speaker = &observation.speaker;
         let settings = self.settings;
+        self.pods.observe(observation, at, now, &settings);
         if let Some(ring) = bounded(&mut self.told_by_callee, speaker, MAX_SERVICES) {
             // The window is there even when nobody called: that is data as well.
             let own = ring.window(&settings, at, now);
@@ -278,6 +285,7 @@ impl Seat for View {
         self.told_by_callee.retain(|_, ring| ring.newest().is_some_and(|newest| newest > oldest));
         self.told_by_callers.retain(|_, ring| ring.newest().is_some_and(|newest| newest > oldest));
         self.links.retain(|_, ring| ring.newest().is_some_and(|newest| newest > oldest));
+        self.pods.tick(now, &self.settings);
         if self.masks.is_open().is_some() {
             let well = self.look(now).is_empty();
             self.masks.settle(well, now);

@@ -33,13 +33,16 @@ fn changed(recently: bool) -> (change::View, i64) {
 
 struct Case {
     mesh: (network::View, UnixMillis),
+    /// Whether the Blueprint lists EvictPod.
+    evicts: bool,
     pods: Vec<(&'static str, i64, i64)>,
     calls: Vec<(&'static str, &'static str, Asks)>,
     rolled_out: bool,
 }
 
 fn run(case: &Case) -> Outcome {
-    let (compute, compute_now) = compute(&case.pods);
+    let (mut compute, compute_now) = compute(&case.pods);
+    compute.evicts(&service("orders"), case.evicts);
     let (database, database_now) = database(&case.calls);
     let (change, shift) = changed(case.rolled_out);
     let alert = context("orders", at(ONSET));
@@ -114,6 +117,7 @@ fn a_bad_rollout_is_rolled_back() {
         pods: vec![("orders", 80, 80), ("storefront", 40, 40), ("postgres", 30, 30)],
         calls: vec![("orders", "postgres", ANSWERED), ("storefront", "redis", ANSWERED)],
         rolled_out: true,
+        evicts: false,
     });
     assert_eq!(acts(&outcome), ("RollbackWorkload", vec!["change".into(), "network".into()]));
     assert_eq!(outcome.voted.cause.len(), 4);
@@ -126,8 +130,42 @@ fn a_stalled_process_is_restarted() {
         pods: vec![("orders", 110, 1), ("storefront", 40, 30), ("postgres", 30, 10)],
         calls: vec![("orders", "postgres", Asks { exchanges: 0, stalled: 0, mean_us: 0 }), ("storefront", "redis", ANSWERED)],
         rolled_out: false,
+        evicts: false,
     });
     assert_eq!(acts(&outcome), ("RestartWorkload", vec!["compute".into(), "network".into()]));
+}
+
+/// One pod of two stops answering, and the other one takes over what it did: processor use alone cannot tell that from callers that
+/// moved, and what its own sidecar saw can. A word of the kubelets alone evicts nobody.
+#[test]
+fn one_pod_that_ignores_its_callers_is_evicted_and_one_that_nobody_calls_is_not() {
+    let case = |ignores: bool| {
+        let mut view = network::View::new(settings());
+        let told = |view: &mut network::View, window, name: &str, beat| {
+            let requests = vec![network::Requests { inbound: true, peer: Some(service("storefront")), counts: counts(beat) }];
+            let observation =
+                network::Observation { speaker: service("orders"), pod: pod(name), start: at(window), length_ms: 2_000, requests, connections: vec![] };
+            view.observe(&observation, at(window + 1));
+        };
+        for window in 0..ONSET + 6 {
+            let ill = window >= ONSET;
+            let beat = if ignores { Beat { requests: 2, errors: 0, unanswered: 2, mean_us: 0 } } else { Beat { requests: 0, ..USUAL } };
+            told(&mut view, window, "orders", if ill { beat } else { USUAL });
+            told(&mut view, window, "orders/b", if ill { Beat { requests: 78, ..USUAL } } else { USUAL });
+        }
+        run(&Case {
+            mesh: (view, at(ONSET + 6).plus(1_000)),
+            evicts: true,
+            pods: vec![("orders", 60, 1), ("orders/b", 60, 118), ("storefront", 40, 40), ("postgres", 30, 30)],
+            calls: vec![("orders", "postgres", ANSWERED), ("storefront", "redis", ANSWERED)],
+            rolled_out: false,
+        })
+    };
+    let outcome = case(true);
+    assert_eq!(acts(&outcome), ("EvictPod", vec!["compute".into(), "network".into()]));
+    let Verdict::Act { proposal, .. } = outcome.verdict else { panic!() };
+    assert_eq!(proposal.action, Action::EvictPod(crate::action::Evict { pod: "orders".into(), uid: "orders".into() }));
+    assert!(matches!(case(false).verdict, Verdict::Hold { rule: Rule::Support, .. }));
 }
 
 #[test]
@@ -137,6 +175,7 @@ fn saturation_is_scaled_away() {
         pods: vec![("orders", 110, 149), ("storefront", 40, 60), ("postgres", 30, 50)],
         calls: vec![("orders", "postgres", Asks { exchanges: 90, stalled: 0, mean_us: 4_000 }), ("storefront", "redis", ANSWERED)],
         rolled_out: false,
+        evicts: false,
     });
     assert_eq!(acts(&outcome), ("ScaleWorkload", vec!["compute".into(), "network".into()]));
     let Verdict::Act { proposal, .. } = outcome.verdict else { panic!() };
@@ -154,6 +193,7 @@ fn a_frozen_database_is_left_to_people() {
                 pods: vec![("orders", 110, orders_use), ("storefront", 40, 30), ("postgres", 30, 0)],
                 calls: vec![("orders", "postgres", waiting), ("storefront", "redis", ANSWERED)],
                 rolled_out: false,
+                evicts: false,
             });
             let Verdict::Hold { rule, reason } = &outcome.verdict else { panic!("{outcome:#?}") };
             assert!(matches!(rule, Rule::Support | Rule::Confidence | Rule::Veto), "{rule:?}: {reason}");
@@ -171,6 +211,7 @@ fn an_innocent_rollout_is_not_rolled_back() {
         pods: vec![("orders", 80, 80), ("storefront", 40, 40), ("postgres", 30, 30)],
         calls: vec![("orders", "postgres", ANSWERED), ("storefront", "redis", ANSWERED)],
         rolled_out: true,
+        evicts: false,
     });
     assert!(matches!(outcome.verdict, Verdict::Hold { .. }), "{outcome:#?}");
 }

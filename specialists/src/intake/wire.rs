@@ -10,7 +10,7 @@ use assent_core::seats::histogram::Histogram;
 use assent_core::seats::{compute, database, network};
 use assent_core::target::Service;
 
-use super::Observation;
+use super::{Observation, Speaking};
 use crate::pods::Pods;
 
 /// Flows of each kind in a message; a sidecar sends at most as many keys.
@@ -24,7 +24,7 @@ impl Observation<network::View> for proto::NetworkObservation {
         self.window
     }
 
-    fn enter(self, view: &mut network::View, speaker: &Service, window: &proto::Window, pods: &Pods, now: UnixMillis) {
+    fn enter(self, view: &mut network::View, speaker: &Speaking, window: &proto::Window, pods: &Pods, now: UnixMillis) {
         let requests = self.http.iter().take(MAX_FLOWS).map(|flow| network::Requests {
             inbound: inbound(flow.direction),
             peer: peer(pods, flow.direction, &flow.peer, &flow.destination),
@@ -55,7 +55,8 @@ impl Observation<network::View> for proto::NetworkObservation {
             }
         });
         let observation = network::Observation {
-            speaker: speaker.clone(),
+            speaker: speaker.workload.clone(),
+            pod: network::Pod { uid: speaker.uid.clone(), name: speaker.name.clone() },
             start: UnixMillis(window.start_ms),
             length_ms: window.length_ms,
             requests: requests.collect(),
@@ -70,7 +71,7 @@ impl Observation<database::View> for proto::DatabaseObservation {
         self.window
     }
 
-    fn enter(self, view: &mut database::View, speaker: &Service, window: &proto::Window, pods: &Pods, now: UnixMillis) {
+    fn enter(self, view: &mut database::View, speaker: &Speaking, window: &proto::Window, pods: &Pods, now: UnixMillis) {
         let flows = self.flows.iter().take(MAX_FLOWS).map(|flow| database::Flow {
             inbound: inbound(flow.direction),
             peer: peer(pods, flow.direction, &flow.peer, &flow.destination),
@@ -86,8 +87,12 @@ impl Observation<database::View> for proto::DatabaseObservation {
                 statements: statements(flow),
             },
         });
-        let observation =
-            database::Observation { speaker: speaker.clone(), start: UnixMillis(window.start_ms), length_ms: window.length_ms, flows: flows.collect() };
+        let observation = database::Observation {
+            speaker: speaker.workload.clone(),
+            start: UnixMillis(window.start_ms),
+            length_ms: window.length_ms,
+            flows: flows.collect(),
+        };
         view.observe(&observation, now);
     }
 }
@@ -98,7 +103,7 @@ impl Observation<compute::View> for proto::ComputeObservation {
     }
 
     /// The seat judges by kubelets: a sidecar sees its own container and its node, and neither is the application.
-    fn enter(self, _: &mut compute::View, _: &Service, _: &proto::Window, _: &Pods, _: UnixMillis) {}
+    fn enter(self, _: &mut compute::View, _: &Speaking, _: &proto::Window, _: &Pods, _: UnixMillis) {}
 }
 
 /// What the server said is wrong, in refused connections and in answers.

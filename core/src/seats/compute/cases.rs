@@ -79,13 +79,19 @@ fn one_still_pod_of_several_is_evicted_where_that_may_be_done() {
     assert_eq!(remedy(&[&busy[..], &[("orders/f", 2, 1)]].concat(), true), restart, "it never did what the others do");
     // Connections stay with the pod that they were made to: by what both do together, neither is steady.
     assert_eq!(remedy(&[("orders", 80, 1), ("orders/b", 20, 20)], true), evict("orders"));
-    // They are made anew to the other one.
-    check(&[("orders", 80, 1), ("orders/b", 20, 95)], &["healthy"]);
+    // They are made anew to the other one: it is stuck, or its callers have moved.
+    let moved = &[("orders", 80, 1), ("orders/b", 20, 95)];
+    check(moved, &["orders application stalled 50"]);
     // Or to one that was not there before.
     let (mut view, now) = compute(&[("orders", 80, 1), ("orders/b", 20, 85)]);
     view.pods.get_mut("orders/b").unwrap().own.retain(|(to, _)| *to > at(ONSET));
+    view.evicts(&service("orders"), true);
     let context_of_now = context("orders", at(ONSET));
-    assert_eq!(said(&view.cause(&Asked { context: &context_of_now, epoch: 1, now })), ["healthy"]);
+    let opinion = view.cause(&Asked { context: &context_of_now, epoch: 1, now });
+    assert_eq!(said(&opinion), ["orders application stalled 50"]);
+    let Opinion::Cause(vote) = opinion else { panic!() };
+    assert_eq!(vote.hypotheses[0].remedies[0].action, evict("orders"));
+    assert!(view.indicator(&service("orders"), at(ONSET), now).unwrap().healthy, "for all that is known its callers have moved");
     let (mut view, now) = compute(&one);
     view.evicts(&service("orders"), true);
     let facts = view.pods["orders/b"].facts.clone();
@@ -100,6 +106,8 @@ fn one_still_pod_of_several_is_evicted_where_that_may_be_done() {
     for (pods, pod, expected) in [
         (&one[..], "orders/b", StanceVerdict::Support),
         (&one, "orders/c", StanceVerdict::Veto),
+        (moved, "orders", StanceVerdict::Support),
+        (moved, "orders/b", StanceVerdict::Veto),
         (&[("orders", 80, 80), ("orders/b", 80, 80)], "orders/b", StanceVerdict::Veto),
         (&[("orders", 80, 1), ("orders/b", 80, 1)], "orders/b", StanceVerdict::NoObjection),
     ] {

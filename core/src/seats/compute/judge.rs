@@ -43,6 +43,8 @@ pub(super) enum Fault {
     AtLimit,
     /// Steady use is gone while the process runs.
     Vanished,
+    /// That of one pod of several is gone, and others do what it did: it is stuck, or its callers have moved.
+    Idle,
 }
 
 /// A workload's figures.
@@ -54,7 +56,7 @@ pub(super) struct Judged {
     pub(super) pods: Vec<Use>,
     pub(super) restarts: u32,
     pub(super) fault: Option<Fault>,
-    /// The only pod of several that is ill, where it fell silent by its own past and keeps nothing that would go with it.
+    /// The only pod of several that is ill, or does nothing any more, where it keeps nothing that would go with it.
     pub(super) alone: Option<Evict>,
     /// Whether kubelets saw containers end lately as well.
     pub(super) ended: bool,
@@ -62,6 +64,15 @@ pub(super) struct Judged {
     pub(super) warm: bool,
     pub(super) from: UnixMillis,
     pub(super) to: UnixMillis,
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// Whether it is that something does nothing any more.
+    pub(super) fn is_still(self) -> bool {
+        matches!(self, Self::Vanished | Self::Idle)
+    }
 }
 
 // === impl View ===
@@ -85,12 +96,16 @@ impl View {
         let usual_limit = self.usual(service, since, |used| limit(used).unwrap_or(i64::MAX), 1).map(|usual| usual.median);
         let was = Was { usual, throttled: usual_throttled, limit: usual_limit };
         let silent = self.silent(&pods, since);
-        let of_pod = |(state, used): &(&PodState, Use), silent: bool| fault(state, used, &was, since).or(silent.then_some(Fault::Vanished));
-        let ill: Vec<(Fault, &str, &PodState, bool)> =
+        // Of one of several its own past tells more than that of all.
+        let of_pod = |(state, used): &(&PodState, Use), silent: Option<Fault>| match fault(state, used, &was, since) {
+            None | Some(Fault::Vanished) if silent.is_some() => silent,
+            fault => fault,
+        };
+        let ill: Vec<(Fault, &str, &PodState, Option<Fault>)> =
             uids.iter().zip(&pods).zip(&silent).filter_map(|((uid, pod), silent)| Some((of_pod(pod, *silent)?, *uid, pod.0, *silent))).collect();
         let fault = ill.iter().map(|(fault, ..)| *fault).chain(failing).min();
         let alone = match ill[..] {
-            [(Fault::Vanished, uid, state, true)] if failing.is_none() && !state.facts.local_data => {
+            [(Fault::Vanished | Fault::Idle, uid, state, Some(_))] if failing.is_none() && !state.facts.local_data => {
                 Some(Evict { pod: state.facts.name.clone(), uid: uid.to_owned() })
             }
             _ => None,
@@ -111,7 +126,7 @@ impl View {
 
     /// Of several pods: whether each fell silent by its own past. What they usually do together says little of one, since connections stay
     /// with the pod that they were made to; and what others do now in its place, nobody misses.
-    fn silent(&self, pods: &[(&PodState, Use)], since: UnixMillis) -> Vec<bool> {
+    fn silent(&self, pods: &[(&PodState, Use)], since: UnixMillis) -> Vec<Option<Fault>> {
         let own = |state: &PodState| {
             let before = state.own.iter().filter(|(to, _)| *to <= since && !self.masks.cover(*to)).map(|(_, milli)| *milli);
             Baseline::learn(before.collect(), 2, self.settings.learn)
@@ -122,10 +137,10 @@ impl View {
         let gained = pods.iter().map(gain).fold(0, i64::saturating_add);
         let silent = |pod: &(&PodState, Use)| {
             let (state, used) = pod;
-            let missed = |change: i64| gained.saturating_mul(2) < change.saturating_neg();
-            state.is_warm(used) && changed(pod).is_some_and(|(own, change)| missed(change) && vanished(&own, used, since))
+            let (_, change) = changed(pod).filter(|(own, _)| state.is_warm(used) && vanished(own, used, since))?;
+            Some(if gained.saturating_mul(2) < change.saturating_neg() { Fault::Vanished } else { Fault::Idle })
         };
-        pods.iter().map(|pod| pods.len() > 1 && silent(pod)).collect()
+        pods.iter().map(|pod| if pods.len() > 1 { silent(pod) } else { None }).collect()
     }
 
     fn usual(&self, service: &Service, since: UnixMillis, of: fn(&Use) -> i64, floor: i64) -> Option<Baseline> {
@@ -152,7 +167,7 @@ impl View {
         let since = self.masks.is_open().unwrap_or(now);
         // Of what was taken away nothing is ill.
         let runs = |service: &&Service| self.pods_of(service).any(|(_, state)| state.facts.running);
-        self.past.keys().filter(runs).all(|service| self.judge(service, since, now).is_ok_and(|judged| judged.fault.is_none()))
+        self.past.keys().filter(runs).all(|service| self.judge(service, since, now).is_ok_and(|judged| judged.fault.is_none_or(|fault| fault == Fault::Idle)))
     }
 
     /// Workloads that took a large part of a node of `victims` after `since` and before did not, more than they asked for.
@@ -221,8 +236,8 @@ impl View {
                 let failing = self.pods_of(service).any(|(_, state)| state.facts.crash_loop || state.facts.failed_at.is_some_and(|at| at > since));
                 let ill = match judged.fault {
                     Some(Fault::CrashLoop | Fault::Memory) => failing,
-                    // At the limit as ever is nothing that an action has worsened.
-                    None | Some(Fault::AtLimit) => false,
+                    // At the limit as ever is nothing that an action has worsened, and a pod that nobody asks is not ill.
+                    None | Some(Fault::AtLimit | Fault::Idle) => false,
                     Some(_) => true,
                 };
                 let fresh = judged.pods.iter().any(|used| used.from >= since);
@@ -291,7 +306,7 @@ impl Judged {
         let limits: u64 = self.pods.iter().filter_map(|used| used.limit_milli).fold(0, u64::saturating_add);
         let throttled = self.pods.iter().map(|used| used.throttled).max().unwrap_or(0);
         let usual = self.usual.map_or_else(|| "not learned yet".to_owned(), |usual| format!("{} m each", usual.median));
-        let alone = self.alone.as_ref().map_or_else(String::new, |alone| format!(", {} alone is still", alone.pod));
+        let alone = self.alone.as_ref().map_or_else(String::new, |alone| format!(", {} alone does nothing", alone.pod));
         format!("{} pods use {use_milli} m of {limits} m, usual {usual}, throttled {throttled} ppm, {} restarts{alone}", self.pods.len(), self.restarts)
     }
 }

@@ -38,7 +38,7 @@ impl View {
         let crowded = self.crowded(asked, &judged);
         if !crowded.is_empty() {
             // Who gets no processor uses none: that is no stall.
-            judged.retain(|(_, figures)| figures.fault != Some(Fault::Vanished));
+            judged.retain(|(_, figures)| !figures.fault.is_some_and(Fault::is_still));
         }
         let vanished = judged.iter().filter(|(_, figures)| figures.fault == Some(Fault::Vanished)).count();
         let mut hypotheses = Vec::new();
@@ -73,7 +73,7 @@ impl View {
         if neighbours.is_empty() {
             return Vec::new();
         }
-        let well = judged.iter().filter(|(_, judged)| judged.fault.is_none_or(|fault| fault == Fault::Vanished));
+        let well = judged.iter().filter(|(_, judged)| judged.fault.is_none_or(Fault::is_still));
         let well = well.map(|(workload, judged)| at(workload.target.service(), Domain::Compute, "crowded-out", 100_000, vec![resource(judged)]));
         let loud = neighbours.into_iter().map(|(service, judged)| at(service, Domain::Compute, "noisy-neighbour", 800_000, vec![resource(&judged)]));
         loud.chain(well).collect()
@@ -109,6 +109,7 @@ impl View {
                 }
             }
             Action::EvictPod(evict) => match (&judged.alone, judged.fault) {
+                (Some(alone), Some(Fault::Idle)) if alone == evict => Position::support("it alone of the pods does nothing any more", vec![resource(&judged)]),
                 (Some(alone), _) if alone == evict => {
                     Position::support("it alone of the pods uses no processor while its process runs", vec![resource(&judged)])
                 }
@@ -117,6 +118,7 @@ impl View {
                 (None, Some(_)) => Position::no_objection("it is not one pod alone that looks ill"),
             },
             Action::RestartWorkload(_) => match judged.fault {
+                Some(Fault::Idle) => Position::support("one of its pods does nothing any more", vec![resource(&judged)]),
                 Some(Fault::Vanished) => Position::support("its usual processor use is gone while the process runs", vec![resource(&judged)]),
                 _ => Position::no_objection("its processor use does not look like a stalled process"),
             },
@@ -144,6 +146,9 @@ fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished:
         // What keeps data waits for locks and disks as well.
         Fault::Vanished if vanished > 1 || !stateless => (Domain::Application, "stalled", 650_000),
         Fault::Vanished => (Domain::Application, "stalled", 800_000),
+        // Whoever sees what its pods answer knows which of the two it is.
+        Fault::Idle if !stateless => return None,
+        Fault::Idle => (Domain::Application, "stalled", 500_000),
     };
     let action = match judged.fault? {
         Fault::Saturated | Fault::AtLimit | Fault::LimitCut => {
@@ -151,10 +156,10 @@ fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished:
             (replicas > workload.replicas && kind.is_some_and(Kind::is_scaled)).then_some(Action::ScaleWorkload(Scale { replicas }))
         }
         // Its silence may be the wait for what a restart would take from it.
-        Fault::Vanished if !stateless => None,
+        Fault::Vanished | Fault::Idle if !stateless => None,
         // What works is left alone, where that may be done.
-        Fault::Vanished if evicts && judged.alone.is_some() => judged.alone.clone().map(Action::EvictPod),
-        Fault::Vanished => Some(Action::RestartWorkload(Restart { marker: format!("{}.{}", asked.context.incident, asked.epoch) })),
+        Fault::Vanished | Fault::Idle if evicts && judged.alone.is_some() => judged.alone.clone().map(Action::EvictPod),
+        Fault::Vanished | Fault::Idle => Some(Action::RestartWorkload(Restart { marker: format!("{}.{}", asked.context.incident, asked.epoch) })),
         Fault::CrashLoop | Fault::Memory => None,
     };
     let remedies = action.filter(|_| kind.is_some()).map(|action| Proposal { action, target: workload.target.clone() });

@@ -89,8 +89,14 @@ fn a_port_where_nobody_ever_listened_is_its_callers_fault() {
         let failed = Link { port: 8081, connect_failed: 9, ..Link::default() };
         let connections = if ill { vec![failed] } else { vec![Link { port: 8080, opened: 1, sent: 900, received: 900, ..Link::default() }] };
         let connections = connections.into_iter().map(|counts| Connections { inbound: false, peer: Some(service("orders")), port: counts.port, counts });
-        let observation =
-            Observation { speaker: service("storefront"), start: at(window), length_ms: 2_000, requests: vec![], connections: connections.collect() };
+        let observation = Observation {
+            speaker: service("storefront"),
+            pod: pod("storefront"),
+            start: at(window),
+            length_ms: 2_000,
+            requests: vec![],
+            connections: connections.collect(),
+        };
         view.observe(&observation, at(window + 1));
     }
     let context = context("storefront", at(ONSET));
@@ -135,6 +141,7 @@ fn a_callee_whose_sidecar_is_silent_is_judged_by_its_callers() {
         let requests = |inbound, peer: &str, beat| Requests { inbound, peer: Some(service(peer)), counts: counts(beat) };
         let observation = Observation {
             speaker: service("storefront"),
+            pod: pod("storefront"),
             start: at(window),
             length_ms: 2_000,
             requests: vec![requests(true, "load", FAILING), requests(false, "orders", SILENT)],
@@ -225,7 +232,7 @@ fn hostile_counts_and_names_are_bounded() {
         let counts = Link { port: 1, opened: u64::MAX, connect_failed: u64::MAX, sent: u64::MAX, received: u64::MAX, retransmits: u64::MAX, rtt_us: u64::MAX };
         let connections = vec![Connections { inbound: false, peer, port: 5432, counts }];
         let speaker = service(&format!("s{}", n % 500));
-        view.observe(&Observation { speaker, start: at(n % 7), length_ms: u32::MAX, requests, connections }, at(8));
+        view.observe(&Observation { pod: pod(&speaker.name), speaker, start: at(n % 7), length_ms: u32::MAX, requests, connections }, at(8));
     }
     assert!(view.told_by_callee.len() <= MAX_SERVICES && view.told_by_callers.len() <= MAX_SERVICES);
     assert!(view.links.len() <= MAX_EDGES && view.edges.len() <= MAX_EDGES);

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::pods::Stuck;
 use super::{Counts, View};
 use crate::ids::UnixMillis;
 use crate::incident::Symptom;
@@ -61,6 +62,8 @@ pub(super) struct Judged {
     /// Windows in `now`.
     pub(super) recent: usize,
     pub(super) fault: Option<Fault>,
+    /// The one pod that is to blame for it, if there is one.
+    pub(super) stuck: Option<Stuck>,
     pub(super) onset: Option<UnixMillis>,
     pub(super) from: UnixMillis,
     pub(super) to: UnixMillis,
@@ -120,12 +123,16 @@ impl View {
             longest = longest.max(run);
         }
         let fault = if longest >= bad { usual.fault(&sum, i64::try_from(count).unwrap_or(1)) } else { None };
+        // Whoever answers with errors does so with more than one pod.
+        let stuck = if fault == Some(Fault::Errors) { None } else { self.stuck(service, now) };
+        let began = fault.and_then(|_| onset(&walked));
         Ok(Judged {
             usual,
             now: sum,
             recent: count,
-            fault,
-            onset: fault.and_then(|_| onset(&walked)),
+            fault: stuck.as_ref().map(|_| Fault::Stalled).or(fault),
+            onset: stuck.as_ref().map(|stuck| began.map_or(stuck.from, |began| began.min(stuck.from))).or(began),
+            stuck,
             from: start(settings, fresh),
             to: start(settings, newest.saturating_add(1)),
         })
@@ -205,7 +212,7 @@ impl View {
         let against = if usual.is_some() { "" } else { ", by level alone" };
         Indicator {
             live,
-            healthy: live && !fault,
+            healthy: live && !fault && self.stuck(service, now).is_none(),
             summary: if live { format!("{}{against}", figures(&latest)) } else { format!("nobody called {service}") },
             requests: sum.requests,
             errors: sum.server_error.saturating_add(sum.no_response),
@@ -256,8 +263,9 @@ impl Usual {
 
 impl Judged {
     pub(super) fn summary(&self) -> String {
+        let stuck = self.stuck.as_ref().map_or_else(String::new, |stuck| format!("{}; ", stuck.summary()));
         format!(
-            "{}; usual {} requests and {} us per window, {} ppm errors",
+            "{stuck}{}; usual {} requests and {} us per window, {} ppm errors",
             figures(&self.now),
             self.usual.requests.median,
             self.usual.latency.median,

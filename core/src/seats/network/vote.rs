@@ -128,6 +128,11 @@ impl View {
             }
             Action::AdjustResources(_) if asked.context.symptom.is_routine() => Self::sizes_position(&judged),
             Action::AdjustResources(_) => Position::no_objection("its answers say nothing of what its containers need"),
+            Action::EvictPod(evict) if judged.stuck.as_ref().is_some_and(|stuck| stuck.uid == evict.uid) => {
+                Position::support("it alone of the pods takes requests and answers none", grounds())
+            }
+            Action::EvictPod(_) if judged.stuck.is_some() => Position::veto("it is another pod that answers nothing", grounds()),
+            Action::EvictPod(evict) if self.answers(&target, &evict.uid, asked.now) => Position::veto("that pod answers whoever asks it", grounds()),
             Action::RestartWorkload(_) | Action::EvictPod(_) => match judged.fault {
                 Some(Fault::Stalled) => Position::support("it takes requests and answers none", grounds()),
                 _ => Position::no_objection("its answers do not look like a stalled process"),

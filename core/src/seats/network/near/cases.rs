@@ -13,7 +13,10 @@ const LASTS: i64 = 10;
 fn tell(view: &mut View, window: i64, own: Option<Beat>, callers: Option<Beat>) {
     let requests = |inbound, peer: &str, beat| Requests { inbound, peer: Some(service(peer)), counts: counts(beat) };
     let mut speak = |speaker: &str, requests| {
-        view.observe(&Observation { speaker: service(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] }, at(window + 1));
+        view.observe(
+            &Observation { speaker: service(speaker), pod: pod(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] },
+            at(window + 1),
+        );
     };
     if let Some(own) = own {
         speak("storefront", vec![requests(true, "ingress", own), requests(false, "orders", USUAL)]);
@@ -71,7 +74,10 @@ fn whose_trouble_comes_from_elsewhere_is_left_out() {
             tell(&mut view, window, Some(now(FAILING)), Some(now(FAILING)));
             let requests = |inbound, peer: &str| Requests { inbound, peer: Some(service(peer)), counts: counts(now(redis)) };
             let mut speak = |speaker: &str, requests| {
-                view.observe(&Observation { speaker: service(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] }, at(window + 1));
+                view.observe(
+                    &Observation { speaker: service(speaker), pod: pod(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] },
+                    at(window + 1),
+                );
             };
             speak("redis", vec![requests(true, "storefront")]);
             if says_so {
@@ -102,7 +108,10 @@ fn a_stranger_makes_itself_no_neighbour_and_a_newcomer_is_none() {
             let beat = if window < ONSET { USUAL } else { FAILING };
             let requests = |inbound, peer: &str| Requests { inbound, peer: Some(service(peer)), counts: counts(beat) };
             let mut speak = |speaker: &str, requests| {
-                view.observe(&Observation { speaker: service(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] }, at(window + 1));
+                view.observe(
+                    &Observation { speaker: service(speaker), pod: pod(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] },
+                    at(window + 1),
+                );
             };
             // It tells of itself, another one of it, and only one of both of its call: itself all along, or orders after the write.
             let call = if told == "mallory" { vec![requests(false, "orders")] } else { vec![] };
@@ -124,7 +133,7 @@ fn nobody_vouches_for_itself_as_its_own_caller() {
         tell(&mut view, window, Some(beat), None);
         let itself = vec![Requests { inbound: false, peer: Some(service("storefront")), counts: counts(beat) }];
         view.observe(
-            &Observation { speaker: service("storefront"), start: at(window), length_ms: 2_000, requests: itself, connections: vec![] },
+            &Observation { speaker: service("storefront"), pod: pod("storefront"), start: at(window), length_ms: 2_000, requests: itself, connections: vec![] },
             at(window + 1),
         );
     }
@@ -140,7 +149,10 @@ fn whoever_it_calls_is_near_too_and_only_so_many_are_told() {
         let callees: Vec<String> = (0..100).map(|n| format!("callee-{n}")).collect();
         let requests = |inbound, peer: &str| Requests { inbound, peer: Some(service(peer)), counts: counts(beat) };
         let mut speak = |speaker: &str, requests| {
-            view.observe(&Observation { speaker: service(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] }, at(window + 1));
+            view.observe(
+                &Observation { speaker: service(speaker), pod: pod(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] },
+                at(window + 1),
+            );
         };
         speak("orders", callees.iter().map(|callee| requests(false, callee)).collect());
         callees.iter().for_each(|callee| speak(callee, vec![requests(true, "orders")]));

@@ -1,0 +1,196 @@
+//! Which pod of a service is stuck: what each pod's own sidecar tells of the requests that it takes.
+//!
+//! Callers leave a pod that answers nothing, so a service's sums hide it within seconds, and kubelets cannot tell it from one that
+//! nobody calls. Its own windows can: it answered before, it was asked since and answered none, while the others answer.
+//! Only requests of callers with an identity count, or a kubelet's probe of another port would speak for it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::judge::{BAD, RECENT};
+use super::{Observation, View};
+use crate::ids::UnixMillis;
+use crate::seats::Settings;
+use crate::seats::window::{Ring, newest_closed, start};
+use crate::target::Service;
+
+/// Pods that are told apart; further ones are not judged one by one.
+pub(super) const MAX_PODS: usize = 4096;
+/// Windows of a pod that are remembered: two minutes.
+const HISTORY: usize = 64;
+/// Of a pod's windows in the past at most one in so many may have had somebody wait: some services hold requests open on purpose.
+const WAITING: usize = 10;
+
+/// A pod that speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its UID, proven.
+    pub uid: String,
+    /// Its name, for people.
+    pub name: String,
+}
+
+/// A window in short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Heard {
+    asked: u64,
+    answered: u64,
+    unanswered: u64,
+}
+
+/// What one pod's sidecar told.
+#[derive(Debug)]
+struct Told {
+    name: String,
+    windows: Ring<Heard>,
+}
+
+/// The pods that speak, by workload and UID.
+#[derive(Debug, Default)]
+pub(super) struct Pods(BTreeMap<Service, BTreeMap<String, Told>>);
+
+/// The one pod of several that takes requests and answers none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Stuck {
+    pub(super) uid: String,
+    name: String,
+    /// Requests since it answered last.
+    asked: u64,
+    /// The service's other pods that answered since.
+    others: usize,
+    /// When the first request was let down.
+    pub(super) from: UnixMillis,
+    pub(super) to: UnixMillis,
+}
+
+/// How one pod is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// It answered last, or nobody asks it.
+    Well,
+    /// Asked and silent, though it used to answer.
+    Stuck { asked: u64, first: i64 },
+    /// Asked and silent, and more is not known.
+    Unknown,
+}
+
+// === impl Pods ===
+
+impl Pods {
+    /// Takes in one window.
+    pub(super) fn observe(&mut self, observation: &Observation, at: UnixMillis, now: UnixMillis, settings: &Settings) {
+        let (pod, speaker) = (&observation.pod, &observation.speaker);
+        let known = self.0.get(speaker).is_some_and(|pods| pods.contains_key(&pod.uid));
+        if !known && self.len() >= MAX_PODS {
+            return;
+        }
+        let pods = self.0.entry(speaker.clone()).or_default();
+        let told = pods.entry(pod.uid.clone()).or_insert_with(|| Told { name: pod.name.clone(), windows: Ring::default() });
+        if let Some(window) = told.windows.window(&short(settings), at, now) {
+            for counts in observation.requests.iter().filter(|requests| requests.inbound && requests.peer.is_some()).map(|requests| &requests.counts) {
+                window.asked = window.asked.saturating_add(counts.requests);
+                window.answered = window.answered.saturating_add(counts.answered());
+                window.unanswered = window.unanswered.saturating_add(counts.unanswered());
+            }
+        }
+    }
+
+    /// Forgets pods that have told nothing for longer than is remembered.
+    pub(super) fn tick(&mut self, now: UnixMillis, settings: &Settings) {
+        let oldest = newest_closed(settings, now).saturating_sub(i64::try_from(HISTORY).unwrap_or(i64::MAX));
+        self.0.values_mut().for_each(|pods| pods.retain(|_, told| told.windows.newest().is_some_and(|newest| newest > oldest)));
+        self.0.retain(|_, pods| !pods.is_empty());
+    }
+
+    /// How many are told apart.
+    pub(super) fn len(&self) -> usize {
+        self.0.values().map(BTreeMap::len).sum()
+    }
+
+    fn of(&self, service: &Service) -> impl Iterator<Item = (&String, &Told)> {
+        self.0.get(service).into_iter().flatten()
+    }
+}
+
+fn short(settings: &Settings) -> Settings {
+    Settings { history: HISTORY.min(settings.history), ..*settings }
+}
+
+// === impl Told ===
+
+impl Told {
+    fn state(&self, newest: i64, learn: usize) -> State {
+        let mut windows = self.windows.between(i64::MIN, newest).rev().peekable();
+        let (mut asked, mut let_down, mut first) = (0_u64, 0, None);
+        // Windows in which nobody asked say nothing: whoever was let down has left.
+        while let Some((number, window)) = windows.next_if(|(_, window)| window.answered == 0) {
+            asked = asked.saturating_add(window.asked);
+            if window.unanswered > 0 {
+                let_down += 1;
+                first = Some(number);
+            }
+        }
+        let Some(first) = first else { return State::Well };
+        let (mut answered, mut waited) = (0, 0);
+        for (_, window) in windows {
+            answered += usize::from(window.answered > 0);
+            waited += usize::from(window.unanswered > 0);
+        }
+        // The window in which it stopped has answers and somebody who waits.
+        let steady = answered >= learn.max(1) && waited.saturating_sub(1).saturating_mul(WAITING) <= answered;
+        if let_down >= BAD && steady { State::Stuck { asked, first } } else { State::Unknown }
+    }
+
+    fn answered_since(&self, first: i64, newest: i64) -> bool {
+        self.windows.between(first, newest).any(|(_, window)| window.answered > 0)
+    }
+}
+
+// === impl View ===
+
+impl View {
+    /// The only pod of `service` that is stuck, where others of it answer.
+    pub(super) fn stuck(&self, service: &Service, now: UnixMillis) -> Option<Stuck> {
+        let settings = &self.settings;
+        let newest = newest_closed(settings, now);
+        let fresh = newest.saturating_sub(RECENT);
+        let speaking = || self.pods.of(service).filter(|(_, told)| told.windows.newest().is_some_and(|newest| newest > fresh));
+        let mut silent = speaking().filter_map(|(uid, told)| match told.state(newest, settings.learn) {
+            State::Well => None,
+            State::Stuck { asked, first } => Some(Some((uid, told, asked, first))),
+            // More of it than this one is amiss.
+            State::Unknown => Some(None),
+        });
+        let (Some(Some((uid, told, asked, first))), None) = (silent.next(), silent.next()) else { return None };
+        let others = speaking().filter(|(other, told)| *other != uid && told.answered_since(first, newest)).count();
+        (others > 0).then(|| Stuck {
+            uid: uid.clone(),
+            name: told.name.clone(),
+            asked,
+            others,
+            from: start(settings, first),
+            to: start(settings, newest.saturating_add(1)),
+        })
+    }
+
+    /// Whether the pod answered somebody lately and let nobody down.
+    pub(super) fn answers(&self, service: &Service, uid: &str, now: UnixMillis) -> bool {
+        let newest = newest_closed(&self.settings, now);
+        let lately = newest.saturating_sub(RECENT).saturating_add(1);
+        let told = self.pods.of(service).find(|(other, _)| *other == uid);
+        told.is_some_and(|(_, told)| told.answered_since(lately, newest) && told.windows.between(lately, newest).all(|(_, window)| window.unanswered == 0))
+    }
+}
+
+// === impl Stuck ===
+
+impl Stuck {
+    pub(super) fn summary(&self) -> String {
+        let Self { name, asked, others, from, to, .. } = self;
+        format!("pod {name:.253} has answered nothing for {} s, asked {asked} times, while {others} others answer", to.since(*from) / 1000)
+    }
+}
+
+#[cfg(test)]
+mod cases;
