@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use assent_api::parse_plan;
 use assent_api::resources::{Remediation, RemediationPhase};
+use assent_core::action::Owned;
 use assent_core::ballot::Principal;
 use assent_core::blueprint::Effective;
 use assent_core::ids::UnixMillis;
@@ -118,7 +119,7 @@ impl Carrier {
 impl Journey<'_> {
     /// One look and one thing done; true when nothing will follow.
     async fn round(&mut self) -> bool {
-        let (target, stands) = match self.look().await {
+        let (target, pod) = match self.look().await {
             Ok(looked) => looked,
             Err(refusal) => {
                 tracing::warn!(plan.id = self.name, reason = refusal.reason, "cannot read the target");
@@ -132,7 +133,7 @@ impl Journey<'_> {
         let seen = Seen {
             created_at: self.created_at,
             phase: self.status.phase(),
-            sight: sight(&self.plan, self.created_at, target.as_ref(), stands, self.tried),
+            sight: sight(&self.plan, self.created_at, target.as_ref(), self.stands(pod.as_ref()), self.tried),
             progress: self.progress(),
             against: self.against.clone(),
             now: own_clock(),
@@ -141,7 +142,7 @@ impl Journey<'_> {
         tracing::debug!(plan.id = self.name, sight = ?seen.sight, next = ?next, "step");
         match next {
             Next::Done => return true,
-            Next::Apply => self.apply(target.as_ref().unwrap_or(&Value::Null)).await,
+            Next::Apply => self.apply(target.as_ref().unwrap_or(&Value::Null), pod.as_ref()).await,
             Next::NoteApplied => self.note_applied().await,
             Next::Watch => self.watch(target.as_ref().unwrap_or(&Value::Null)).await,
             Next::NoteReverting(why) => {
@@ -160,13 +161,17 @@ impl Journey<'_> {
         false
     }
 
-    /// The target, and whether the pod that goes is still there, if one goes.
-    async fn look(&self) -> Result<(Option<Value>, Option<bool>), Refusal> {
+    /// The target, and the pod that goes, if one goes.
+    async fn look(&self) -> Result<(Option<Value>, Option<Owned>), Refusal> {
         let (live, proposal) = (&self.carrier.live, &self.plan.proposal);
         // The pod first: what makes a new one is seen later than that it went.
         let pod = live.evicted(proposal).await?;
-        let stands = proposal.action.evicts().map(|evict| evict.stands(pod.as_ref()));
-        Ok((live.workload(&proposal.target).await?, stands))
+        Ok((live.workload(&proposal.target).await?, pod))
+    }
+
+    /// Whether the pod that goes is still there, if one goes.
+    fn stands(&self, pod: Option<&Owned>) -> Option<bool> {
+        self.plan.proposal.action.evicts().map(|evict| evict.stands(pod))
     }
 
     fn progress(&self) -> Progress {
@@ -215,8 +220,8 @@ impl Journey<'_> {
         format!("; {effect:?}: {line}")
     }
 
-    async fn apply(&mut self, target: &Value) {
-        if let Err(refusal) = self.prepare_and_put(target).await {
+    async fn apply(&mut self, target: &Value, pod: Option<&Owned>) {
+        if let Err(refusal) = self.prepare_and_put(target, pod).await {
             match refusal.rule {
                 assent_core::refusal::Rule::Unavailable => {
                     tracing::warn!(plan.id = self.name, reason = refusal.reason, "the write has no verdict yet");
@@ -225,13 +230,13 @@ impl Journey<'_> {
                     self.backoff.wait().await;
                 }
                 // An earlier attempt, of which nobody heard, or somebody else was faster: the next look tells.
-                _ if self.look().await.is_ok_and(|(_, stands)| stands == Some(false)) => {}
+                _ if self.look().await.is_ok_and(|(_, pod)| self.stands(pod.as_ref()) == Some(false)) => {}
                 _ => self.finish(RemediationPhase::Refused, &refusal.to_string()).await,
             }
         }
     }
 
-    async fn prepare_and_put(&mut self, target: &Value) -> Result<(), Refusal> {
+    async fn prepare_and_put(&mut self, target: &Value, pod: Option<&Owned>) -> Result<(), Refusal> {
         let live = &self.carrier.live;
         if !self.gate_seen {
             let roster = live.roster().await?.value?;
@@ -239,7 +244,7 @@ impl Journey<'_> {
             self.gate_seen = true;
         }
         entering::enter(live, &self.plan, &self.name).await?;
-        let change = change(live, &self.plan.proposal, target).await?;
+        let change = change(live, &self.plan.proposal, target, pod).await?;
         let write = self.plan.proposal.write()?;
         let writer = Writer { client: live.client(), incident: &self.plan.incident };
         let answer = writer.send(&write, &self.plan.proposal, &change.new, Step::Apply).await;

@@ -135,7 +135,7 @@ impl Planner {
         }
         gate::check(&self.live, &roster, target, &workload).await?;
         let mut plan = self.draft(decided, &authority.facts, &workload)?;
-        let change = change(&self.live, proposal, &workload).await?;
+        let change = change(&self.live, proposal, &workload, authority.facts.pod.as_ref()).await?;
         let said = guardrails::said(&self.live, &authority, &plan, &change, &workload).await?;
         authority.facts.guardrail_denial = said.refusal;
         let Authority { facts, .. } = authority;

@@ -1,6 +1,6 @@
 //! The change that a voted action makes of the target as it is.
 
-use assent_core::action::{Action, Part};
+use assent_core::action::{Action, Owned, Part};
 use assent_core::ballot::Proposal;
 use assent_core::canonical::Digest;
 use assent_core::refusal::{Refusal, Rule};
@@ -17,12 +17,12 @@ pub struct Change {
     pub new: Value,
 }
 
-/// The voted change of `workload`, by the action's own function.
+/// The voted change of `workload`, by the action's own function; `pod` is the one that goes, if one goes ([`Live::evicted`]).
 ///
 /// # Errors
 /// If it cannot be made, or would change nothing.
-pub async fn change(live: &Live, proposal: &Proposal, workload: &Value) -> Result<Change, Refusal> {
-    let material = material(live, proposal).await?;
+pub async fn change(live: &Live, proposal: &Proposal, workload: &Value, pod: Option<&Owned>) -> Result<Change, Refusal> {
+    let material = material(live, proposal, pod).await?;
     let act = proposal.action.act();
     let old = object_of(proposal, workload);
     let new = act.expected(&old, material.as_ref()).map_err(|reason| Refusal::new(Rule::Difference, reason, "a target that the action can change"))?;
@@ -33,10 +33,10 @@ pub async fn change(live: &Live, proposal: &Proposal, workload: &Value) -> Resul
 }
 
 /// What the action only names: the pod that goes, or the pod template, from whichever revision still has it.
-async fn material(live: &Live, proposal: &Proposal) -> Result<Option<Value>, Refusal> {
+async fn material(live: &Live, proposal: &Proposal, pod: Option<&Owned>) -> Result<Option<Value>, Refusal> {
     if let Some(evict) = proposal.action.evicts() {
-        let owned = live.evicted(proposal).await?.filter(|owned| evict.is(&owned.pod));
-        return owned.map(|owned| Some(owned.pod)).ok_or_else(|| stale("the pod that is to go is gone"));
+        let pod = pod.map(|owned| &owned.pod).filter(|pod| evict.is(pod));
+        return pod.cloned().map(Some).ok_or_else(|| stale("the pod that is to go is gone"));
     }
     let Action::RollbackWorkload(rollback) = &proposal.action else { return Ok(None) };
     let templates = live.templates(&proposal.target).await?;

@@ -63,10 +63,11 @@ fn a_speaker_is_the_pod_at_its_address_under_its_own_account() {
 #[test]
 fn workloads_come_from_controllers_and_not_from_names() {
     let pods = known();
-    assert_eq!(pods.workload("p1"), Some(service("orders")));
-    assert_eq!(pods.workload("bare"), None);
+    let p1 = pods.speaking("p1").unwrap();
+    assert_eq!((p1.uid.as_str(), p1.workload), ("p1", service("orders")));
+    assert_eq!(pods.speaking("bare"), None);
     pods.lock().replica_set(Change::Gone("rs-orders".into()));
-    assert_eq!(pods.workload("p1"), None);
+    assert_eq!(pods.speaking("p1"), None);
 }
 
 #[test]
