@@ -198,3 +198,9 @@ pub fn configuration_content(config_map: &Value) -> Result<Digest, canonical::Er
     let part = |key: &str| config_map.get(key).cloned().filter(|value| !value.is_null()).unwrap_or(json!({}));
     Digest::of(&json!({"data": part("data"), "binaryData": part("binaryData")}))
 }
+
+/// Whether nobody can change what a ConfigMap says.
+#[must_use]
+pub fn is_immutable(config_map: &Value) -> bool {
+    config_map.get("immutable").and_then(Value::as_bool) == Some(true)
+}

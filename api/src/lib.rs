@@ -4,6 +4,7 @@
 //! what the words on the wire are and refuses those that are not.
 #![deny(missing_docs)]
 
+pub mod copies;
 pub mod facts;
 pub mod gate;
 pub mod mesh;

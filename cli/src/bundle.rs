@@ -18,6 +18,7 @@ manifests![
     "base/namespace/people.yaml",
     "base/policies/approvals.yaml",
     "base/policies/ballots.yaml",
+    "base/policies/copies.yaml",
     "base/policies/executor-limits.yaml",
     "base/policies/gate-protection.yaml",
     "base/policies/kustomization.yaml",
@@ -68,6 +69,12 @@ manifests![
 pub(crate) const POD_LOGS: [File; 2] = [
     ("optional/pod-logs/kustomization.yaml", include_str!("../../manifests/optional/pod-logs/kustomization.yaml")),
     ("optional/pod-logs/rbac.yaml", include_str!("../../manifests/optional/pod-logs/rbac.yaml")),
+];
+
+/// What an overlay needs where edits of ConfigMaps can be undone.
+pub(crate) const KEPT_CONFIGURATION: [File; 2] = [
+    ("optional/kept-configuration/kustomization.yaml", include_str!("../../manifests/optional/kept-configuration/kustomization.yaml")),
+    ("optional/kept-configuration/rbac.yaml", include_str!("../../manifests/optional/kept-configuration/rbac.yaml")),
 ];
 
 macro_rules! guardrails {

@@ -5,6 +5,7 @@
 //! [`Action::act`], and its cases beside it.
 
 mod adjust;
+mod configuration;
 mod evict;
 mod restart;
 mod rollback;
@@ -16,9 +17,10 @@ use serde_json::Value;
 use crate::workload::Kind;
 
 pub use adjust::{Adjust, Sizes};
+pub use configuration::{Configuration, RevertConfig, configurations_at_start, referenced_configurations};
 pub use evict::{Controller, Evict, Owned, controller};
 pub use restart::Restart;
-pub use rollback::{Configuration, Rollback, referenced_configurations};
+pub use rollback::Rollback;
 pub use scale::Scale;
 
 /// An action with its parameters; values are absolute, never relative.
@@ -29,6 +31,8 @@ pub enum Action {
     EvictPod(Evict),
     /// Back to a pod template that was seen healthy.
     RollbackWorkload(Rollback),
+    /// A ConfigMap as it was when all was well.
+    RevertConfig(RevertConfig),
     /// New pods of the same template.
     RestartWorkload(Restart),
     /// Another number of replicas.
@@ -136,6 +140,7 @@ impl Action {
         match self {
             Self::EvictPod(evict) => evict,
             Self::RollbackWorkload(rollback) => rollback,
+            Self::RevertConfig(revert) => revert,
             Self::RestartWorkload(restart) => restart,
             Self::ScaleWorkload(scale) => scale,
             Self::AdjustResources(adjust) => adjust,
@@ -146,6 +151,16 @@ impl Action {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.act().name()
+    }
+
+    /// ConfigMaps that must be so when it is carried out, whatever else changed.
+    #[must_use]
+    pub fn configurations(&self) -> Vec<Configuration> {
+        match self {
+            Self::RollbackWorkload(rollback) => rollback.configurations.clone(),
+            Self::RevertConfig(revert) => vec![revert.changed.clone(), revert.copy()],
+            _ => Vec::new(),
+        }
     }
 
     /// The pod that goes, if that is what it does.
@@ -159,10 +174,13 @@ impl Action {
 }
 
 /// Every name in the catalogue, for schemas, Blueprints and help.
-pub const NAMES: [&str; 5] = [rollback::NAME, restart::NAME, scale::NAME, adjust::NAME, evict::NAME];
+pub const NAMES: [&str; 6] = [rollback::NAME, restart::NAME, scale::NAME, adjust::NAME, evict::NAME, configuration::NAME];
 
 /// The name of [`Action::EvictPod`], for those who ask beforehand whether it may be done.
 pub const EVICT_POD: &str = evict::NAME;
+
+/// The name of [`Action::RevertConfig`], likewise.
+pub const REVERT_CONFIG: &str = configuration::NAME;
 
 // === impl Verb ===
 

@@ -69,7 +69,8 @@ pub struct Facts {
     pub target: Option<Value>,
     /// The pod of the target that is evicted.
     pub pod: Option<Owned>,
-    /// ConfigMaps that the target's template refers to after the write: name and digest.
+    /// ConfigMaps that the actions in question rest on ([`crate::action::Action::configurations`]), as they are now: name and digest. A copy
+    /// that could be changed counts for none.
     pub configurations: Vec<(String, Digest)>,
     /// What people were asked in this incident, with their answers.
     pub approvals: Vec<(Asked, Vec<Answer>)>,

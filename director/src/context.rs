@@ -78,14 +78,14 @@ fn symptom(alerts: &[Alert]) -> Symptom {
 }
 
 /// Objects of one kind in a namespace as the API server writes them, with the kind that lists leave out.
-async fn list<K: Resource<DynamicType = ()>>(director: &Director, namespace: &str, doing: &'static str) -> Result<Vec<Value>, Error> {
+pub(crate) async fn list<K: Resource<DynamicType = ()>>(director: &Director, namespace: &str, doing: &'static str) -> Result<Vec<Value>, Error> {
     let kind = ApiResource::erase::<K>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(director.client.clone(), namespace, &kind);
     let objects = api.list(&ListParams::default().limit(LISTED)).await.map_err(kubernetes(doing))?;
     Ok(objects.items.into_iter().map(|object| whole(&kind, object)).collect())
 }
 
-fn whole(kind: &ApiResource, object: DynamicObject) -> Value {
+pub(crate) fn whole(kind: &ApiResource, object: DynamicObject) -> Value {
     let mut value = object.data;
     if let Some(fields) = value.as_object_mut() {
         fields.insert("apiVersion".into(), kind.api_version.clone().into());
@@ -95,7 +95,7 @@ fn whole(kind: &ApiResource, object: DynamicObject) -> Value {
     value
 }
 
-fn name(object: &Value) -> &str {
+pub(crate) fn name(object: &Value) -> &str {
     object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }
 

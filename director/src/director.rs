@@ -43,6 +43,13 @@ pub(crate) enum Error {
         #[source]
         source: assent_core::canonical::Error,
     },
+    /// What we made is no object.
+    #[error("make a {what}")]
+    Object {
+        what: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
     /// The roster cannot be used.
     #[error("the roster cannot be used: {0}")]
     Roster(String),

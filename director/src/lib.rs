@@ -9,6 +9,7 @@ mod checkpoint;
 mod cleaner;
 mod conduct;
 mod context;
+mod copies;
 mod decision;
 mod director;
 mod effects;
@@ -89,6 +90,9 @@ pub struct Args {
     /// Seats that are not at their Service, as NAME=HOST:PORT.
     #[arg(long, env = "ASSENT_SEAT_ADDRESSES", value_delimiter = ',', value_parser = seat_address)]
     pub seat_addresses: Vec<(String, String)>,
+    /// Keep copies of the ConfigMaps that workloads read whose Blueprint lists RevertConfig.
+    #[arg(long, env = "ASSENT_KEEP_CONFIGURATION")]
+    pub keep_configuration: bool,
     /// Who hears of what is forbidden.
     #[command(flatten)]
     pub security: SecurityArgs,
@@ -237,7 +241,7 @@ pub async fn direct(
     let (routes, identity, stop) = (rpc::routes(director.clone()), director.workload.clone(), tasks.token());
     tasks.spawn("rpc", async move { mtls::serve(ports.rpc, &identity, ClientAuth::Required, Limits::default(), routes, stop).await.map_err(Into::into) });
     tasks.spawn_forever("checkpoint", checkpoint::run(director.client.clone(), director.store.clone()));
-    tasks.spawn("lead", lead(director, args.security.receiver()?, slack, leadership, tasks.token()));
+    tasks.spawn("lead", lead(director, args.security.receiver()?, slack, args.keep_configuration, leadership, tasks.token()));
     ready();
     let ended = tasks.join().await;
     store.close().await;
@@ -266,6 +270,7 @@ async fn lead(
     director: Director,
     security: Option<Receiver>,
     slack: Option<Slack>,
+    keep_configuration: bool,
     leadership: Option<Leadership>,
     token: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -287,6 +292,9 @@ async fn lead(
     tasks.spawn_forever("publish", publish::run(director.clone()));
     tasks.spawn_forever("watch", watch::run(director.clone()));
     tasks.spawn_forever("revisions", revisions::run(director.clone()));
+    if keep_configuration {
+        tasks.spawn_forever("copies", copies::run(director.clone()));
+    }
     tasks.spawn_forever("proposals", proposals::run(director.clone()));
     tasks.spawn_forever("security", security::run(director.clone(), security));
     tasks.spawn_forever("slack", slack::run(director.clone(), slack));

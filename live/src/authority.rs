@@ -8,7 +8,7 @@ use assent_api::resources::{
     Ballot, Blueprint, CircuitBreaker, OperationProposalSpec, Pause, Remediation, RemediationPhase, Roster as StoredRoster, breaker_name,
 };
 use assent_api::{cast, facts, parse_plan, told_plan};
-use assent_core::action::Action;
+use assent_core::action::{Action, Inverse};
 use assent_core::ballot::{CastBallot, Opinion, Proposal};
 use assent_core::blueprint::{Classification, ClusterBlueprint};
 use assent_core::breaker::{History, Settings};
@@ -25,7 +25,7 @@ use assent_policies::facts::StoredPlan;
 use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::Value;
 
-use crate::reader::{Dated, Live, own_clock, unavailable};
+use crate::reader::{Dated, Live, is_plain, own_clock, unavailable};
 
 /// Everything that a request about one incident is judged by, as it was read.
 #[derive(Debug)]
@@ -63,7 +63,13 @@ fn stored_plan(stored: &Remediation) -> Option<StoredPlan> {
     use RemediationPhase as P;
     let (plan, created_at) = (told_plan(stored)?, facts::created_at(stored)?);
     let phase = stored.status.as_ref().and_then(|status| status.phase);
-    Some(StoredPlan { name: stored.name_any(), created_at, plan, over: matches!(phase, Some(P::Verified | P::Reverted | P::Refused)) })
+    // What failed and can be put back may yet be; where there is nothing to put back, that was the end.
+    let over = match phase {
+        Some(P::Verified | P::Reverted | P::Refused) => true,
+        Some(P::Failed) => plan.inverse == Inverse::Empty,
+        _ => false,
+    };
+    Some(StoredPlan { name: stored.name_any(), created_at, plan, over })
 }
 
 /// Plans that entered the CircuitBreaker of `service`, oldest first.
@@ -263,28 +269,28 @@ impl Live {
         }
     }
 
-    /// ConfigMaps that a rollback under judgement says were seen healthy, as they are now. Only the judgement of a write
-    /// compares them.
+    /// ConfigMaps that the actions under judgement rest on, as they are now. Only the judgement of a write compares them.
     ///
     /// # Errors
     /// If one cannot be read.
     pub async fn configurations(&self, facts: &Facts, target: &Target) -> Result<Vec<(String, Digest)>, Refusal> {
         let planned = facts.plans.iter().map(|(plan, _)| &plan.proposal);
-        let mut names: Vec<&str> = Vec::new();
+        let (mut names, mut copies) = (BTreeSet::new(), BTreeSet::new());
         for proposal in planned.chain(proposed(facts)).filter(|proposal| proposal.target.service() == target.service()) {
-            if let Action::RollbackWorkload(rollback) = &proposal.action {
-                names.extend(rollback.configurations.iter().map(|c| c.name.as_str()));
+            names.extend(proposal.action.configurations().into_iter().map(|configuration| configuration.name));
+            if let Action::RevertConfig(revert) = &proposal.action {
+                copies.insert(revert.copy().name);
             }
         }
-        names.sort_unstable();
-        names.dedup();
         let mut configurations = Vec::new();
-        for name in names {
-            let path = format!("/api/v1/namespaces/{}/configmaps/{name}", target.namespace);
-            if let Some(object) = self.object(&path).await? {
-                let digest = facts::configuration_content(&object).map_err(|error| unavailable(format!("ConfigMap `{name}` has no digest: {error}")))?;
-                configurations.push((name.to_owned(), digest));
+        for name in names.into_iter().filter(|name| is_plain(name)) {
+            let Some(object) = self.configuration(&target.namespace, &name).await? else { continue };
+            // A copy that somebody could change is none.
+            if copies.contains(&name) && !facts::is_immutable(&object) {
+                continue;
             }
+            let digest = facts::configuration_content(&object).map_err(|error| unavailable(format!("ConfigMap `{name}` has no digest: {error}")))?;
+            configurations.push((name, digest));
         }
         Ok(configurations)
     }

@@ -71,7 +71,7 @@ fn controller_name<'a>(object: &'a Value, kind: &str) -> Option<&'a str> {
     is_plain(owner.name).then_some(owner.name)
 }
 
-fn is_plain(name: &str) -> bool {
+pub(crate) fn is_plain(name: &str) -> bool {
     let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
     plain && !name.is_empty() && name.len() <= 253 && !name.starts_with('.')
 }
@@ -209,6 +209,27 @@ impl Live {
         let resource = plain_names(target)?.revisions();
         let items = self.served_items(&format!("/apis/apps/v1/namespaces/{}/{resource}", target.namespace)).await?;
         Ok(items.iter().filter_map(kept_template).collect())
+    }
+
+    /// All templates of a namespace, earlier ones and those in use, plain.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn kept_templates(&self, namespace: &str) -> Result<Vec<Value>, Refusal> {
+        let of = async |resource: &str| self.served_items(&format!("/apis/apps/v1/namespaces/{namespace}/{resource}")).await;
+        let (sets, revisions) = tokio::try_join!(of("replicasets"), of("controllerrevisions"))?;
+        Ok(sets.iter().chain(&revisions).filter_map(kept_template).collect())
+    }
+
+    /// The ConfigMap of this name, if it is there.
+    ///
+    /// # Errors
+    /// If it has no plain name, or cannot be read.
+    pub async fn configuration(&self, namespace: &str, name: &str) -> Result<Option<Value>, Refusal> {
+        if !is_plain(name) {
+            return Err(Refusal::new(Rule::Request, format!("`{name:.253}` is no name of a ConfigMap"), "a plain name"));
+        }
+        self.object(&format!("/api/v1/namespaces/{namespace}/configmaps/{name}")).await
     }
 
     /// An object, whatever the clock; `None` when there is none.

@@ -66,6 +66,8 @@ pub(crate) struct Speaking {
     pub(crate) uid: String,
     pub(crate) name: String,
     pub(crate) workload: Service,
+    /// Whether it runs, and nobody asked it to go.
+    pub(crate) running: bool,
 }
 
 /// Why a stream is refused.
@@ -94,7 +96,7 @@ impl Pods {
     pub(crate) fn speaking(&self, uid: &str) -> Option<Speaking> {
         let index = self.lock();
         let pod = index.pods.get(uid)?;
-        Some(Speaking { uid: pod.uid.clone(), name: pod.name.clone(), workload: index.workload_of(pod)? })
+        Some(Speaking { uid: pod.uid.clone(), name: pod.name.clone(), workload: index.workload_of(pod)?, running: pod.running })
     }
 
     /// The workload behind a verified identity, if its account runs exactly one; else behind `destination`.

@@ -35,6 +35,7 @@ pub fn overlay(place: &Place) -> anyhow::Result<PathBuf> {
         ledger_size: "1Gi".into(),
         sidecar_digest: None,
         ephemeral_ledger: true,
+        keep_configuration: true,
         kubelet_insecure: source.kubelet_insecure,
         slack_channel: None,
         sources: init::Sources::default(),

@@ -111,7 +111,7 @@ impl Scene {
     }
 
     /// A workload of this kind, for which the seats want the action of this name: back to its first revision, restarted, with another
-    /// replica, with more memory, without one of its pods. A kind that the action is not modelled for is another one.
+    /// replica, with more memory, with what its ConfigMap held before, without one of its pods. A kind that the action is not modelled for is another one.
     pub async fn of(&self, kind: Kind, action: &str, name: &str) -> Case {
         match action {
             "RollbackWorkload" => {
@@ -131,6 +131,15 @@ impl Scene {
             "AdjustResources" => {
                 self.world.workload(kind, name, FIRST).await;
                 self.vote(kind, name, |workload| seats::adjust(workload, 128)).await
+            }
+            "RevertConfig" => {
+                self.world.workload(kind, name, FIRST).await;
+                let settings = format!("{name}-settings");
+                let healthy = self.world.configuration(&settings, "v1").await;
+                self.world.keep(&healthy).await.unwrap();
+                self.world.refer(kind, name, &settings).await;
+                let changed = self.world.configuration(&settings, "v2").await;
+                self.vote(kind, name, |workload| seats::revert_config(workload, &changed, &healthy)).await
             }
             "EvictPod" => {
                 // There is one node, so a DaemonSet has one pod, and the only one is left alone.

@@ -1,6 +1,7 @@
 //! Votes for tests: what each of the four seats would say of a bad rollout of one Deployment, and how to twist it.
 
-use assent_core::action::{Action, Adjust, Evict, Rollback, Scale, Sizes};
+use assent_api::copies;
+use assent_core::action::{Action, Adjust, Evict, RevertConfig, Rollback, Scale, Sizes};
 use assent_core::ballot::{Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict};
 use assent_core::canonical::Digest;
 use assent_core::ids::{Domain, IncidentUid, Millionths, UnixMillis};
@@ -42,6 +43,14 @@ pub fn adjust(workload: &Value, mebibytes: u64) -> Proposal {
 pub fn evict(workload: &Value, pod: &Value) -> Proposal {
     let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
     Proposal { action: Action::EvictPod(Evict { pod: text("/metadata/name"), uid: text("/metadata/uid") }), target: Target::of(workload).unwrap() }
+}
+
+/// Let `workload` read again what the ConfigMap `changed` held when it was `healthy`.
+#[must_use]
+pub fn revert_config(workload: &Value, changed: &Value, healthy: &Value) -> Proposal {
+    let (changed, healthy) = (copies::content(changed).unwrap(), copies::content(healthy).unwrap());
+    let action = RevertConfig { changed, healthy: healthy.digest, healthy_at: now() };
+    Proposal { action: Action::RevertConfig(action), target: Target::of(workload).unwrap() }
 }
 
 /// Roll `workload` back to `template`.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use assent_api::names::{self, accounts};
 use assent_api::resources::{Ballot as StoredBallot, Decision, DecisionSpec, Remediation, Roster as StoredRoster, RosterSpec};
 use assent_api::signed::Signed;
-use assent_api::{facts, gate, resources};
+use assent_api::{copies, facts, gate, resources};
 use assent_cluster::Cluster;
 use assent_core::ballot::{Ballot, Opinion, PAYLOAD_TYPE, Proposal};
 use assent_core::canonical::{self, Digest};
@@ -103,7 +103,15 @@ impl World {
             apply(&admin, &serde_json::to_value(definition).unwrap()).await;
         }
         established(&admin).await;
-        for object in shipped(&["gate/rbac.yaml", "executor/rbac.yaml", "director/rbac.yaml", "specialists/rbac.yaml", "policies", "protection"]) {
+        for object in shipped(&[
+            "gate/rbac.yaml",
+            "executor/rbac.yaml",
+            "director/rbac.yaml",
+            "../optional/kept-configuration/rbac.yaml",
+            "specialists/rbac.yaml",
+            "policies",
+            "protection",
+        ]) {
             apply(&admin, &object).await;
         }
         let files = tempfile::tempdir().unwrap();
@@ -222,6 +230,36 @@ impl World {
         self.until(kind, name, complete).await
     }
 
+    /// A ConfigMap in the shop with one key.
+    pub async fn configuration(&self, name: &str, value: &str) -> Value {
+        apply(&self.admin, &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": SHOP}, "data": {"key": value}})).await;
+        get(&self.admin, &format!("/api/v1/namespaces/{SHOP}/configmaps/{name}")).await.unwrap()
+    }
+
+    /// The containers of a workload read this ConfigMap from now on.
+    pub async fn refer(&self, kind: Kind, name: &str, config_map: &str) {
+        let containers = json!([{"name": "main", "envFrom": [{"configMapRef": {"name": config_map}}]}]);
+        let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}}).to_string();
+        let path = format!("/apis/apps/v1/namespaces/{SHOP}/{}/{name}", kind.resource());
+        let request = http::Request::patch(path).header("content-type", "application/strategic-merge-patch+json").body(patch.into_bytes()).unwrap();
+        send(&self.admin, request).await.unwrap();
+        if self.kubelet.load(Ordering::Relaxed) {
+            self.until(kind, name, complete).await;
+        }
+    }
+
+    /// The director's account keeps what it holds.
+    pub async fn keep(&self, config_map: &Value) -> Result<Value, kube::Error> {
+        self.keep_as(accounts::DIRECTOR, &copies::copy_of(config_map).unwrap()).await
+    }
+
+    /// This account creates this ConfigMap in the shop.
+    pub async fn keep_as(&self, account: &str, copy: &Value) -> Result<Value, kube::Error> {
+        let path = format!("/api/v1/namespaces/{SHOP}/configmaps");
+        let request = http::Request::post(path).header("content-type", "application/json").body(copy.to_string().into_bytes()).unwrap();
+        self.account(account).await.request(request).await
+    }
+
     /// A node that nobody runs, for pods that are bound to one.
     async fn node(&self) {
         apply(&self.admin, &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "nobody"}})).await;
@@ -293,7 +331,7 @@ impl World {
                 "apiVersion": "assent.dev/v1alpha1", "kind": "Blueprint", "metadata": {"name": name, "namespace": SHOP},
                 "spec": {"target": {"kind": kind.name(), "name": name}, "mode": "autonomous", "verification": {"stabilization": "1s"},
                     "limits": {"maxReplicas": 5, "containers": [{"name": "*", "cpu": {"min": "50m", "max": "2"}, "memory": {"min": "32Mi", "max": "1Gi"}}]},
-                    "actions": [{"name": "RollbackWorkload"}, {"name": "RestartWorkload"}, {"name": "ScaleWorkload"}, {"name": "AdjustResources"}, {"name": "EvictPod"}]}
+                    "actions": [{"name": "RollbackWorkload"}, {"name": "RestartWorkload"}, {"name": "ScaleWorkload"}, {"name": "AdjustResources"}, {"name": "EvictPod"}, {"name": "RevertConfig"}]}
             }),
         )
         .await;

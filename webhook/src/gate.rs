@@ -4,6 +4,7 @@
 //! It writes nothing, holds no lock and no cache that a decision rests on, and answers the same however often it is asked.
 //! Whatever it cannot read in time is a refusal, and so is whatever it cannot take on (`intake`).
 
+mod copies;
 mod guardrails;
 mod intake;
 mod kinds;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use assent_api::names::accounts;
 use assent_core::refusal::{Refusal, Rule};
 use assent_live::Live;
 use assent_policies::Outcome;
@@ -252,6 +254,9 @@ impl Gate {
     async fn judge(&self, request: &Request) -> Result<Passed, Refusal> {
         if request.resource.group == assent_api::names::GROUP {
             return kinds::judge(self, request).await;
+        }
+        if request.is_by(accounts::DIRECTOR) && request.resource.group.is_empty() && request.resource.resource == "configmaps" {
+            return copies::judge(&self.live, request).await;
         }
         writes::judge(self, request).await
     }

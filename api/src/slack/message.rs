@@ -64,7 +64,7 @@ fn text(request: &ApprovalRequest, name: &str) -> String {
 
 fn undo(payload: &str) -> &'static str {
     match serde_json::from_str::<Proposal>(payload).map(|proposal| proposal.action) {
-        Ok(Action::RollbackWorkload(_) | Action::AdjustResources(_)) => "the pod template that runs now",
+        Ok(Action::RollbackWorkload(_) | Action::RevertConfig(_) | Action::AdjustResources(_)) => "the pod template that runs now",
         Ok(Action::RestartWorkload(_) | Action::EvictPod(_)) => "nothing, since what is wanted stays as it is",
         Ok(Action::ScaleWorkload(_)) => "the number of replicas that there is now",
         _ => "what its plan says",

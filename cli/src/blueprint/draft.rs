@@ -2,6 +2,7 @@
 //! allowed that cannot be put back.
 
 use anyhow::{Context as _, ensure};
+use assent_core::action::referenced_configurations;
 use assent_core::blueprint::{bytes, millicores};
 use assent_core::workload::{Kind, is_on_node};
 use serde_json::{Value, json};
@@ -41,6 +42,11 @@ pub(super) fn draft(workload: &Value, autoscalers: &[Value], wishes: &Wishes<'_>
             said.push(format!("{reason}: RollbackWorkload is on no list"));
         }
         Err(reason) => said.push(format!("{reason}: RestartWorkload and RollbackWorkload are on no list")),
+    }
+    let reads = workload.pointer("/spec/template").map(referenced_configurations).unwrap_or_default();
+    if !reads.is_empty() {
+        let maps = reads.join(", ");
+        said.push(format!("it reads ConfigMap {maps}: list RevertConfig to have an edit undone, where Assent is installed with `--keep-configuration`"));
     }
     let replicas = workload.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
     let scaled = autoscalers.iter().find(|one| {
@@ -168,6 +174,15 @@ mod tests {
             app,
             &json!([{"name": "app", "cpu": {"min": "250m", "max": "500m", "target": "250m"}, "memory": {"min": "256Mi", "max": "1Gi", "target": "256Mi"}}])
         );
+    }
+
+    #[test]
+    fn whoever_reads_config_maps_hears_that_an_edit_can_be_undone() {
+        let mut reads = deployment();
+        reads["spec"]["template"]["spec"]["volumes"] = json!([{"name": "v", "configMap": {"name": "settings"}}]);
+        let told =
+            |object: &Value| draft(object, &[], &wishes("observe")).unwrap().1.iter().any(|words| words.contains("ConfigMap settings: list RevertConfig"));
+        assert!(told(&reads) && !told(&deployment()));
     }
 
     #[test]

@@ -53,6 +53,10 @@ pub struct Settings {
     /// secret are Secrets that you create.
     #[arg(long, value_name = "CHANNEL", value_parser = channel)]
     pub slack_channel: Option<String>,
+    /// Let edits of ConfigMaps be undone where a Blueprint lists RevertConfig: the director keeps copies of what they held, for which it
+    /// may list, create and delete ConfigMaps.
+    #[arg(long)]
+    pub keep_configuration: bool,
     /// Where evidence comes from beside the cluster.
     #[command(flatten)]
     pub sources: Sources,
@@ -96,6 +100,9 @@ pub(super) fn files(settings: &Settings, now: Timestamp, before: impl Fn(&str) -
     }
     if settings.sources.pod_logs {
         files.extend(bundle::POD_LOGS.iter().map(|(path, text)| open(path, (*text).to_owned())));
+    }
+    if settings.keep_configuration {
+        files.extend(bundle::KEPT_CONFIGURATION.iter().map(|(path, text)| open(path, (*text).to_owned())));
     }
     if !settings.ephemeral_ledger {
         files.push(open("ledger.yaml", ledger(&settings.ledger_size)?));
@@ -199,7 +206,8 @@ fn second_stage(settings: &Settings) -> anyhow::Result<String> {
         let from = ranges(settings);
         patches.push(patch("NetworkPolicy", "assent-director", &json!([{"op": "add", "path": "/spec/ingress/3/from", "value": from}]))?);
     }
-    let components = if sources.pod_logs { vec!["optional/pod-logs"] } else { Vec::new() };
+    let components = [(sources.pod_logs, "optional/pod-logs"), (settings.keep_configuration, "optional/kept-configuration")];
+    let components: Vec<&str> = components.into_iter().filter(|(on, _)| *on).map(|(_, component)| component).collect();
     kustomization((&resources, &components), &patches, &OTHER_IMAGES, settings)
 }
 

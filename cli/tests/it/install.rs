@@ -17,6 +17,7 @@ fn init(directory: &std::path::Path, force: bool) -> Result<()> {
         ledger_size: "1Gi".into(),
         sidecar_digest: None,
         ephemeral_ledger: false,
+        keep_configuration: true,
         kubelet_insecure: true,
         slack_channel: Some("C024BE91L".into()),
         sources: Sources { prometheus_url: Some("http://prometheus.monitoring.svc:9090".into()), loki_url: None, pod_logs: true, traces: true },

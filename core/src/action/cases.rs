@@ -40,6 +40,44 @@ fn rollback_permits_only_the_template_that_was_seen() {
 }
 
 #[test]
+fn a_reverted_configuration_is_read_from_its_copy_and_nothing_else_changes() {
+    let mut old = deployment();
+    let pod = json!({"containers": [
+            {"name": "c", "image": "x:2", "envFrom": [{"configMapRef": {"name": "settings"}}, {"secretRef": {"name": "settings"}}],
+                "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}, {"name": "B", "value": "settings"}]}],
+        "volumes": [{"name": "settings", "projected": {"sources": [{"configMap": {"name": "settings"}}]}}, {"name": "v", "configMap": {"name": "other"}}]});
+    old["spec"]["template"]["spec"] = pod;
+    let content = |text: &str| Digest::of_bytes(text.as_bytes());
+    let revert = |name: &str, healthy: &str| RevertConfig {
+        changed: Configuration { name: name.into(), digest: content("v2") },
+        healthy: content(healthy),
+        healthy_at: UnixMillis(1),
+    };
+    let action = Action::RevertConfig(revert("settings", "v1"));
+    let copy = format!("settings-{}", &content("v1").as_str()[..10]);
+    assert!(action.act().preconditions(&old).is_ok());
+    let new = action.act().expected(&old, None).unwrap();
+    assert_eq!(
+        new["spec"]["template"]["spec"],
+        json!({"containers": [
+            {"name": "c", "image": "x:2", "envFrom": [{"configMapRef": {"name": copy}}, {"secretRef": {"name": "settings"}}],
+                "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": copy, "key": "a"}}}, {"name": "B", "value": "settings"}]}],
+        "volumes": [{"name": "settings", "projected": {"sources": [{"configMap": {"name": copy}}]}}, {"name": "v", "configMap": {"name": "other"}}]})
+    );
+    assert_eq!(action.act().inverse(&old).unwrap().expected(&new).unwrap().unwrap(), old);
+    assert!(revert("settings", "v1").holds(&new) && !revert("settings", "v1").holds(&old));
+    assert_eq!(action.configurations().iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["settings", &copy]);
+    assert!(Action::RevertConfig(revert("strange", "v1")).act().preconditions(&old).unwrap_err().contains("does not refer"));
+    assert!(Action::RevertConfig(revert("settings", "v2")).act().preconditions(&old).unwrap_err().contains("as it was"));
+    assert_eq!(configurations_at_start(&old["spec"]["template"]), ["settings"]);
+    let mut mounted = old["spec"]["template"].clone();
+    mounted["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "v", "mountPath": "/a", "subPath": "a"}]);
+    assert_eq!(configurations_at_start(&mounted), ["other", "settings"]);
+    let long = Configuration { name: "é".repeat(150), digest: content("v1") };
+    assert!(long.copy().len() <= 253 && long.copy().ends_with(&copy[9..]));
+}
+
+#[test]
 fn restart_marks_the_template_once() {
     let action = Action::RestartWorkload(Restart { marker: "i.1".into() });
     let once = action.act().expected(&deployment(), None).unwrap();

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Act, Inverse, Part, Risk, rolls_both_ways, template_of, with_template};
+use super::{Act, Configuration, Inverse, Part, Risk, rolls_both_ways, template_of, with_template};
 use crate::canonical::Digest;
 use crate::ids::UnixMillis;
 use crate::workload::plain_template;
@@ -28,16 +28,6 @@ pub struct Rollback {
     pub configurations: Vec<Configuration>,
     /// When it was last seen healthy.
     pub healthy_at: UnixMillis,
-}
-
-/// A ConfigMap by name and content. Secrets are not read; a template's Secrets stay as they are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Configuration {
-    /// Name of the ConfigMap, in the target's namespace.
-    pub name: String,
-    /// Digest of `data` and `binaryData`.
-    pub digest: Digest,
 }
 
 impl Act for Rollback {
@@ -72,36 +62,5 @@ impl Act for Rollback {
 
     fn describe(&self) -> String {
         format!("roll back to revision {} (template {:.12})", self.revision, self.template.as_str())
-    }
-}
-
-/// Names of the ConfigMaps that a pod template refers to, sorted and without repeats.
-#[must_use]
-pub fn referenced_configurations(template: &Value) -> Vec<String> {
-    let mut names = Vec::new();
-    collect(template.pointer("/spec").unwrap_or(&Value::Null), &mut names, 0);
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
-/// Every way to refer to a ConfigMap in a pod spec is a field `configMap`, `configMapRef` or `configMapKeyRef`.
-fn collect(value: &Value, names: &mut Vec<String>, depth: usize) {
-    if depth > 32 {
-        return;
-    }
-    match value {
-        Value::Object(fields) => {
-            for (key, inner) in fields {
-                if matches!(key.as_str(), "configMap" | "configMapRef" | "configMapKeyRef")
-                    && let Some(name) = inner.get("name").and_then(Value::as_str)
-                {
-                    names.push(name.to_owned());
-                }
-                collect(inner, names, depth + 1);
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, names, depth + 1)),
-        _ => {}
     }
 }

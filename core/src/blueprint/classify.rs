@@ -133,7 +133,7 @@ impl Operation {
                 operation.replicas = Some(ReplicaChange { from: now.and_then(|now| u32::try_from(now).ok()), to: scale.replicas });
             }
             Action::AdjustResources(adjust) => operation.resources = adjust.containers.iter().map(ResourceChange::from).collect(),
-            Action::RollbackWorkload(_) | Action::RestartWorkload(_) | Action::EvictPod(_) => {}
+            Action::RollbackWorkload(_) | Action::RevertConfig(_) | Action::RestartWorkload(_) | Action::EvictPod(_) => {}
         }
         operation
     }

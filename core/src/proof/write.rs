@@ -123,6 +123,7 @@ pub fn as_left(action: &Action, target: &Value) -> bool {
         Action::RollbackWorkload(rollback) => {
             target.pointer("/spec/template").and_then(|template| Digest::of(&plain_template(template)).ok()).as_ref() == Some(&rollback.template)
         }
+        Action::RevertConfig(revert) => revert.holds(target),
         Action::ScaleWorkload(scale) => target.pointer("/spec/replicas").and_then(Value::as_u64) == Some(u64::from(scale.replicas)),
         Action::RestartWorkload(restart) => restart.marks(target),
         Action::AdjustResources(adjust) => adjust.holds(target),
@@ -190,15 +191,13 @@ fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal) -> R
         _ => request.new.pointer("/spec/template"),
     };
     let expected = act.expected(&request.old, material).map_err(|reason| Refusal::new(Rule::Difference, reason, act.describe()))?;
-    if let Action::RollbackWorkload(rollback) = &proposal.action {
-        for seen in &rollback.configurations {
-            if !facts.configurations.iter().any(|(name, digest)| *name == seen.name && *digest == seen.digest) {
-                return Err(Refusal::new(
-                    Rule::Stale,
-                    format!("ConfigMap `{}` is not as it was when the revision was healthy", seen.name),
-                    "the configuration that the seats saw healthy with it",
-                ));
-            }
+    for voted in proposal.action.configurations() {
+        if !facts.configurations.iter().any(|(name, digest)| *name == voted.name && *digest == voted.digest) {
+            return Err(Refusal::new(
+                Rule::Stale,
+                format!("ConfigMap `{}` does not hold what the seats saw", voted.name),
+                format!("content {:.12}", voted.digest.as_str()),
+            ));
         }
     }
     let mut new = request.new.clone();

@@ -2,8 +2,10 @@
 //!
 //! It answers for the application: what people changed shortly before the trouble is suspect, the nearer the more. It
 //! remembers which pod templates it saw healthy, with their images and configuration, and proposes to go back to those and
-//! to no others: a revision number proves nothing. Marks that a restart leaves on a template are no change.
+//! to no others: a revision number proves nothing. Marks that a restart leaves on a template are no change. Where a ConfigMap
+//! was edited, it proposes the content of before.
 
+mod configuration;
 pub(in crate::seats) mod logs;
 mod memory;
 pub mod recorded;
@@ -15,7 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Asked, Entry, Position, Put, Seat, digest_of};
-use crate::action::referenced_configurations;
+use crate::action::{configurations_at_start, referenced_configurations};
 use crate::ballot::Opinion;
 use crate::canonical::Digest;
 use crate::ids::{Domain, UnixMillis};
@@ -40,8 +42,12 @@ pub struct Template {
     pub digest: Digest,
     /// Digest without what a restart leaves behind: equal shapes run the same.
     pub shape: Digest,
+    /// Digest of its pod's specification alone.
+    pub spec: Digest,
     /// ConfigMaps that it refers to.
     pub references: Vec<String>,
+    /// Of those, the ones that its pods read only when they start.
+    pub at_start: Vec<String>,
 }
 
 /// A workload as the API server shows it.
@@ -94,6 +100,15 @@ pub struct View {
     synced: bool,
 }
 
+// === impl Configuration ===
+
+impl Configuration {
+    /// Whether somebody changed it after it was created.
+    fn is_edited(&self) -> bool {
+        self.changed_at.since(self.created_at) > 1_000
+    }
+}
+
 // === impl Template ===
 
 impl Template {
@@ -110,7 +125,14 @@ impl Template {
                 metadata.remove("annotations");
             }
         }
-        Self { digest: digest_of(&plain), shape: digest_of(&shape), references: referenced_configurations(&plain) }
+        let spec = digest_of(&plain.get("spec"));
+        Self {
+            digest: digest_of(&plain),
+            shape: digest_of(&shape),
+            spec,
+            references: referenced_configurations(&plain),
+            at_start: configurations_at_start(&plain),
+        }
     }
 }
 
@@ -203,13 +225,14 @@ impl View {
         }
     }
 
-    /// Namespace and name of every ConfigMap that a workload or one of its revisions refers to, sorted.
+    /// Namespace and name of every ConfigMap that a workload or one of its revisions refers to, and of the copies of what was changed,
+    /// sorted.
     #[must_use]
     pub fn references(&self) -> Vec<(String, String)> {
         let now = self.workloads.iter().map(|(service, workload)| (service, &workload.template));
         let before = self.revisions.iter().flat_map(|(service, revisions)| revisions.iter().map(move |revision| (service, &revision.template)));
         let named = now.chain(before).flat_map(|(service, template)| template.references.iter().map(|name| (service.namespace.clone(), name.clone())));
-        let names: BTreeSet<(String, String)> = named.collect();
+        let names: BTreeSet<(String, String)> = named.chain(self.copies()).collect();
         names.into_iter().take(MAX_CONFIGURATIONS).collect()
     }
 
@@ -257,6 +280,8 @@ impl Seat for View {
     fn tick(&mut self, now: UnixMillis) {
         let services: Vec<Service> = self.workloads.keys().cloned().collect();
         services.iter().for_each(|service| self.remember(service, now));
+        let read: BTreeSet<(String, String)> = self.references().into_iter().collect();
+        self.configurations.retain(|place, _| read.contains(place));
         for (service, by_template) in &mut self.images {
             let revisions = self.revisions.get(service);
             by_template.retain(|digest, _| revisions.is_some_and(|revisions| revisions.iter().any(|r| r.template.digest == *digest)));

@@ -290,10 +290,10 @@ impl Seat for View {
             let failing = self.failing(&service, since).is_some();
             for (_, state) in self.pods_of(&service).filter(|(_, state)| state.facts.running) {
                 seen = true;
-                // A use that reaches far back before the onset mixes the two, and the start of a process hides what it will use: a
-                // second look waits for more.
-                let starts = |used: &Use| asked.epoch > 1 && !failing && !state.is_warm(used);
-                if state.newest.is_none_or(|used| used.from < since.plus(-1_000) || starts(&used)) {
+                // A use that reaches far back before the onset mixes the two, and the start of a process, or a fall, hides what it will
+                // use: a second look waits for more.
+                let early = |used: &Use| asked.epoch > 1 && !failing && (!state.is_warm(used) || self.falls(state, used, since));
+                if state.newest.is_none_or(|used| used.from < since.plus(-1_000) || early(&used)) {
                     return false;
                 }
             }

@@ -40,8 +40,8 @@ const EDGE_LIFE_MS: i64 = 10 * 60 * 1000;
 pub struct Observation {
     /// The workload that the speaking pod belongs to.
     pub speaker: Service,
-    /// That pod.
-    pub pod: Pod,
+    /// That pod; none once it is to go, since what it owes then is let down by nobody's fault.
+    pub pod: Option<Pod>,
     /// When the window began, by the sidecar's clock.
     pub start: UnixMillis,
     /// Its length.
@@ -55,6 +55,8 @@ pub struct Observation {
 /// Requests between the speaker and one peer.
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
+    /// Whether the peer proved an identity, known workload or not.
+    pub identified: bool,
     /// Whether the peer called the speaker.
     pub inbound: bool,
     /// The peer, if it is known.

@@ -142,7 +142,7 @@ fn one_pod_that_ignores_its_callers_is_evicted_and_one_that_nobody_calls_is_not(
     let case = |ignores: bool| {
         let mut view = network::View::new(settings());
         let told = |view: &mut network::View, window, name: &str, beat| {
-            let requests = vec![network::Requests { inbound: true, peer: Some(service("storefront")), counts: counts(beat) }];
+            let requests = vec![network::Requests { identified: true, inbound: true, peer: Some(service("storefront")), counts: counts(beat) }];
             let observation =
                 network::Observation { speaker: service("orders"), pod: pod(name), start: at(window), length_ms: 2_000, requests, connections: vec![] };
             view.observe(&observation, at(window + 1));

@@ -127,8 +127,8 @@ pub(super) fn latency(count: u64, mean_us: u64) -> Histogram {
 // --- network ---
 
 /// A pod named like its workload, or like something else.
-pub(super) fn pod(name: &str) -> network::Pod {
-    network::Pod { uid: name.into(), name: name.into() }
+pub(super) fn pod(name: &str) -> Option<network::Pod> {
+    Some(network::Pod { uid: name.into(), name: name.into() })
 }
 
 /// One service in one window.
@@ -162,7 +162,7 @@ pub(super) const CHATTY: network::Link = network::Link { port: 0, opened: 0, con
 
 /// One window of the shop as its sidecars tell it; `postgres` is the leg from orders to postgres.
 pub(super) fn mesh(view: &mut network::View, window: i64, storefront: Beat, orders: Beat, postgres: network::Link) {
-    let requests = |inbound, peer: &str, beat| network::Requests { inbound, peer: Some(service(peer)), counts: counts(beat) };
+    let requests = |inbound, peer: &str, beat| network::Requests { identified: true, inbound, peer: Some(service(peer)), counts: counts(beat) };
     let tell = |view: &mut network::View, speaker: &str, requests, connections| {
         let observation = network::Observation { speaker: service(speaker), pod: pod(speaker), start: at(window), length_ms: 2_000, requests, connections };
         view.observe(&observation, at(window + 1));

@@ -410,8 +410,8 @@ fn is_voted(action: &Action, landed: &Landed) -> bool {
                 *resources = json!({"requests": {"memory": mebibytes(sizes.memory_request)}, "limits": {"memory": mebibytes(sizes.memory_limit)}});
             }
         }
-        // There are no pods here, so nobody may have evicted one.
-        Action::EvictPod(_) => return false,
+        // There are neither pods nor ConfigMaps here, so nobody may have evicted one or read another.
+        Action::EvictPod(_) | Action::RevertConfig(_) => return false,
         Action::RollbackWorkload(_) => expected["spec"]["template"] = super::votes::healthy_template(),
     }
     expected == plain(&landed.after)

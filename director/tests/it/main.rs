@@ -5,6 +5,7 @@
 
 mod approval;
 mod bench;
+mod keeps;
 mod proposes;
 mod replicas;
 mod story;

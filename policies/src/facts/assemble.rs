@@ -106,7 +106,7 @@ pub struct StoredPlan {
     pub created_at: UnixMillis,
     /// Its payload.
     pub plan: Plan,
-    /// Whether its status says that it was verified, reverted or refused.
+    /// Whether its status says that nothing more is written for it.
     pub over: bool,
 }
 

@@ -1,7 +1,7 @@
-//! The library on facts as they are assembled from objects of an API server, not as a case states them: a rollback, a scale,
-//! a restart and an eviction of a healthy Deployment pass every guardrail, as plans and as writes.
+//! The library on facts as they are assembled from objects of an API server, not as a case states them: a rollback, a reverted
+//! configuration, a scale, a restart and an eviction of a healthy Deployment pass every guardrail, as plans and as writes.
 
-use assent_core::action::{Action, Evict, Restart, Rollback, Scale};
+use assent_core::action::{Action, Configuration, Evict, Restart, RevertConfig, Rollback, Scale};
 use assent_core::canonical::Digest;
 use assent_core::ids::UnixMillis;
 use assent_core::target::Target;
@@ -120,7 +120,12 @@ fn what_is_assembled_of_a_healthy_deployment_lets_every_action_through() {
         healthy_at: NOW,
     });
     let evict = Evict { pod: "orders-8-x2x4p".into(), uid: "6b0c4c6e-0000-4000-8000-000000000009".into() };
+    let mut reading = shop.clone();
+    reading["deployment"]["spec"]["template"]["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "orders-settings"}}]);
+    let changed = Configuration { name: "orders-settings".into(), digest: Digest::of_bytes(b"v2") };
+    let revert = RevertConfig { changed, healthy: Digest::of_bytes(b"v1"), healthy_at: NOW };
     let actions = [
+        asked(&reading, "reverted configuration", &Action::RevertConfig(revert), None),
         asked(&shop, "rollback", &rollback, Some(&good)),
         asked(&shop, "scale", &Action::ScaleWorkload(Scale { replicas: 6 }), None),
         asked(&shop, "eviction", &Action::EvictPod(evict), Some(&shop["pod"])),

@@ -26,6 +26,7 @@ impl Observation<network::View> for proto::NetworkObservation {
 
     fn enter(self, view: &mut network::View, speaker: &Speaking, window: &proto::Window, pods: &Pods, now: UnixMillis) {
         let requests = self.http.iter().take(MAX_FLOWS).map(|flow| network::Requests {
+            identified: !flow.peer.is_empty(),
             inbound: inbound(flow.direction),
             peer: peer(pods, flow.direction, &flow.peer, &flow.destination),
             counts: network::Counts {
@@ -56,7 +57,7 @@ impl Observation<network::View> for proto::NetworkObservation {
         });
         let observation = network::Observation {
             speaker: speaker.workload.clone(),
-            pod: network::Pod { uid: speaker.uid.clone(), name: speaker.name.clone() },
+            pod: speaker.running.then(|| network::Pod { uid: speaker.uid.clone(), name: speaker.name.clone() }),
             start: UnixMillis(window.start_ms),
             length_ms: window.length_ms,
             requests: requests.collect(),

@@ -11,6 +11,7 @@ mod agree_policies;
 mod agree_types;
 mod demo_guest;
 mod house;
+mod keep_configuration;
 mod keep_revisions;
 mod propose_operations;
 mod refuse_authority;

@@ -65,6 +65,7 @@ impl Field {
             api_server: vec![],
             ledger_size: "1Gi".into(),
             ephemeral_ledger: true,
+            keep_configuration: false,
             kubelet_insecure: false,
             slack_channel: None,
             sources: init::Sources::default(),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::*;
-use crate::action::{Action, Adjust, Evict, Inverse, Restart, Rollback, Scale, Sizes};
+use crate::action::{Action, Adjust, Configuration, Evict, Inverse, Restart, RevertConfig, Rollback, Scale, Sizes};
 use crate::ballot::{Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict};
 use crate::blueprint::{effective, read};
 use crate::breaker::Operation;
@@ -98,7 +98,8 @@ pub(super) fn deployment(generation: i64, image: &str) -> Value {
                  "f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:image": {}}}}}}}}]},
         "spec": {"replicas": 2, "strategy": {"type": "RollingUpdate"},
             "template": {"metadata": {"labels": {"app": "orders"}, "annotations": {"team": "shop"}}, "spec": {"containers": [
-                {"name": "c", "image": image, "resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}}]}}},
+                {"name": "c", "image": image, "envFrom": [{"configMapRef": {"name": "settings"}}],
+                    "resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}}]}}},
         "status": {"observedGeneration": generation, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
     })
 }
@@ -110,6 +111,12 @@ pub(super) fn owned() -> Owned {
         pod: json!({"metadata": {"namespace": "shop", "name": "orders-1-a", "uid": "p", "ownerReferences": by("ReplicaSet", "r")}}),
         between: Some(json!({"metadata": {"namespace": "shop", "name": "orders-1", "uid": "r", "ownerReferences": by("Deployment", "u")}})),
     }
+}
+
+/// `settings`, which was edited, as it was.
+fn reverted() -> RevertConfig {
+    let changed = Configuration { name: "settings".into(), digest: Digest::of_bytes(b"settings") };
+    RevertConfig { changed, healthy: Digest::of_bytes(b"v1"), healthy_at: UnixMillis(1) }
 }
 
 pub(super) fn good_template() -> Value {
@@ -213,9 +220,14 @@ impl Fixture {
             revision: 1,
             template: Digest::of(&good_template()).unwrap(),
             images: vec![],
-            configurations: vec![crate::action::Configuration { name: "settings".into(), digest: Digest::of_bytes(b"settings") }],
+            configurations: vec![Configuration { name: "settings".into(), digest: Digest::of_bytes(b"settings") }],
             healthy_at: UnixMillis(1),
         }))
+    }
+
+    /// What `settings` held before.
+    pub(super) fn revert_config() -> Self {
+        Self::of(Action::RevertConfig(reverted()))
     }
 
     /// Container `c` with so many mebibytes of both.
@@ -230,8 +242,8 @@ impl Fixture {
         Self::of(Action::EvictPod(Evict { pod: "orders-1-a".into(), uid: "p".into() }))
     }
 
-    pub(super) fn all() -> [Self; 5] {
-        [Self::scale(), Self::restart(), Self::rollback(), Self::adjust(256), Self::evict()]
+    pub(super) fn all() -> [Self; 6] {
+        [Self::scale(), Self::restart(), Self::rollback(), Self::adjust(256), Self::evict(), Self::revert_config()]
     }
 
     /// The facts as they are when the plan is made.
@@ -251,7 +263,7 @@ impl Fixture {
             guardrail_denial: None,
             target: Some(self.target.clone()),
             pod: self.proposal.action.evicts().map(|_| owned()),
-            configurations: vec![("settings".into(), Digest::of_bytes(b"settings"))],
+            configurations: vec![("settings".into(), Digest::of_bytes(b"settings")), (reverted().copy().name, Digest::of_bytes(b"v1"))],
             approvals: vec![],
             history: History::default(),
             breaker: Settings::default(),

@@ -107,6 +107,19 @@ fn the_write_changes_what_was_voted_and_nothing_else() {
 }
 
 #[test]
+fn what_a_config_map_is_said_to_hold_must_be_so_at_the_write() {
+    let revert = Fixture::revert_config();
+    // It was edited once more, or mended; the copy is gone, can be changed (which counts as gone), or holds something else.
+    refused(apply(&revert, &|facts, _| facts.configurations[0].1 = Digest::of_bytes(b"edited again")), Rule::Stale);
+    refused(apply(&revert, &|facts, _| facts.configurations.truncate(1)), Rule::Stale);
+    refused(apply(&revert, &|facts, _| facts.configurations[1].1 = Digest::of_bytes(b"evil")), Rule::Stale);
+    let container = |request: &mut WriteRequest, key: &str, value: Value| request.new["spec"]["template"]["spec"]["containers"][0][key] = value;
+    refused(apply(&revert, &|_, request| container(request, "envFrom", json!([{"configMapRef": {"name": "settings-0123456789"}}]))), Rule::Difference);
+    refused(apply(&revert, &|_, request| container(request, "image", json!("evil:1"))), Rule::Difference);
+    refused(apply(&revert, &|_, request| container(request, "env", json!([{"name": "A", "value": "evil"}]))), Rule::Difference);
+}
+
+#[test]
 fn a_dry_run_needs_votes_for_this_very_change() {
     let scale = Fixture::scale();
     refused(dry_run(&scale, &|facts, _| facts.ballots.iter_mut().for_each(|all| all.truncate(4))), Rule::Quorum);

@@ -15,7 +15,7 @@ pub(in crate::seats) fn template(image: &str) -> Template {
         "spec": {"containers": [{"name": "c", "image": image, "envFrom": [{"configMapRef": {"name": "settings"}}]}]}}))
 }
 
-fn workload(image: &str, generation: i64) -> Workload {
+pub(in crate::seats) fn workload(image: &str, generation: i64) -> Workload {
     let counts = Counts { observed: true, wanted: 2, exist: 2, updated: 2, ready: 2, available: 2 };
     Workload { uid: "uid-orders".into(), generation, template: template(image), counts }
 }
@@ -85,7 +85,11 @@ fn it_proposes_no_way_back_to_what_it_has_not_seen() {
     let mut view = View::new(SETTLE);
     view.revision(&orders, 1, template("x:1"), START, START);
     view.revision(&orders, 2, template("x:2"), START.plus(60_000), START.plus(60_000));
-    view.workload(&orders, Workload { template: Template { references: vec![], ..template("x:2") }, ..workload("x:2", 2) }, START.plus(60_000));
+    view.workload(
+        &orders,
+        Workload { template: Template { references: vec![], at_start: vec![], ..template("x:2") }, ..workload("x:2", 2) },
+        START.plus(60_000),
+    );
     view.synced();
     let context = context("orders", START.plus(66_000));
     assert_eq!(say(&view, &context), ["orders application bad-rollout 85"]);
@@ -109,6 +113,8 @@ fn an_edit_of_referenced_configuration_is_named_without_a_remedy() {
     let (mut view, rollout) = rolled_out();
     let edited = rollout.plus(900_000);
     view.configuration("shop", "settings", Digest::of_bytes(b"v2"), START, edited);
+    // Its pods are replaced, and the new ones read it.
+    view.workload(&service("orders"), rolling(1, 3), edited.plus(1_000));
     let context = context("orders", edited.plus(5_000));
     assert_eq!(say(&view, &context), ["orders application bad-config 85"]);
     assert_eq!(proposal(&view, &context), None);

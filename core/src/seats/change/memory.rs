@@ -49,6 +49,11 @@ impl Memory {
         self.healthy.values().map(BTreeMap::len).sum()
     }
 
+    /// Since when all pods have run what they run.
+    pub(super) fn settled_since(&self, service: &Service) -> Option<UnixMillis> {
+        self.settled.get(service).map(|(_, since)| *since)
+    }
+
     /// What is known of `template` when it was healthy.
     pub(super) fn healthy(&self, service: &Service, template: &Digest) -> Option<&Healthy> {
         self.healthy.get(service)?.get(template)
@@ -79,6 +84,14 @@ impl View {
         let configurations = self.configurations_of(&service.namespace, &workload.template);
         // Without its images or with a reference that is not there it is not known what ran.
         if images.is_empty() || configurations.len() != workload.template.references.len() {
+            return;
+        }
+        // Nor while an edit is young enough to be to blame for what comes, or its pods started before what they read only then was edited.
+        let known = |name: &String| self.configurations.get(&(service.namespace.clone(), name.clone()));
+        let proven = |edited: &super::Configuration| !edited.is_edited() || now.since(edited.changed_at) >= SUSPECT_MS;
+        let read = |edited: &super::Configuration| edited.changed_at <= from;
+        let template = &workload.template;
+        if !template.references.iter().filter_map(known).all(proven) || !template.at_start.iter().filter_map(known).all(read) {
             return;
         }
         let known = self.memory.healthy.entry(service.clone()).or_default();

@@ -84,11 +84,23 @@ impl View {
         let current = self.workloads.get(service)?;
         let edited = current.template.references.iter().filter_map(|name| {
             let configuration = self.configurations.get(&(service.namespace.clone(), name.clone()))?;
-            let edited = configuration.changed_at.since(configuration.created_at) > 1_000;
-            (edited && shortly_before(configuration.changed_at, since)).then_some((name.as_str(), configuration))
+            let edited = configuration.is_edited() && shortly_before(configuration.changed_at, since);
+            (edited && !self.is_unread(service, name, configuration)).then_some((name.as_str(), configuration))
         });
         let newest = edited.max_by_key(|(_, configuration)| configuration.changed_at)?;
         Some(Suspicion { service, revision: None, configuration: Some(newest), at: newest.1.changed_at })
+    }
+
+    /// Whether none of its pods has read it: all of them started before it was edited.
+    fn is_unread(&self, service: &Service, name: &str, edited: &Configuration) -> bool {
+        let at_start = self.workloads.get(service).is_some_and(|workload| workload.template.at_start.iter().any(|read| read == name));
+        at_start && self.memory.settled_since(service).is_some_and(|since| since < edited.changed_at)
+    }
+
+    /// The way back from an edit.
+    fn undone(&self, workload: &incident::Workload, edit: Option<Suspicion<'_>>) -> Option<Proposal> {
+        let (name, _) = edit?.configuration?;
+        self.read_again(&workload.target, name)
     }
 
     fn hypothesis(&self, workload: &incident::Workload, suspicion: &Suspicion<'_>, since: UnixMillis) -> Hypothesis {
@@ -97,10 +109,10 @@ impl View {
             120_001..=300_000 => 750_000,
             _ => 600_000,
         };
-        let (fault, remedies) = match suspicion.revision {
-            Some(revision) => ("bad-rollout", self.way_back(workload, revision).into_iter().collect()),
-            // No action of the catalogue edits configuration; a person must.
-            None => ("bad-config", Vec::new()),
+        let (fault, remedy) = match (suspicion.revision, suspicion.configuration) {
+            // What brought the edit in may be a rollout that has no other way back.
+            (Some(revision), _) => ("bad-rollout", self.way_back(workload, revision).or_else(|| self.undone(workload, self.edit(suspicion.service, since)))),
+            (None, _) => ("bad-config", self.undone(workload, Some(suspicion.clone()))),
         };
         Hypothesis {
             service: suspicion.service.clone(),
@@ -109,7 +121,7 @@ impl View {
             probability: Millionths::new(probability),
             evidence: vec![changed(suspicion, since)],
             path: vec![suspicion.service.clone()],
-            remedies,
+            remedies: remedy.into_iter().collect(),
         }
     }
 
@@ -153,8 +165,14 @@ impl View {
         if newest.is_some_and(|revision| revision.rolled_out_at > since.plus(AFTER_MS)) && !current.counts.settled() {
             return Position::veto("somebody is rolling it out right now", grounds(&current.template.digest));
         }
-        let Action::RollbackWorkload(asked_for) = &put.proposal.action else {
-            return Position::no_objection("no rollout is in its way");
+        let asked_for = match &put.proposal.action {
+            Action::RollbackWorkload(asked_for) => asked_for,
+            Action::RevertConfig(asked_for) if self.reads_again(target, asked_for) => {
+                let grounds = grounds(&asked_for.healthy);
+                return Position::support("its trouble began after the edit, and with this content it was healthy before", grounds);
+            }
+            Action::RevertConfig(asked_for) => return Position::veto("this seat has not seen it healthy with that content", grounds(&asked_for.healthy)),
+            _ => return Position::no_objection("no rollout is in its way"),
         };
         let seen = revisions.iter().find(|revision| revision.template.digest == asked_for.template).zip(self.memory.healthy(&service, &asked_for.template));
         match seen {

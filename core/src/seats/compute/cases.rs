@@ -85,6 +85,9 @@ fn one_still_pod_of_several_is_evicted_where_that_may_be_done() {
     // Or to one that was not there before.
     let (mut view, now) = compute(&[("orders", 80, 1), ("orders/b", 20, 85)]);
     view.pods.get_mut("orders/b").unwrap().own.retain(|(to, _)| *to > at(ONSET));
+    let two = [("orders", 80, 1), ("orders/b", 80, 1), ("orders/c", 80, 120), ("orders/d", 80, 120)];
+    check(&two, &["healthy"]);
+    assert_eq!(position(&two, restart.clone(), 2_000), StanceVerdict::NoObjection, "callers that moved are no reason to restart anything");
     view.evicts(&service("orders"), true);
     let context_of_now = context("orders", at(ONSET));
     let opinion = view.cause(&Asked { context: &context_of_now, epoch: 1, now });
@@ -251,6 +254,45 @@ fn it_waits_for_a_sample_from_after_the_onset() {
     let ask = |since| context("orders", since);
     assert!(view.informed(&Asked { context: &ask(at(ONSET)), epoch: 1, now }));
     assert!(!view.informed(&Asked { context: &ask(now), epoch: 1, now }));
+}
+
+#[test]
+fn callers_that_come_and_go_hide_no_pod_that_does_nothing_at_all() {
+    for (least, expected) in [(35, "orders application stalled 50"), (4, "healthy")] {
+        let (mut view, now) = compute(&[("orders", 80, 1), ("orders/b", 80, 120)]);
+        let own = &mut view.pods.get_mut("orders").unwrap().own;
+        own.clear();
+        own.extend((0..12).map(|n| (at(n), if n % 2 == 0 { least } else { 110 })));
+        let service = service("orders");
+        // By what both did together neither was steady.
+        view.past.get_mut(&service).unwrap().iter_mut().enumerate().for_each(|(n, used)| used.milli = if n % 2 == 0 { least } else { 110 });
+        let context = context("orders", at(ONSET));
+        assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now }))[0], expected, "{least}");
+    }
+}
+
+#[test]
+fn a_second_look_waits_until_it_is_seen_how_far_a_pod_fell() {
+    let (mut view, now) = compute(&[("orders", 80, 80), ("orders/b", 80, 80)]);
+    // The newest sample reaches back to before the onset and shows a part of the fall; the next one shows all of it.
+    let mut context = context("orders", now.plus(1_000));
+    context.workloads.retain(|workload| workload.target.name == "orders");
+    let informed = |view: &View, epoch, now| view.informed(&Asked { context: &context, epoch, now });
+    let sample = |view: &mut View, pod: &str, milli: u64, to: UnixMillis| {
+        let last = view.pods[pod].last.clone().unwrap();
+        let cpu_ns = last.cpu_ns + milli * u64::try_from(to.since(last.at)).unwrap() * 1_000;
+        view.sample(Sample { at: to, cpu_ns, ..last }, to);
+    };
+    for (pod, milli) in [("orders", 30), ("orders/b", 120)] {
+        sample(&mut view, pod, milli, now.plus(5_000));
+    }
+    assert!(informed(&view, 1, now.plus(5_000)) && !informed(&view, 2, now.plus(5_000)));
+    let asked = |now| Asked { context: &context, epoch: 2, now };
+    for (pod, milli) in [("orders", 1), ("orders/b", 150)] {
+        sample(&mut view, pod, milli, now.plus(10_000));
+    }
+    assert!(informed(&view, 2, now.plus(10_000)));
+    assert!(said(&view.cause(&asked(now.plus(10_000))))[0].starts_with("orders "));
 }
 
 #[test]

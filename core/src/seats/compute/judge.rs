@@ -21,6 +21,8 @@ const GREW: i64 = 130;
 const VANISHED: i64 = 15;
 /// Usual use below which nothing can vanish, in thousandths of a processor.
 const STEADY_MILLI: i64 = 8;
+/// Samples of one pod from which on the least of them means something.
+const FLOOR_SAMPLES: usize = 8;
 /// Use of the memory limit from which on it is nearly out, in hundredths.
 const MEMORY_FULL: u64 = 95;
 /// Part of a node's processors, in hundredths, that others feel.
@@ -127,20 +129,32 @@ impl View {
     /// Of several pods: whether each fell silent by its own past. What they usually do together says little of one, since connections stay
     /// with the pod that they were made to; and what others do now in its place, nobody misses.
     fn silent(&self, pods: &[(&PodState, Use)], since: UnixMillis) -> Vec<Option<Fault>> {
-        let own = |state: &PodState| {
-            let before = state.own.iter().filter(|(to, _)| *to <= since && !self.masks.cover(*to)).map(|(_, milli)| *milli);
-            Baseline::learn(before.collect(), 2, self.settings.learn)
-        };
-        let changed = |(state, used): &(&PodState, Use)| own(state).map(|own| (own, used.milli.saturating_sub(own.median)));
+        let changed = |(state, used): &(&PodState, Use)| self.own(state, since).map(|own| (own, used.milli.saturating_sub(own.usual.median)));
         // A pod without a past took over all that it does.
         let gain = |pod: &(&PodState, Use)| changed(pod).map_or(pod.1.milli, |(_, change)| change.max(0));
         let gained = pods.iter().map(gain).fold(0, i64::saturating_add);
         let silent = |pod: &(&PodState, Use)| {
             let (state, used) = pod;
-            let (_, change) = changed(pod).filter(|(own, _)| state.is_warm(used) && vanished(own, used, since))?;
+            let (_, change) = changed(pod).filter(|(own, _)| state.is_warm(used) && own.is_gone(used, since))?;
             Some(if gained.saturating_mul(2) < change.saturating_neg() { Fault::Vanished } else { Fault::Idle })
         };
         pods.iter().map(|pod| if pods.len() > 1 { silent(pod) } else { None }).collect()
+    }
+
+    /// What this one pod used before `since`.
+    fn own(&self, state: &PodState, since: UnixMillis) -> Option<Own> {
+        let mut before: Vec<i64> = state.own.iter().filter(|(to, _)| *to <= since && !self.masks.cover(*to)).map(|(_, milli)| *milli).collect();
+        let usual = Baseline::learn(before.clone(), 2, self.settings.learn)?;
+        before.sort_unstable();
+        let least = before.get(before.len().saturating_sub(1) / 10).copied().unwrap_or(0);
+        Some(Own { usual, least })
+    }
+
+    /// Whether its use is on the way to less than half while the sample still has some of the time before: the next one tells how far it
+    /// fell.
+    pub(super) fn falls(&self, state: &PodState, used: &Use, since: UnixMillis) -> bool {
+        let half = |own: Own| own.usual.median >= STEADY_MILLI && used.milli.saturating_mul(2) < own.usual.median && !own.is_gone(used, since);
+        used.from < since.plus(self.settings.grid_ms) && self.own(state, since).is_some_and(half)
     }
 
     fn usual(&self, service: &Service, since: UnixMillis, of: fn(&Use) -> i64, floor: i64) -> Option<Baseline> {
@@ -248,11 +262,30 @@ impl View {
     }
 }
 
+/// One pod's past.
+#[derive(Clone, Copy)]
+struct Own {
+    usual: Baseline,
+    /// What it used nine tenths of the time at least.
+    least: i64,
+}
+
 /// A workload's past.
 struct Was {
     usual: Option<Baseline>,
     throttled: Option<Baseline>,
     limit: Option<i64>,
+}
+
+// === impl Own ===
+
+impl Own {
+    /// Whether what it always did is gone. Where its callers come and go, its use is not steady; but what it does for nobody stays.
+    fn is_gone(&self, used: &Use, since: UnixMillis) -> bool {
+        let floor = usize::try_from(self.usual.samples).unwrap_or(usize::MAX) >= FLOOR_SAMPLES && self.least >= STEADY_MILLI;
+        let below = floor && used.milli.saturating_mul(100) <= self.least.saturating_mul(VANISHED) && mostly_after(used, since);
+        below || vanished(&self.usual, used, since)
+    }
 }
 
 fn limit(used: &Use) -> Option<i64> {

@@ -118,11 +118,11 @@ impl View {
                 (None, Some(_)) => Position::no_objection("it is not one pod alone that looks ill"),
             },
             Action::RestartWorkload(_) => match judged.fault {
-                Some(Fault::Idle) => Position::support("one of its pods does nothing any more", vec![resource(&judged)]),
+                Some(Fault::Idle) if judged.alone.is_some() => Position::support("one of its pods does nothing any more", vec![resource(&judged)]),
                 Some(Fault::Vanished) => Position::support("its usual processor use is gone while the process runs", vec![resource(&judged)]),
                 _ => Position::no_objection("its processor use does not look like a stalled process"),
             },
-            Action::RollbackWorkload(_) => match judged.fault {
+            Action::RollbackWorkload(_) | Action::RevertConfig(_) => match judged.fault {
                 Some(Fault::CrashLoop) => Position::support("its containers keep failing", failures(&judged)),
                 Some(Fault::Memory) => Position::support("its memory runs out", vec![resource(&judged)]),
                 Some(Fault::LimitCut) => Position::support("it is at a limit that was higher before", vec![resource(&judged)]),
@@ -147,7 +147,7 @@ fn hypothesis(asked: &Asked<'_>, workload: &Workload, judged: &Judged, vanished:
         Fault::Vanished if vanished > 1 || !stateless => (Domain::Application, "stalled", 650_000),
         Fault::Vanished => (Domain::Application, "stalled", 800_000),
         // Whoever sees what its pods answer knows which of the two it is.
-        Fault::Idle if !stateless => return None,
+        Fault::Idle if !stateless || judged.alone.is_none() => return None,
         Fault::Idle => (Domain::Application, "stalled", 500_000),
     };
     let action = match judged.fault? {

@@ -138,7 +138,7 @@ fn without_a_past_or_without_data_it_abstains() {
 fn a_callee_whose_sidecar_is_silent_is_judged_by_its_callers() {
     let (mut view, _) = network(&[]);
     for window in ONSET..ONSET + 4 {
-        let requests = |inbound, peer: &str, beat| Requests { inbound, peer: Some(service(peer)), counts: counts(beat) };
+        let requests = |inbound, peer: &str, beat| Requests { identified: true, inbound, peer: Some(service(peer)), counts: counts(beat) };
         let observation = Observation {
             speaker: service("storefront"),
             pod: pod("storefront"),
@@ -228,7 +228,7 @@ fn hostile_counts_and_names_are_bounded() {
     let wild = Counts { requests: u64::MAX, success: u64::MAX, server_error: u64::MAX, no_response: u64::MAX, stalled: u64::MAX, latency: latency(1, 1) };
     for n in 0..3_000 {
         let peer = Some(service(&format!("p{n}")));
-        let requests = vec![Requests { inbound: n % 2 == 0, peer: peer.clone(), counts: wild.clone() }];
+        let requests = vec![Requests { identified: true, inbound: n % 2 == 0, peer: peer.clone(), counts: wild.clone() }];
         let counts = Link { port: 1, opened: u64::MAX, connect_failed: u64::MAX, sent: u64::MAX, received: u64::MAX, retransmits: u64::MAX, rtt_us: u64::MAX };
         let connections = vec![Connections { inbound: false, peer, port: 5432, counts }];
         let speaker = service(&format!("s{}", n % 500));

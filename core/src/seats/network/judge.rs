@@ -23,7 +23,7 @@ pub(super) const BAD: usize = 2;
 /// Windows that are walked back to the onset.
 const WALK: i64 = 60;
 /// Fewest answers in a window for a share of errors to mean anything.
-const FEW: u64 = 3;
+pub(super) const FEW: u64 = 3;
 /// Share of errors above the usual, in millionths.
 const ERRORS_ABOVE: i64 = 100_000;
 /// Spreads above the usual for errors and latency.

@@ -2,14 +2,15 @@
 //!
 //! Callers leave a pod that answers nothing, so a service's sums hide it within seconds, and kubelets cannot tell it from one that
 //! nobody calls. Its own windows can: it answered before, it was asked since and answered none, while the others answer.
-//! Only requests of callers with an identity count, or a kubelet's probe of another port would speak for it.
+//! What callers without an identity ask counts for nothing, and so do as many answers to them as kubelets' probes may get: those of
+//! another port would speak for a pod that is stuck.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::judge::{BAD, RECENT};
-use super::{Observation, View};
+use super::judge::{FEW, RECENT};
+use super::{Counts, Observation, View};
 use crate::ids::UnixMillis;
 use crate::seats::Settings;
 use crate::seats::window::{Ring, newest_closed, start};
@@ -19,6 +20,12 @@ use crate::target::Service;
 pub(super) const MAX_PODS: usize = 4096;
 /// Windows of a pod that are remembered: two minutes.
 const HISTORY: usize = 64;
+/// Windows with somebody let down and nobody answered that it takes: a program with one worker stands still for a few seconds.
+const SHORT: usize = 4;
+/// The same where a pod answers fewer than [`FEW`] in most windows.
+const LONG: usize = 8;
+/// Answers in a window that may be those to probes.
+const PROBES: u64 = 6;
 /// Of a pod's windows in the past at most one in so many may have had somebody wait: some services hold requests open on purpose.
 const WAITING: usize = 10;
 
@@ -75,12 +82,23 @@ enum State {
     Unknown,
 }
 
+/// What a pod does with those who ask it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lately {
+    /// All who asked were answered.
+    Answers,
+    /// None of them was.
+    IsSilent,
+    /// Some were, or nobody asked.
+    SaysNothing,
+}
+
 // === impl Pods ===
 
 impl Pods {
     /// Takes in one window.
     pub(super) fn observe(&mut self, observation: &Observation, at: UnixMillis, now: UnixMillis, settings: &Settings) {
-        let (pod, speaker) = (&observation.pod, &observation.speaker);
+        let (Some(pod), speaker) = (&observation.pod, &observation.speaker) else { return };
         let known = self.0.get(speaker).is_some_and(|pods| pods.contains_key(&pod.uid));
         if !known && self.len() >= MAX_PODS {
             return;
@@ -88,11 +106,18 @@ impl Pods {
         let pods = self.0.entry(speaker.clone()).or_default();
         let told = pods.entry(pod.uid.clone()).or_insert_with(|| Told { name: pod.name.clone(), windows: Ring::default() });
         if let Some(window) = told.windows.window(&short(settings), at, now) {
-            for counts in observation.requests.iter().filter(|requests| requests.inbound && requests.peer.is_some()).map(|requests| &requests.counts) {
+            let inbound = |identified: bool| {
+                let of = observation.requests.iter().filter(move |requests| requests.inbound && requests.identified == identified);
+                of.map(|requests| &requests.counts)
+            };
+            for counts in inbound(true) {
                 window.asked = window.asked.saturating_add(counts.requests);
                 window.answered = window.answered.saturating_add(counts.answered());
                 window.unanswered = window.unanswered.saturating_add(counts.unanswered());
             }
+            // Strangers that get answers are served too, where they are more than kubelets that probe.
+            let strangers = inbound(false).map(Counts::answered).fold(0, u64::saturating_add);
+            window.answered = window.answered.saturating_add(strangers.saturating_sub(PROBES));
         }
     }
 
@@ -122,24 +147,30 @@ fn short(settings: &Settings) -> Settings {
 impl Told {
     fn state(&self, newest: i64, learn: usize) -> State {
         let mut windows = self.windows.between(i64::MIN, newest).rev().peekable();
-        let (mut asked, mut let_down, mut first) = (0_u64, 0, None);
+        let (mut asked, mut most, mut let_down, mut first) = (0_u64, 0, 0, None);
         // Windows in which nobody asked say nothing: whoever was let down has left.
         while let Some((number, window)) = windows.next_if(|(_, window)| window.answered == 0) {
             asked = asked.saturating_add(window.asked);
+            most = most.max(window.unanswered);
             if window.unanswered > 0 {
                 let_down += 1;
                 first = Some(number);
             }
         }
         let Some(first) = first else { return State::Well };
-        let (mut answered, mut waited) = (0, 0);
+        let (mut all, mut worked, mut waited) = (Vec::new(), 0_usize, 0_usize);
         for (_, window) in windows {
-            answered += usize::from(window.answered > 0);
-            waited += usize::from(window.unanswered > 0);
+            all.push(window.answered);
+            worked = worked.saturating_add(usize::from(window.answered > 0));
+            waited = waited.saturating_add(usize::from(window.unanswered > 0));
         }
+        all.sort_unstable();
+        // Who answers little is silent now and then, and one slow answer is none that never comes.
+        let busy = all.get(all.len() / 2).is_some_and(|usual| *usual >= FEW);
+        let long = let_down >= if busy { SHORT } else { LONG };
         // The window in which it stopped has answers and somebody who waits.
-        let steady = answered >= learn.max(1) && waited.saturating_sub(1).saturating_mul(WAITING) <= answered;
-        if let_down >= BAD && steady { State::Stuck { asked, first } } else { State::Unknown }
+        let steady = worked >= learn.max(1) && waited.saturating_sub(1).saturating_mul(WAITING) <= worked;
+        if long && steady && asked.max(most) >= 2 { State::Stuck { asked, first } } else { State::Unknown }
     }
 
     fn answered_since(&self, first: i64, newest: i64) -> bool {
@@ -174,12 +205,20 @@ impl View {
         })
     }
 
-    /// Whether the pod answered somebody lately and let nobody down.
-    pub(super) fn answers(&self, service: &Service, uid: &str, now: UnixMillis) -> bool {
+    /// What the pod's own sidecar told lately, if it did.
+    pub(super) fn lately(&self, service: &Service, uid: &str, now: UnixMillis) -> Option<Lately> {
         let newest = newest_closed(&self.settings, now);
-        let lately = newest.saturating_sub(RECENT).saturating_add(1);
-        let told = self.pods.of(service).find(|(other, _)| *other == uid);
-        told.is_some_and(|(_, told)| told.answered_since(lately, newest) && told.windows.between(lately, newest).all(|(_, window)| window.unanswered == 0))
+        let from = newest.saturating_sub(RECENT).saturating_add(1);
+        let (_, told) = self.pods.of(service).find(|(other, _)| *other == uid)?;
+        let mut windows = told.windows.between(from, newest).map(|(_, window)| window).peekable();
+        windows.peek()?;
+        let (answered, let_down) =
+            windows.fold((false, false), |(answered, let_down), window| (answered || window.answered > 0, let_down || window.unanswered > 0));
+        Some(match (answered, let_down) {
+            (true, false) => Lately::Answers,
+            (false, true) => Lately::IsSilent,
+            (true, true) | (false, false) => Lately::SaysNothing,
+        })
     }
 }
 

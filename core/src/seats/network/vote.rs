@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::View;
 use super::judge::{BAD, Fault, Judged, signed};
 use super::links::{Links, Trouble, Troubled};
+use super::pods::Lately;
 use crate::action::Action;
 use crate::ballot::{Edge, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Round};
 use crate::ids::{Domain, Millionths, UnixMillis};
@@ -132,19 +133,25 @@ impl View {
                 Position::support("it alone of the pods takes requests and answers none", grounds())
             }
             Action::EvictPod(_) if judged.stuck.is_some() => Position::veto("it is another pod that answers nothing", grounds()),
-            Action::EvictPod(evict) if self.answers(&target, &evict.uid, asked.now) => Position::veto("that pod answers whoever asks it", grounds()),
-            Action::RestartWorkload(_) | Action::EvictPod(_) => match judged.fault {
+            Action::EvictPod(evict) => match (self.lately(&target, &evict.uid, asked.now), judged.fault) {
+                (Some(Lately::Answers), _) => Position::veto("that pod answers whoever asks it", grounds()),
+                // Without a sidecar of its own all that is known is how the service does.
+                (Some(Lately::IsSilent) | None, Some(Fault::Stalled)) => Position::support("it takes requests and answers none", grounds()),
+                (Some(Lately::SaysNothing), _) => Position::no_objection("nobody was let down by that pod alone"),
+                _ => Position::no_objection("its answers do not look like a stalled process"),
+            },
+            Action::RestartWorkload(_) => match judged.fault {
                 Some(Fault::Stalled) => Position::support("it takes requests and answers none", grounds()),
                 _ => Position::no_objection("its answers do not look like a stalled process"),
             },
-            Action::RollbackWorkload(_) => {
-                let (Some(onset), Some(rollout)) = (judged.onset, rolled_out(put)) else {
+            Action::RollbackWorkload(_) | Action::RevertConfig(_) => {
+                let (Some(onset), Some(changed)) = (judged.onset, changed_at(put)) else {
                     return Position::no_objection("its own answers are as usual");
                 };
-                if onset >= rollout.plus(-CLOCKS_MS) {
-                    Position::support("its answers went bad after the rollout", grounds())
+                if onset >= changed.plus(-CLOCKS_MS) {
+                    Position::support("its answers went bad after the change", grounds())
                 } else {
-                    Position::no_objection("its answers were bad before the rollout")
+                    Position::no_objection("its answers were bad before the change")
                 }
             }
         }
@@ -159,8 +166,8 @@ fn slow(suspect: &Suspect<'_>, own: &Hypothesis) -> Option<Hypothesis> {
     (lasts && clear).then(|| Hypothesis { domain: Domain::Application, fault: "slow".into(), probability: SLOW, ..own.clone() })
 }
 
-/// When the rollout that a rollback is to undo began: the start of the change evidence for it.
-fn rolled_out(put: &Put<'_>) -> Option<UnixMillis> {
+/// When what is to be undone was changed: the start of the change evidence for it.
+fn changed_at(put: &Put<'_>) -> Option<UnixMillis> {
     let evidence = put.grounds.iter().flat_map(|(_, hypothesis)| &hypothesis.evidence);
     evidence.filter(|item| item.class == EvidenceClass::Change).map(|item| item.from).max()
 }

@@ -165,7 +165,7 @@ pub const FAULTS: &[Fault] = &[
             &["rollout", "restart", "deployment/orders"],
         ]),
         // An older template refers to the same settings: going back to it would change nothing.
-        truth: Truth { service: ORDERS, domains: APPLICATION, remedies: &[], or_none: true },
+        truth: Truth { service: ORDERS, domains: APPLICATION, remedies: &["RevertConfig"], or_none: false },
     },
     Fault {
         name: "traffic-spike",

@@ -29,6 +29,8 @@ pub struct Planned {
     pub action: String,
     /// `namespace/name` of the target.
     pub object: String,
+    /// `namespace/name` of what is written, where that is not the target.
+    pub written: Option<String>,
 }
 
 // === impl Truth ===
@@ -50,7 +52,8 @@ impl Truth {
     #[must_use]
     pub fn wrong(&self, written: &[Written], planned: &[Planned]) -> Vec<Written> {
         let right = |write: &Written| {
-            let mut own = planned.iter().filter(|plan| plan.incident == write.incident && plan.object == write.object).peekable();
+            let mut own =
+                planned.iter().filter(|plan| plan.incident == write.incident && plan.written.as_ref().unwrap_or(&plan.object) == &write.object).peekable();
             own.peek().is_some() && own.all(|plan| self.permits(plan))
         };
         written.iter().filter(|write| !right(write)).cloned().collect()
@@ -97,6 +100,7 @@ pub async fn planned(client: &Client, incidents: &[Incident]) -> anyhow::Result<
                 incident: incident.clone(),
                 action: plan.proposal.action.name().to_owned(),
                 object: format!("{}/{}", target.namespace, target.name),
+                written: plan.proposal.action.evicts().map(|evict| format!("{}/{}", target.namespace, evict.pod)),
             });
         }
     }
@@ -135,7 +139,7 @@ mod tests {
     const TRUTH: Truth = Truth { service: "shop/orders", domains: &[Domain::Compute], remedies: &["RestartWorkload"], or_none: false };
 
     fn plan(incident: &str, action: &str, object: &str) -> Planned {
-        Planned { incident: incident.into(), action: action.into(), object: object.into() }
+        Planned { incident: incident.into(), action: action.into(), object: object.into(), written: None }
     }
 
     fn write(incident: &str, object: &str) -> Written {
@@ -149,6 +153,15 @@ mod tests {
         for wrong in [write("b", "shop/orders"), write("a", "shop/storefront"), write("c", "shop/orders"), write("", "shop/orders")] {
             assert_eq!(TRUTH.wrong(&[wrong.clone(), write("a", "shop/orders")], &plans), std::slice::from_ref(&wrong));
         }
+    }
+
+    #[test]
+    fn the_pod_that_a_plan_takes_is_written_and_no_other() {
+        let mut evict = plan("a", "EvictPod", "shop/orders");
+        evict.written = Some("shop/orders-1-a".into());
+        let truth = Truth { remedies: &["EvictPod"], ..TRUTH };
+        assert_eq!(truth.wrong(&[write("a", "shop/orders-1-a")], std::slice::from_ref(&evict)), []);
+        assert_eq!(truth.wrong(&[write("a", "shop/orders"), write("a", "shop/orders-1-b")], &[evict]).len(), 2);
     }
 
     #[test]

@@ -11,7 +11,7 @@ const LASTS: i64 = 10;
 
 /// Who tells what in a window: of the storefront by itself and by the ingress that calls it, and of orders as usual.
 fn tell(view: &mut View, window: i64, own: Option<Beat>, callers: Option<Beat>) {
-    let requests = |inbound, peer: &str, beat| Requests { inbound, peer: Some(service(peer)), counts: counts(beat) };
+    let requests = |inbound, peer: &str, beat| Requests { identified: true, inbound, peer: Some(service(peer)), counts: counts(beat) };
     let mut speak = |speaker: &str, requests| {
         view.observe(
             &Observation { speaker: service(speaker), pod: pod(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] },
@@ -72,7 +72,7 @@ fn whose_trouble_comes_from_elsewhere_is_left_out() {
         for window in 0..ONSET + LASTS {
             let now = |beat| if window < ONSET { USUAL } else { beat };
             tell(&mut view, window, Some(now(FAILING)), Some(now(FAILING)));
-            let requests = |inbound, peer: &str| Requests { inbound, peer: Some(service(peer)), counts: counts(now(redis)) };
+            let requests = |inbound, peer: &str| Requests { identified: true, inbound, peer: Some(service(peer)), counts: counts(now(redis)) };
             let mut speak = |speaker: &str, requests| {
                 view.observe(
                     &Observation { speaker: service(speaker), pod: pod(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] },
@@ -106,7 +106,7 @@ fn a_stranger_makes_itself_no_neighbour_and_a_newcomer_is_none() {
         for window in 0..ONSET + LASTS {
             tell(&mut view, window, Some(USUAL), Some(USUAL));
             let beat = if window < ONSET { USUAL } else { FAILING };
-            let requests = |inbound, peer: &str| Requests { inbound, peer: Some(service(peer)), counts: counts(beat) };
+            let requests = |inbound, peer: &str| Requests { identified: true, inbound, peer: Some(service(peer)), counts: counts(beat) };
             let mut speak = |speaker: &str, requests| {
                 view.observe(
                     &Observation { speaker: service(speaker), pod: pod(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] },
@@ -131,7 +131,7 @@ fn nobody_vouches_for_itself_as_its_own_caller() {
     for window in 0..ONSET + LASTS {
         let beat = if window < ONSET { USUAL } else { FAILING };
         tell(&mut view, window, Some(beat), None);
-        let itself = vec![Requests { inbound: false, peer: Some(service("storefront")), counts: counts(beat) }];
+        let itself = vec![Requests { identified: true, inbound: false, peer: Some(service("storefront")), counts: counts(beat) }];
         view.observe(
             &Observation { speaker: service("storefront"), pod: pod("storefront"), start: at(window), length_ms: 2_000, requests: itself, connections: vec![] },
             at(window + 1),
@@ -147,7 +147,7 @@ fn whoever_it_calls_is_near_too_and_only_so_many_are_told() {
     for window in 0..ONSET + LASTS {
         let beat = if window < ONSET { USUAL } else { FAILING };
         let callees: Vec<String> = (0..100).map(|n| format!("callee-{n}")).collect();
-        let requests = |inbound, peer: &str| Requests { inbound, peer: Some(service(peer)), counts: counts(beat) };
+        let requests = |inbound, peer: &str| Requests { identified: true, inbound, peer: Some(service(peer)), counts: counts(beat) };
         let mut speak = |speaker: &str, requests| {
             view.observe(
                 &Observation { speaker: service(speaker), pod: pod(speaker), start: at(window), length_ms: 2_000, requests, connections: vec![] },

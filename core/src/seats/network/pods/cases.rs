@@ -14,7 +14,7 @@ const UNASKED: Told3 = (0, 0, 0);
 
 fn tell(view: &mut View, uid: &str, window: i64, (requests, answered, stalled): Told3, peer: bool) {
     let counts = super::super::Counts { requests, success: answered, no_response: 0, server_error: 0, stalled, latency: latency(answered, 8_000) };
-    let requests = vec![super::super::Requests { inbound: true, peer: peer.then(|| service("storefront")), counts }];
+    let requests = vec![super::super::Requests { identified: peer, inbound: true, peer: peer.then(|| service("storefront")), counts }];
     let observation = Observation { speaker: service("orders"), pod: pod(uid), start: at(window), length_ms: 2_000, requests, connections: vec![] };
     view.observe(&observation, at(window + 1));
 }
@@ -41,22 +41,25 @@ fn named(told: &[(Told3, Told3)]) -> Option<String> {
 #[test]
 fn one_pod_that_ignores_whoever_asks_is_named() {
     let more = (36, 36, 0);
-    assert_eq!(named(&[(IGNORES, WORKS), (IGNORES, more)]).as_deref(), Some("a"));
+    assert_eq!(named(&[(IGNORES, WORKS), (IGNORES, more), (IGNORES, more), (IGNORES, more)]).as_deref(), Some("a"));
     // Callers leave it, and ask again now and then; that nobody asks is no answer.
-    assert_eq!(named(&[(IGNORES, more), (IGNORES, more), (UNASKED, more), (UNASKED, more), (UNASKED, more)]).as_deref(), Some("a"));
-    assert_eq!(named(&[((20, 11, 9), WORKS), (IGNORES, more), (UNASKED, more), (IGNORES, more)]).as_deref(), Some("a"), "it stopped in the middle of a window");
+    let left = [(IGNORES, more), (IGNORES, more), (UNASKED, more), (IGNORES, more), (IGNORES, more), (UNASKED, more), (UNASKED, more)];
+    assert_eq!(named(&left).as_deref(), Some("a"));
+    let within = [((20, 11, 9), WORKS), (IGNORES, more), (UNASKED, more), (IGNORES, more), (IGNORES, more), (IGNORES, more)];
+    assert_eq!(named(&within).as_deref(), Some("a"), "it stopped in the middle of a window");
 }
 
 #[test]
 fn what_only_looks_like_it_names_nobody() {
     for (why, told) in [
         ("it answers, late", &[((20, 8, 12), WORKS), ((20, 8, 12), WORKS)][..]),
-        ("one window", &[(IGNORES, WORKS)]),
+        ("one worker that is busy for a while", &[(IGNORES, WORKS), (IGNORES, WORKS), (IGNORES, WORKS)]),
+        ("one slow answer", &[((1, 0, 1), WORKS), ((0, 0, 1), WORKS), ((0, 0, 1), WORKS), ((0, 0, 1), WORKS), ((0, 0, 1), WORKS)]),
         ("nobody asks it", &[(UNASKED, WORKS), (UNASKED, WORKS), (UNASKED, WORKS)]),
-        ("it answers again", &[(IGNORES, WORKS), (IGNORES, WORKS), (WORKS, WORKS)]),
-        ("both do", &[(IGNORES, IGNORES), (IGNORES, IGNORES)]),
-        ("the other one may, too", &[(IGNORES, WORKS), (IGNORES, IGNORES)]),
-        ("nobody asks the other one", &[(IGNORES, UNASKED), (IGNORES, UNASKED)]),
+        ("it answers again", &[(IGNORES, WORKS), (IGNORES, WORKS), (IGNORES, WORKS), (IGNORES, WORKS), (WORKS, WORKS)]),
+        ("both do", &[(IGNORES, IGNORES); 5]),
+        ("the other one may, too", &[(IGNORES, WORKS), (IGNORES, WORKS), (IGNORES, WORKS), (IGNORES, IGNORES)]),
+        ("nobody asks the other one", &[(IGNORES, UNASKED); 5]),
     ] {
         assert_eq!(named(told), None, "{why}");
     }
@@ -74,23 +77,53 @@ fn who_has_always_held_requests_open_is_not_stuck() {
 }
 
 #[test]
-fn a_probe_speaks_for_nobody() {
+fn who_is_asked_little_is_given_more_time() {
+    for (windows, expected) in [(4, None), (8, Some("a"))] {
+        let mut view = View::new(settings());
+        for window in 0..ONSET + windows {
+            tell(&mut view, "a", window, if window < ONSET { (1, 1, 0) } else { (1, 0, 2) }, true);
+            tell(&mut view, "b", window, (1, 1, 0), true);
+        }
+        assert_eq!(view.stuck(&service("orders"), at(ONSET + windows).plus(1_000)).map(|stuck| stuck.uid).as_deref(), expected, "{windows}");
+    }
+}
+
+#[test]
+fn a_pod_that_is_to_go_is_not_named() {
     let (mut view, _) = since(&[(IGNORES, WORKS)]);
-    for window in ONSET + 1..ONSET + 4 {
-        tell(&mut view, "a", window, IGNORES, true);
-        tell(&mut view, "a", window, (1, 1, 0), false);
+    for window in ONSET + 1..ONSET + 6 {
+        let counts = super::super::Counts { requests: 4, no_response: 4, ..super::super::Counts::default() };
+        let requests = vec![super::super::Requests { identified: true, inbound: true, peer: Some(service("storefront")), counts }];
+        let observation = Observation { speaker: service("orders"), pod: None, start: at(window), length_ms: 2_000, requests, connections: vec![] };
+        view.observe(&observation, at(window + 1));
         tell(&mut view, "b", window, WORKS, true);
     }
-    assert_eq!(view.stuck(&service("orders"), at(ONSET + 4).plus(1_000)).map(|stuck| stuck.uid).as_deref(), Some("a"));
+    assert_eq!(view.stuck(&service("orders"), at(ONSET + 6).plus(1_000)), None);
+}
+
+#[test]
+fn a_probe_speaks_for_nobody() {
+    let (mut view, _) = since(&[(IGNORES, WORKS)]);
+    let (mut served, _) = since(&[(IGNORES, WORKS)]);
+    for window in ONSET + 1..ONSET + 4 {
+        for (view, strangers) in [(&mut view, 2), (&mut served, 40)] {
+            tell(view, "a", window, IGNORES, true);
+            tell(view, "a", window, (strangers, strangers, 0), false);
+            tell(view, "b", window, WORKS, true);
+        }
+    }
+    let stuck = |view: &View| view.stuck(&service("orders"), at(ONSET + 4).plus(1_000)).map(|stuck| stuck.uid);
+    assert_eq!(stuck(&view).as_deref(), Some("a"));
+    assert_eq!(stuck(&served), None, "those who come from outside are answered");
 }
 
 #[test]
 fn a_pod_whose_sidecar_is_gone_is_not_named() {
-    let (mut view, _) = since(&[(IGNORES, WORKS), (IGNORES, WORKS)]);
-    for window in ONSET + 2..ONSET + 8 {
+    let (mut view, _) = since(&[(IGNORES, WORKS); 5]);
+    for window in ONSET + 5..ONSET + 11 {
         tell(&mut view, "b", window, WORKS, true);
     }
-    assert_eq!(view.stuck(&service("orders"), at(ONSET + 8).plus(1_000)), None);
+    assert_eq!(view.stuck(&service("orders"), at(ONSET + 11).plus(1_000)), None);
     view.tick(at(ONSET + 100));
     assert_eq!(view.pods.len(), 0);
 }
@@ -99,10 +132,11 @@ fn a_pod_whose_sidecar_is_gone_is_not_named() {
 fn it_is_found_voted_for_and_no_other_pod_goes() {
     let more = (38, 38, 0);
     // By what both do together nothing is wrong any more.
-    let (view, now) = since(&[(IGNORES, more), (IGNORES, more), (UNASKED, more), (UNASKED, more), (UNASKED, more), ((1, 0, 0), more)]);
+    let left = [(IGNORES, more), (IGNORES, more), (IGNORES, more), (IGNORES, more), (UNASKED, more), (UNASKED, more), (UNASKED, more), ((1, 0, 0), more)];
+    let (view, now) = since(&left);
     let found = view.findings(now);
     assert_eq!((found.len(), found[0].service.clone(), found[0].since), (1, service("orders"), at(ONSET)), "{found:?}");
-    assert!(found[0].summary.starts_with("pod a has answered nothing for 12 s, asked 5 times, while 1 others answer; "), "{}", found[0].summary);
+    assert!(found[0].summary.starts_with("pod a has answered nothing for 16 s, asked 9 times, while 1 others answer; "), "{}", found[0].summary);
     let context = context("orders", at(ONSET));
     let opinion = view.cause(&Asked { context: &context, epoch: 1, now });
     assert_eq!(said(&opinion), ["orders application stalled 80"]);
@@ -120,6 +154,11 @@ fn it_is_found_voted_for_and_no_other_pod_goes() {
     let (view, now) = since(&[(WORKS, WORKS); 4]);
     assert_eq!(position(&view, now, evict("a")), StanceVerdict::Veto, "it answers");
     assert_eq!(position(&view, now, evict("c")), StanceVerdict::NoObjection, "nothing is known of it");
+    // The whole service stands still, and whom nobody asks any more lets nobody down.
+    let (stalls, now) = since(&[(UNASKED, (40, 2, 38)); 5]);
+    assert_eq!(stalls.judge(&service("orders"), at(ONSET), now).unwrap().fault, Some(super::super::judge::Fault::Stalled));
+    assert_eq!(position(&stalls, now, evict("a")), StanceVerdict::NoObjection);
+    assert_eq!(position(&stalls, now, evict("unmeshed")), StanceVerdict::Support, "of a pod without a sidecar nobody knows more");
     assert!(view.indicator(&service("orders"), at(ONSET), now).unwrap().healthy);
 }
 
