@@ -64,6 +64,8 @@ pub(super) struct Judged {
     pub(super) fault: Option<Fault>,
     /// The one pod that is to blame for it, if there is one.
     pub(super) stuck: Option<Stuck>,
+    /// Whether all its pods together show it, or that one has for long enough.
+    pub(super) news: bool,
     pub(super) onset: Option<UnixMillis>,
     pub(super) from: UnixMillis,
     pub(super) to: UnixMillis,
@@ -131,6 +133,7 @@ impl View {
             now: sum,
             recent: count,
             fault: stuck.as_ref().map(|_| Fault::Stalled).or(fault),
+            news: fault.is_some() || stuck.as_ref().is_some_and(|stuck| stuck.lasts),
             onset: stuck.as_ref().map(|stuck| began.map_or(stuck.from, |began| began.min(stuck.from))).or(began),
             stuck,
             from: start(settings, fresh),
@@ -165,7 +168,7 @@ impl View {
             .keys()
             .chain(self.told_by_callers.keys().filter(|service| !self.told_by_callee.contains_key(service)))
             .filter_map(|service| {
-                let judged = self.judge(service, now, now).ok()?;
+                let judged = self.judge(service, now, now).ok().filter(|judged| judged.news)?;
                 let fault = judged.fault?;
                 Some((service, judged, fault))
             })
@@ -212,7 +215,7 @@ impl View {
         let against = if usual.is_some() { "" } else { ", by level alone" };
         Indicator {
             live,
-            healthy: live && !fault && self.stuck(service, now).is_none(),
+            healthy: live && !fault && !self.stuck(service, now).is_some_and(|stuck| stuck.lasts),
             summary: if live { format!("{}{against}", figures(&latest)) } else { format!("nobody called {service}") },
             requests: sum.requests,
             errors: sum.server_error.saturating_add(sum.no_response),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::judge::{FEW, RECENT};
+use super::judge::{BAD, FEW, RECENT};
 use super::{Counts, Observation, View};
 use crate::ids::UnixMillis;
 use crate::seats::Settings;
@@ -20,10 +20,6 @@ use crate::target::Service;
 pub(super) const MAX_PODS: usize = 4096;
 /// Windows of a pod that are remembered: two minutes.
 const HISTORY: usize = 64;
-/// Windows with somebody let down and nobody answered that it takes: a program with one worker stands still for a few seconds.
-const SHORT: usize = 4;
-/// The same where a pod answers fewer than [`FEW`] in most windows.
-const LONG: usize = 8;
 /// Answers in a window that may be those to probes.
 const PROBES: u64 = 6;
 /// Of a pod's windows in the past at most one in so many may have had somebody wait: some services hold requests open on purpose.
@@ -66,6 +62,8 @@ pub(super) struct Stuck {
     asked: u64,
     /// The service's other pods that answered since.
     others: usize,
+    /// Whether that has lasted for so long that it is told unasked.
+    pub(super) lasts: bool,
     /// When the first request was let down.
     pub(super) from: UnixMillis,
     pub(super) to: UnixMillis,
@@ -77,7 +75,7 @@ enum State {
     /// It answered last, or nobody asks it.
     Well,
     /// Asked and silent, though it used to answer.
-    Stuck { asked: u64, first: i64 },
+    Stuck { asked: u64, first: i64, lasts: bool },
     /// Asked and silent, and more is not known.
     Unknown,
 }
@@ -167,10 +165,13 @@ impl Told {
         all.sort_unstable();
         // Who answers little is silent now and then, and one slow answer is none that never comes.
         let busy = all.get(all.len() / 2).is_some_and(|usual| *usual >= FEW);
-        let long = let_down >= if busy { SHORT } else { LONG };
+        let (suspect, lasts) = if busy { (BAD, 2 * BAD) } else { (2 * BAD, 4 * BAD) };
         // The window in which it stopped has answers and somebody who waits.
         let steady = worked >= learn.max(1) && waited.saturating_sub(1).saturating_mul(WAITING) <= worked;
-        if long && steady && asked.max(most) >= 2 { State::Stuck { asked, first } } else { State::Unknown }
+        if let_down >= suspect && steady && asked.max(most) >= 2 {
+            return State::Stuck { asked, first, lasts: let_down >= lasts };
+        }
+        State::Unknown
     }
 
     fn answered_since(&self, first: i64, newest: i64) -> bool {
@@ -181,7 +182,8 @@ impl Told {
 // === impl View ===
 
 impl View {
-    /// The only pod of `service` that is stuck, where others of it answer.
+    /// The only pod of `service` that is stuck, where others of it answer. A program with one worker stands still for a few seconds: that is
+    /// a suspicion for who is asked, and no news before it lasts.
     pub(super) fn stuck(&self, service: &Service, now: UnixMillis) -> Option<Stuck> {
         let settings = &self.settings;
         let newest = newest_closed(settings, now);
@@ -189,17 +191,18 @@ impl View {
         let speaking = || self.pods.of(service).filter(|(_, told)| told.windows.newest().is_some_and(|newest| newest > fresh));
         let mut silent = speaking().filter_map(|(uid, told)| match told.state(newest, settings.learn) {
             State::Well => None,
-            State::Stuck { asked, first } => Some(Some((uid, told, asked, first))),
+            State::Stuck { asked, first, lasts } => Some(Some((uid, told, (asked, first, lasts)))),
             // More of it than this one is amiss.
             State::Unknown => Some(None),
         });
-        let (Some(Some((uid, told, asked, first))), None) = (silent.next(), silent.next()) else { return None };
+        let (Some(Some((uid, told, (asked, first, lasts)))), None) = (silent.next(), silent.next()) else { return None };
         let others = speaking().filter(|(other, told)| *other != uid && told.answered_since(first, newest)).count();
         (others > 0).then(|| Stuck {
             uid: uid.clone(),
             name: told.name.clone(),
             asked,
             others,
+            lasts,
             from: start(settings, first),
             to: start(settings, newest.saturating_add(1)),
         })

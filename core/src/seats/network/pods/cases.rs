@@ -33,9 +33,12 @@ fn since(told: &[(Told3, Told3)]) -> (View, UnixMillis) {
     (view, at(ONSET + i64::try_from(told.len()).unwrap()).plus(1_000))
 }
 
+/// The pod that is told of unasked.
 fn named(told: &[(Told3, Told3)]) -> Option<String> {
     let (view, now) = since(told);
-    view.stuck(&service("orders"), now).map(|stuck| stuck.uid)
+    let stuck = view.stuck(&service("orders"), now).filter(|stuck| stuck.lasts).map(|stuck| stuck.uid);
+    assert_eq!(stuck.is_some(), view.findings(now).iter().any(|finding| finding.summary.starts_with("pod ")), "{told:?}");
+    stuck
 }
 
 #[test]
@@ -77,14 +80,22 @@ fn who_has_always_held_requests_open_is_not_stuck() {
 }
 
 #[test]
+fn who_is_asked_in_an_incident_suspects_sooner_than_it_tells_by_itself() {
+    let (view, now) = since(&[(IGNORES, WORKS); 2]);
+    assert!(view.findings(now).is_empty() && view.indicator(&service("orders"), at(ONSET), now).unwrap().healthy);
+    let context = context("orders", at(ONSET));
+    assert_eq!(said(&view.cause(&Asked { context: &context, epoch: 1, now })), ["orders application stalled 80"]);
+}
+
+#[test]
 fn who_is_asked_little_is_given_more_time() {
-    for (windows, expected) in [(4, None), (8, Some("a"))] {
+    for (windows, expected) in [(2, None), (4, Some(false)), (7, Some(false)), (8, Some(true))] {
         let mut view = View::new(settings());
         for window in 0..ONSET + windows {
             tell(&mut view, "a", window, if window < ONSET { (1, 1, 0) } else { (1, 0, 2) }, true);
             tell(&mut view, "b", window, (1, 1, 0), true);
         }
-        assert_eq!(view.stuck(&service("orders"), at(ONSET + windows).plus(1_000)).map(|stuck| stuck.uid).as_deref(), expected, "{windows}");
+        assert_eq!(view.stuck(&service("orders"), at(ONSET + windows).plus(1_000)).map(|stuck| stuck.lasts), expected, "{windows}");
     }
 }
 
