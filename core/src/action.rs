@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::workload::Kind;
 
 pub use adjust::{Adjust, Sizes};
-pub use configuration::{Configuration, RevertConfig, configurations_at_start, referenced_configurations};
+pub use configuration::{Configuration, RevertConfig, configurations_at_start, configurations_of, referenced_configurations};
 pub use evict::{Controller, Evict, Owned, controller};
 pub use restart::Restart;
 pub use rollback::Rollback;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use assent_api::facts;
-use assent_core::action::referenced_configurations;
+use assent_core::action::configurations_of;
 use assent_core::canonical::{self, Digest};
 use assent_core::ids::UnixMillis;
 use assent_core::incident::{Alert, Configuration, Context, Revision, Symptom, Workload};
@@ -120,7 +120,7 @@ fn workload(object: &Value, kept: &[Value], configurations: &BTreeMap<String, Co
         }
     };
     let counts = Kind::of_object(object).ok()?.counts(object);
-    let referenced = object.pointer("/spec/template").map(referenced_configurations).unwrap_or_default();
+    let referenced = configurations_of(object);
     Some(Workload {
         revisions: revisions(&target.uid, kept),
         target,
@@ -144,7 +144,7 @@ fn revisions(owner: &str, kept: &[Value]) -> Vec<Revision> {
 
 /// The ConfigMaps that the workloads refer to, by name.
 async fn configurations(director: &Director, namespace: &str, objects: &[Value]) -> Result<BTreeMap<String, Configuration>, Error> {
-    let mut names: Vec<String> = objects.iter().filter_map(|object| object.pointer("/spec/template")).flat_map(referenced_configurations).collect();
+    let mut names: Vec<String> = objects.iter().flat_map(configurations_of).collect();
     names.sort_unstable();
     names.dedup();
     names.truncate(CONFIGURATIONS);

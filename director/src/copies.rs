@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use assent_api::copies;
 use assent_api::resources::Blueprint;
-use assent_core::action::{REVERT_CONFIG, referenced_configurations};
+use assent_core::action::{REVERT_CONFIG, configurations_of};
 use assent_core::blueprint;
 use assent_core::target::is_system_namespace;
 use assent_runtime::telemetry::chain;
@@ -125,7 +125,7 @@ impl Keeper {
         for object in deployments.iter().chain(&stateful_sets).chain(&daemon_sets) {
             let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
             if blueprints.iter().any(|blueprint| blueprint.speaks_of(kind, name(object))) {
-                names.extend(object.pointer("/spec/template").map(referenced_configurations).unwrap_or_default());
+                names.extend(configurations_of(object));
             }
         }
         self.read.extend(names.iter().map(|name| (namespace.to_owned(), name.clone())));

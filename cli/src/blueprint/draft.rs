@@ -2,7 +2,7 @@
 //! allowed that cannot be put back.
 
 use anyhow::{Context as _, ensure};
-use assent_core::action::referenced_configurations;
+use assent_core::action::configurations_of;
 use assent_core::blueprint::{bytes, millicores};
 use assent_core::workload::{Kind, is_on_node};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ pub(super) fn draft(workload: &Value, autoscalers: &[Value], wishes: &Wishes<'_>
         }
         Err(reason) => said.push(format!("{reason}: RestartWorkload and RollbackWorkload are on no list")),
     }
-    let reads = workload.pointer("/spec/template").map(referenced_configurations).unwrap_or_default();
+    let reads = configurations_of(workload);
     if !reads.is_empty() {
         let maps = reads.join(", ");
         said.push(format!("it reads ConfigMap {maps}: list RevertConfig to have an edit undone, where Assent is installed with `--keep-configuration`"));

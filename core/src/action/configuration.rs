@@ -50,10 +50,7 @@ impl Configuration {
     #[must_use]
     pub fn copy(&self) -> String {
         let digits = self.digest.as_str().get(..DIGITS).unwrap_or_default();
-        let mut end = self.name.len().min(MAX_NAME - DIGITS - 1);
-        while !self.name.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = self.name.floor_char_boundary(MAX_NAME - DIGITS - 1);
         // What is cut off at a dot or a hyphen would be no name.
         format!("{}-{digits}", self.name.get(..end).unwrap_or_default().trim_end_matches(['.', '-']))
     }
@@ -72,7 +69,7 @@ impl RevertConfig {
     /// Whether `workload` reads the copy and no longer what was changed.
     #[must_use]
     pub fn holds(&self, workload: &Value) -> bool {
-        let names = workload.pointer("/spec/template").map(referenced_configurations).unwrap_or_default();
+        let names = configurations_of(workload);
         names.contains(&self.copy().name) && !names.contains(&self.changed.name)
     }
 }
@@ -92,7 +89,7 @@ impl Act for RevertConfig {
 
     fn preconditions(&self, workload: &Value) -> Result<(), String> {
         rolls_both_ways(workload)?;
-        let names = workload.pointer("/spec/template").map(referenced_configurations).unwrap_or_default();
+        let names = configurations_of(workload);
         if !names.contains(&self.changed.name) {
             return Err(format!("its template does not refer to ConfigMap `{:.253}`", self.changed.name));
         }
@@ -132,6 +129,12 @@ pub fn referenced_configurations(template: &Value) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// The same of a workload's own template.
+#[must_use]
+pub fn configurations_of(workload: &Value) -> Vec<String> {
+    workload.pointer("/spec/template").map(referenced_configurations).unwrap_or_default()
 }
 
 /// Of those, the ones that a pod reads once, when it starts: as environment, or mounted by `subPath`. Others follow the ConfigMap.

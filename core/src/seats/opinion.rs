@@ -136,9 +136,5 @@ fn proposals(cast: &CastBallot) -> impl Iterator<Item = (&Hypothesis, &Proposal)
 
 /// `text` within the bound of ballots, cut at a character.
 pub(super) fn cap(text: &str) -> String {
-    let mut end = text.len().min(MAX_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default().to_owned()
+    text.get(..text.floor_char_boundary(MAX_TEXT)).unwrap_or_default().to_owned()
 }
