@@ -128,7 +128,7 @@ pub fn operation(stored: &Remediation) -> Option<Operation> {
         (Some(RemediationPhase::Reverted), Some(RemediationResult::Unknown)) => Some(End::Unknown),
         (Some(RemediationPhase::Reverted), _) => Some(End::Worse),
         (Some(RemediationPhase::Failed), _) => Some(End::Failed),
-        (None, _) | (Some(RemediationPhase::Planned | RemediationPhase::Applied | RemediationPhase::Reverting), _) => None,
+        (None, _) | (Some(RemediationPhase::Planned | RemediationPhase::Canary | RemediationPhase::Applied | RemediationPhase::Reverting), _) => None,
     };
     // The last transition is the end.
     let times = status.conditions.iter().filter_map(|condition| moment(&condition.last_transition_time));

@@ -23,7 +23,8 @@ pub(crate) fn entry(entry: &Entry) -> String {
         "apply-intended" => {
             let approved: Vec<&str> = entry.body.get("approvedBy").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
             let approved = if approved.is_empty() { String::new() } else { format!(", approved by {}", approved.join(", ")) };
-            format!("{} on {}, plan {}{approved}", text("action").unwrap_or("?"), text("target").unwrap_or("?"), text("plan").unwrap_or("?"))
+            let canary = if entry.body.get("canary").and_then(Value::as_bool) == Some(true) { ", one pod first" } else { "" };
+            format!("{} on {}, plan {}{canary}{approved}", text("action").unwrap_or("?"), text("target").unwrap_or("?"), text("plan").unwrap_or("?"))
         }
         "roster" => format!("roster {} in force", digest(&entry.body)),
         "trust-bundle" => "trust bundle of the day".into(),

@@ -83,7 +83,7 @@ fn rule(code: &str) -> Option<Rule> {
     ALL.into_iter().find(|rule| rule.code() == code)
 }
 
-const ALL: [Rule; 43] = [
+const ALL: [Rule; 44] = [
     Rule::NoRoster,
     Rule::IncidentExtra,
     Rule::Account,
@@ -105,6 +105,7 @@ const ALL: [Rule; 43] = [
     Rule::Clock,
     Rule::Stale,
     Rule::Difference,
+    Rule::Canary,
     Rule::Resource,
     Rule::ForbiddenTarget,
     Rule::Paused,
@@ -139,7 +140,7 @@ fn text(rule: Rule) -> (&'static str, &'static str) {
         ),
         Rule::Account => ("This account has no part in what it tried.", "If a person should do this, do it as yourself."),
         Rule::NoPlan => {
-            ("A write needs a plan that was admitted for it.", "Nothing to do when the executor's canary is refused so: that is the gate standing.")
+            ("A write needs a plan that was admitted for it.", "Nothing to do when the executor's challenge is refused so: that is the gate standing.")
         }
         Rule::PlanName => {
             ("A plan's name is the digest of what it does, so one action can be planned once.", "A plan that is named otherwise was not made by the executor.")
@@ -167,6 +168,10 @@ fn text(rule: Rule) -> (&'static str, &'static str) {
             ("The gate's clock and the API server's differ too much for expiry to mean anything.", "Mend the clock of the node that the gate runs on.")
         }
         Rule::Stale => ("The target is not as the seats judged it.", "Nothing: somebody else changed it; the next epoch judges it anew."),
+        Rule::Canary => (
+            "Where the Blueprint wants one pod first, the rest follows once that pod is well, and not after somebody else changed the workload.",
+            "`kubectl get rem` says how far it is; a rollout that was left held back shows in `spec.strategy` and `spec.minReadySeconds`, or in the partition.",
+        ),
         Rule::Difference => (
             "The write changes something that the voted action does not permit.",
             "Look for another mutating webhook, or a controller, that changes the same object.",

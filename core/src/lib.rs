@@ -24,6 +24,7 @@ pub mod action;
 pub mod approval;
 pub mod blueprint;
 pub mod breaker;
+pub mod canary;
 pub mod demand;
 pub mod plan;
 pub mod proof;

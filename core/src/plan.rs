@@ -2,10 +2,12 @@
 //! it is written; the gate re-proves it at every write.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::action::Inverse;
 use crate::ballot::Proposal;
 use crate::blueprint::Effective;
+use crate::canary::Canary;
 use crate::canonical::{self, Digest};
 use crate::ids::{IncidentUid, UnixMillis};
 use crate::ledger::{Head, Position, Proof};
@@ -31,6 +33,9 @@ pub struct Plan {
     pub proposal: Proposal,
     /// How it is undone.
     pub inverse: Inverse,
+    /// How it begins with one pod, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
     /// Digests of the ballots that were counted, sorted. For the record: the gate lists ballots itself.
     pub ballots: Vec<Digest>,
     /// Digest of the roster.
@@ -100,6 +105,31 @@ impl Plan {
     /// The one name that this action on this target in this epoch can have. A second use would need the same name.
     pub fn name(&self) -> Result<String, canonical::Error> {
         name(&self.cluster, &self.incident, self.epoch, &self.proposal)
+    }
+
+    /// The object after the revert, from the object as it is. `None` when there is nothing to write.
+    ///
+    /// # Errors
+    /// If the object cannot be put back.
+    pub fn restored(&self, old: &Value) -> Result<Option<Value>, String> {
+        let restored = self.inverse.expected(old)?;
+        match (&self.canary, restored) {
+            (Some(canary), Some(restored)) => canary.release(&restored).map(Some),
+            (_, restored) => Ok(restored),
+        }
+    }
+
+    /// The paths (JSON pointers) of what it writes below which anything may change, and others may lose what they own.
+    #[must_use]
+    pub fn roots(&self) -> Vec<String> {
+        let beside = self.canary.iter().flat_map(Canary::roots).cloned();
+        self.proposal.roots().into_iter().chain(beside).collect()
+    }
+
+    /// How long after its creation it may write anything but the revert.
+    #[must_use]
+    pub fn writes_within_ms(&self) -> i64 {
+        i64::from(self.expires_after_ms) + self.canary.as_ref().map_or(0, |canary| i64::from(canary.within_ms()))
     }
 }
 

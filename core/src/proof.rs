@@ -15,8 +15,9 @@ use serde_json::Value;
 
 use crate::action::Owned;
 use crate::approval::{Answer, Asked};
-use crate::ballot::CastBallot;
+use crate::ballot::{CastBallot, Proposal};
 use crate::breaker::{History, Settings};
+use crate::canary::Canary;
 use crate::canonical::Digest;
 use crate::consensus::Roster;
 use crate::ids::{IncidentUid, UnixMillis};
@@ -29,7 +30,7 @@ pub use difference::{describe_difference, permitted, without_server_fields};
 pub use patch::patch;
 pub use quorum::prove;
 pub use raise::{RAISE, judge_raise, planned_under, raised, raises};
-pub use scaled::{as_judged, only_scaled};
+pub use scaled::{as_judged, untouched};
 pub use write::{Admitted, as_left, concerned, judge_write};
 
 /// Field manager of the executor's writes: no other is admitted, and its own entry in `managedFields` does not count.
@@ -165,8 +166,18 @@ pub fn judge_but_approval(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
     if inverse != plan.inverse {
         return Err(Refusal::new(Rule::Revert, "the plan's inverse would not restore the target as it is", "the inverse of the action on the target as it is"));
     }
+    if plan.canary != canary(facts, &plan.proposal) {
+        return Err(Refusal::new(Rule::Canary, "the plan does not begin with one pod as the Blueprint says", "`canary` as the Blueprint and the target as it is have it"));
+    }
     extends(facts, plan)?;
     authority::guardrails(facts)
+}
+
+/// How `proposal` begins with one pod of its target, as the Blueprint has it; `None` where it does not.
+#[must_use]
+pub fn canary(facts: &Facts, proposal: &Proposal) -> Option<Canary> {
+    let settings = facts.blueprint.as_ref().and_then(|blueprint| blueprint.effective.canary());
+    Canary::of(settings, &proposal.action, facts.target.as_ref()?)
 }
 
 /// The plan's ledger is the one of the newest plan, or the one that people put in its place, with entries added at its end.

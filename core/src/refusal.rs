@@ -49,6 +49,8 @@ pub enum Rule {
     Stale,
     /// The write changes something else than the action permits.
     Difference,
+    /// It does not begin with one pod as it should, or the rest may not follow.
+    Canary,
     /// The resource, sub-resource, verb or options are not those of the action.
     Resource,
     /// The target may never be acted on.

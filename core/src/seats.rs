@@ -169,6 +169,11 @@ pub trait Seat: Send {
         None
     }
 
+    /// The word on single pods of `service`, by UID, by what their own sidecars told since `since`. `None`: this seat gives none.
+    fn indicator_of(&self, _service: &Service, _pods: &[String], _since: UnixMillis, _now: UnixMillis) -> Option<Indicator> {
+        None
+    }
+
     /// An incident began then: figures from there on teach the view nothing until things are well again.
     fn incident_began(&mut self, since: UnixMillis);
 

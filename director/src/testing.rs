@@ -47,6 +47,7 @@ pub(crate) fn plan(incident: &IncidentUid, epoch: u32, Position { era, head }: P
         epoch,
         proposal: Proposal { action: Action::RestartWorkload(Restart { marker: "m".into() }), target },
         inverse: Inverse::Empty,
+        canary: None,
         ballots: Vec::new(),
         roster: digest.clone(),
         guardrails: digest,

@@ -1,6 +1,8 @@
 //! One admitted plan to its end: look, ask [`step`], do that one thing, and look again. Nothing is kept between two rounds but
 //! readings, and whether a pod may have been made to go; so a process that takes over where another ended comes to the same.
 
+mod first;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ const READING: Duration = Duration::from_secs(1);
 const BEFORE_MS: i64 = 60_000;
 /// Readings are kept for this long beyond the soak.
 const KEEP_READINGS_MS: i64 = 30_000;
+/// What the ledger is told of the first pod of a change.
+const FIRST_POD: &str = "one pod runs the voted change, and the rest is held back";
 /// What is kept of an answer, in characters.
 const MAX_WORDS: usize = 600;
 
@@ -134,6 +138,7 @@ impl Journey<'_> {
             created_at: self.created_at,
             phase: self.status.phase(),
             sight: sight(&self.plan, self.created_at, target.as_ref(), self.stands(pod.as_ref()), self.tried),
+            trial: self.trial(),
             progress: self.progress(),
             against: self.against.clone(),
             now: own_clock(),
@@ -143,6 +148,9 @@ impl Journey<'_> {
         match next {
             Next::Done => return true,
             Next::Apply => self.apply(target.as_ref().unwrap_or(&Value::Null), pod.as_ref()).await,
+            Next::NoteHeld => self.note_held().await,
+            Next::Try => self.look_at_first(target.as_ref().unwrap_or(&Value::Null)).await,
+            Next::Release => self.release(target.as_ref().unwrap_or(&Value::Null)).await,
             Next::NoteApplied => self.note_applied().await,
             Next::Watch => self.watch(target.as_ref().unwrap_or(&Value::Null)).await,
             Next::NoteReverting(why) => {
@@ -244,7 +252,7 @@ impl Journey<'_> {
             self.gate_seen = true;
         }
         entering::enter(live, &self.plan, &self.name).await?;
-        let change = change(live, &self.plan.proposal, target, pod).await?;
+        let change = change(live, &self.plan.proposal, self.plan.canary.as_ref(), target, pod).await?;
         let write = self.plan.proposal.write()?;
         let writer = Writer { client: live.client(), incident: &self.plan.incident };
         let answer = writer.send(&write, &self.plan.proposal, &change.new, Step::Apply).await;
@@ -262,6 +270,9 @@ impl Journey<'_> {
     }
 
     async fn note_applied(&mut self) {
+        // What was read of a first pod says nothing of the whole.
+        self.readings.clear();
+        self.against = None;
         self.watch.looked_at = Some(own_clock());
         self.status.applied(own_clock()).await;
         // Once here, so that the record is prompt; if the ledger is away, it is recorded with the end.
@@ -388,6 +399,9 @@ impl Journey<'_> {
     }
 
     async fn record(&self, phase: RemediationPhase, message: &str) -> Result<(), Refusal> {
+        if self.status.held_at().is_some() {
+            self.append("canary", RemediationPhase::Canary, FIRST_POD).await?;
+        }
         if self.status.applied_at().is_some() {
             self.append("applied", RemediationPhase::Applied, "the voted change is written").await?;
         }
@@ -400,7 +414,7 @@ impl Journey<'_> {
         self.append(kind, phase, message).await
     }
 
-    async fn append(&self, kind: &'static str, phase: RemediationPhase, message: &str) -> Result<(), Refusal> {
+    pub(super) async fn append(&self, kind: &'static str, phase: RemediationPhase, message: &str) -> Result<(), Refusal> {
         let reason: String = message.chars().take(1000).collect();
         let body = json!({"plan": self.name, "phase": format!("{phase:?}"), "reason": reason});
         // What is recorded here is extended by no plan, so nobody needs the proof, and any ledger will do.

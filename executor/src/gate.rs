@@ -23,7 +23,7 @@ pub(crate) async fn check(live: &Live, roster: &Roster, target: &Target, workloa
     for policy in POLICIES {
         native_policy(live, policy).await?;
     }
-    canary(live, target, workload).await
+    challenge(live, target, workload).await
 }
 
 async fn configuration(live: &Live, roster: &Roster) -> Result<(), Refusal> {
@@ -64,15 +64,15 @@ fn enforced(name: &str, policy: &Value, binding: &Value) -> Result<(), String> {
 }
 
 /// By dry run, the target as it is, for an incident that does not exist.
-async fn canary(live: &Live, target: &Target, workload: &Value) -> Result<(), Refusal> {
+async fn challenge(live: &Live, target: &Target, workload: &Value) -> Result<(), Refusal> {
     let incident = IncidentUid::try_from(uuid::Uuid::now_v7().to_string()).map_err(unavailable)?;
     let writer = Writer { client: live.client(), incident: &incident };
     let kind = plain_names(target)?;
     let (subresource, object) = if kind.is_scaled() { (Part::SCALE, scale_of(workload)) } else { ("", workload.clone()) };
-    match writer.send_to(&Part { subresource, roots: &[] }.of(kind), (&target.namespace, &target.name), &object, Step::Canary).await {
+    match writer.send_to(&Part { subresource, roots: &[] }.of(kind), (&target.namespace, &target.name), &object, Step::Challenge).await {
         Answer::Refused(message) if message.contains(&code(Rule::NoPlan)) => Ok(()),
         Answer::Done(_) => Err(refuse("a write without proof was let through")),
-        // The workload moved between our read and the canary; that is no answer of the gate.
+        // The workload moved between our read and the challenge; that is no answer of the gate.
         Answer::Changed(message) | Answer::Transient(message) | Answer::Unheard(message) => {
             Err(unavailable(format!("no verdict on a write without proof: {message:.300}")))
         }

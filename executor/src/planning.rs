@@ -87,9 +87,9 @@ impl NoPlan {
         }
     }
 
-    fn judged(refusal: Refusal, guardrails: &Value, proposal: &Proposal, change: &Change) -> Self {
+    fn judged(refusal: Refusal, guardrails: &Value, plan: &Plan, change: &Change) -> Self {
         match Self::from(refusal) {
-            Self::Refused(refusal) => Self::Judged(refusal, json!({"guardrails": guardrails, "patch": for_people(proposal, change)})),
+            Self::Refused(refusal) => Self::Judged(refusal, json!({"guardrails": guardrails, "patch": for_people(plan, change)})),
             other => other,
         }
     }
@@ -135,12 +135,12 @@ impl Planner {
         }
         gate::check(&self.live, &roster, target, &workload).await?;
         let mut plan = self.draft(decided, &authority.facts, &workload)?;
-        let change = change(&self.live, proposal, &workload, authority.facts.pod.as_ref()).await?;
+        let change = change(&self.live, proposal, plan.canary.as_ref(), &workload, authority.facts.pod.as_ref()).await?;
         let said = guardrails::said(&self.live, &authority, &plan, &change, &workload).await?;
         authority.facts.guardrail_denial = said.refusal;
         let Authority { facts, .. } = authority;
         // Once before the intent is recorded, so that the record holds no intent that could never be admitted …
-        proof::judge_but_approval(&facts, &plan).map_err(|refusal| NoPlan::judged(refusal, &said.record, proposal, &change))?;
+        proof::judge_but_approval(&facts, &plan).map_err(|refusal| NoPlan::judged(refusal, &said.record, &plan, &change))?;
         if let Err(refusal) = proof::judge_plan(&facts, &plan) {
             return Err(self.ask(decided, &facts, &plan, &change, refusal).await);
         }
@@ -149,6 +149,9 @@ impl Planner {
             "plan": name, "action": proposal.action.act().describe(), "target": target.to_string(), "epoch": epoch,
             "writes": writes(proposal)?, "targetUid": target.uid, "targetGeneration": target.generation, "guardrails": said.record, "blueprint": plan.blueprint,
         });
+        if plan.canary.is_some() {
+            body["canary"] = true.into();
+        }
         let agreed = asking::agreed(&facts, decided);
         if !agreed.is_empty() {
             body["approvedBy"] = agreed.into();
@@ -220,6 +223,7 @@ impl Planner {
             epoch: *epoch,
             proposal: proposal.clone(),
             inverse: act.inverse(workload).map_err(|reason| verbatim(Rule::Revert, &reason))?,
+            canary: proof::canary(facts, proposal),
             ballots: proof::prove(facts, incident, *epoch, proposal, facts.now)?,
             roster: roster.digest().map_err(|error| verbatim(Rule::NoRoster, &error.to_string()))?,
             guardrails: facts.guardrails.clone(),
@@ -239,7 +243,7 @@ impl Planner {
         match writer.send(&write, &plan.proposal, &change.new, Step::DryRun).await {
             // What is created is answered with no more than that it was.
             Answer::Done(_) if change.old.is_null() => Ok(()),
-            Answer::Done(stored) => proof::permitted(&change.old, &change.new, &stored, &plan.proposal.roots()),
+            Answer::Done(stored) => proof::permitted(&change.old, &change.new, &stored, &plan.roots()),
             // What changed is read again: if it is the target itself, the next judgement says so.
             Answer::Changed(message) | Answer::Transient(message) | Answer::Unheard(message) => {
                 Err(unavailable(format!("no verdict on the dry run: {message:.300}")))
@@ -273,20 +277,22 @@ impl Planner {
 /// What the inverse makes of `workload`; `None` when there is nothing to restore.
 pub(crate) fn inverse(plan: &Plan, workload: &Value) -> Result<Option<Value>, Refusal> {
     let old = object_of(&plan.proposal, workload);
-    plan.inverse.expected(&old).map_err(|reason| verbatim(Rule::Revert, &reason))
+    plan.restored(&old).map_err(|reason| verbatim(Rule::Revert, &reason))
 }
 
 /// The change as people can make it themselves, in git or by `kubectl patch --type=json`; nothing where it is too large for the record.
-fn for_people(proposal: &Proposal, change: &Change) -> Value {
+fn for_people(plan: &Plan, change: &Change) -> Value {
     // What is no change of an object has no patch.
     if change.old.is_null() {
         return Value::Null;
     }
-    let operations = Value::from(proof::patch(&change.old, &change.new));
+    // That it begins with one pod is how we make it, not what it is.
+    let Ok(whole) = plan.canary.as_ref().map_or(Ok(change.new.clone()), |canary| canary.release(&change.new)) else { return Value::Null };
+    let operations = Value::from(proof::patch(&change.old, &whole));
     if operations.to_string().len() > MAX_PATCH {
         return Value::Null;
     }
-    let target = &proposal.target;
+    let target = &plan.proposal.target;
     let (group, version) = target.api_version.split_once('/').unwrap_or(("", &target.api_version));
     json!({
         "target": {"group": group, "version": version, "kind": target.kind, "namespace": target.namespace, "name": target.name},

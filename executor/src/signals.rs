@@ -2,6 +2,8 @@
 //! (what kubelets measured) and the API server (what controllers report). Each says well, not well, or that it has no data; what they
 //! mean together is judged in `core`.
 
+mod first;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -88,7 +90,7 @@ impl Signals {
         if let Err(reason) = rolled_out(target) {
             return (Some(false), reason);
         }
-        let pods = match live.object(&pods_path(target)).await {
+        let pods = match live.object(&list_path(target, "/api/v1", "pods")).await {
             Ok(pods) => pods.unwrap_or(Value::Null),
             Err(refusal) => return (None, refusal.reason),
         };
@@ -105,7 +107,7 @@ impl Signals {
 }
 
 fn request_of(namespace: &str, name: &str, since: UnixMillis) -> IndicatorRequest {
-    IndicatorRequest { namespace: namespace.into(), name: name.into(), since_ms: since.0 }
+    IndicatorRequest { namespace: namespace.into(), name: name.into(), since_ms: since.0, pods: Vec::new() }
 }
 
 /// A seat's word, or why there is none.
@@ -146,13 +148,16 @@ fn replaced(target: &Value, pods: &Value, evict: &Evict) -> Result<(), String> {
     let wanted = Kind::of_object(target)?.counts(target).wanted;
     let items = pods.get("items").and_then(Value::as_array).into_iter().flatten();
     let stays = |pod: &&Value| pod.pointer("/metadata/deletionTimestamp").is_none() && !evict.is(pod);
-    let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-    let ready = |pod: &&Value| pod.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|all| all.iter().any(is_ready));
-    let ready = items.filter(stays).filter(ready).count();
+    let ready = items.filter(stays).filter(|pod| is_ready(pod)).count();
     if u32::try_from(ready).unwrap_or(u32::MAX) < wanted {
         return Err(format!("{ready} of {wanted} pods are ready beside `{}`", evict.pod));
     }
     Ok(())
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+    pod.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|all| all.iter().any(is_ready))
 }
 
 /// Why pods are not made, in the API server's words, where the controller says so: a quota, a policy.
@@ -166,9 +171,10 @@ fn hindered(target: &Value) -> String {
     message.map_or_else(String::new, |message| format!(": {message:.200}"))
 }
 
-fn pods_path(target: &Value) -> String {
+/// Where what the workload selects of a resource is listed.
+fn list_path(target: &Value, root: &str, resource: &str) -> String {
     let namespace = target.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
-    format!("/api/v1/namespaces/{namespace}/pods?labelSelector={}", percent_encoded(&selector(target)))
+    format!("{root}/namespaces/{namespace}/{resource}?labelSelector={}", percent_encoded(&selector(target)))
 }
 
 /// The workload's selector as the text that lists take.
@@ -277,6 +283,6 @@ mod tests {
     #[test]
     fn the_selector_is_the_workloads() {
         assert_eq!(selector(&deployment(json!({}))), "app=orders,tier in (a,b)");
-        assert_eq!(pods_path(&deployment(json!({}))), "/api/v1/namespaces/shop/pods?labelSelector=app%3Dorders%2Ctier%20in%20%28a%2Cb%29");
+        assert_eq!(list_path(&deployment(json!({})), "/api/v1", "pods"), "/api/v1/namespaces/shop/pods?labelSelector=app%3Dorders%2Ctier%20in%20%28a%2Cb%29");
     }
 }

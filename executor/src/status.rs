@@ -64,8 +64,17 @@ impl Status {
 
     /// When the write was noted as done.
     pub(crate) fn applied_at(&self) -> Option<UnixMillis> {
-        let applied = self.current.conditions.iter().find(|condition| condition.kind == "Applied" && condition.status == "True")?;
-        let time: jiff::Timestamp = applied.last_transition_time.parse().ok()?;
+        self.since("Applied")
+    }
+
+    /// When it was noted that it begins with one pod.
+    pub(crate) fn held_at(&self) -> Option<UnixMillis> {
+        self.since("Canary")
+    }
+
+    fn since(&self, kind: &str) -> Option<UnixMillis> {
+        let condition = self.current.conditions.iter().find(|condition| condition.kind == kind && condition.status == "True")?;
+        let time: jiff::Timestamp = condition.last_transition_time.parse().ok()?;
         Some(UnixMillis(time.as_millisecond()))
     }
 
@@ -83,6 +92,11 @@ impl Status {
     /// What the write did, to be noted with what is noted next.
     pub(crate) fn set_result(&mut self, effect: Effect) {
         self.current.result = Some(effect.into());
+    }
+
+    /// Notes that it begins with one pod.
+    pub(crate) async fn held(&mut self, at: UnixMillis) {
+        self.write(RemediationPhase::Canary, "one pod runs the voted change; it is watched before the rest follows", at).await;
     }
 
     /// Notes that the write is done.
@@ -139,6 +153,7 @@ impl Status {
 fn conditions(phase: RemediationPhase) -> Vec<(&'static str, &'static str)> {
     match phase {
         RemediationPhase::Planned => vec![],
+        RemediationPhase::Canary => vec![("Canary", "True")],
         RemediationPhase::Applied => vec![("Applied", "True")],
         RemediationPhase::Verified => vec![("Verified", "True")],
         RemediationPhase::Reverting => vec![("Verified", "False")],

@@ -6,6 +6,7 @@
 
 use assent_api::resources::RemediationPhase;
 use assent_core::action::Inverse;
+use assent_core::canary::{Stage, Trial};
 use assent_core::ids::UnixMillis;
 use assent_core::plan::Plan;
 use assent_core::proof;
@@ -18,7 +19,9 @@ use serde_json::Value;
 pub(crate) enum Sight {
     /// As the seats judged it: not yet written.
     Planned,
-    /// As the action leaves it, one generation later or but for who scaled since.
+    /// As the first write leaves it, where the change begins with one pod.
+    Held,
+    /// As the action leaves it, and nobody changed anything else since, but for who scaled.
     AsLeft,
     /// What the action wrote still stands, and somebody changed something else since.
     Touched,
@@ -37,6 +40,8 @@ pub(crate) struct Seen {
     pub(crate) phase: RemediationPhase,
     /// The target now.
     pub(crate) sight: Sight,
+    /// What the readings of its first pod say; only asked while the rest is held back.
+    pub(crate) trial: Trial,
     /// What the readings say; only asked while its effect is watched.
     pub(crate) progress: Progress,
     /// What stands against the write that is due.
@@ -67,8 +72,14 @@ impl Against {
 /// The one thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Write the voted change.
+    /// Write the voted change, or what begins it with one pod.
     Apply,
+    /// Note that it was written so that it begins with one pod.
+    NoteHeld,
+    /// Take another reading of the first pod.
+    Try,
+    /// Write what lets the rest follow.
+    Release,
     /// Note that it was written.
     NoteApplied,
     /// Take another reading.
@@ -87,6 +98,7 @@ pub(crate) enum Next {
 pub(crate) fn step(plan: &Plan, seen: &Seen) -> Next {
     match seen.phase {
         RemediationPhase::Planned => planned(plan, seen),
+        RemediationPhase::Canary => held(plan, seen),
         RemediationPhase::Applied => applied(plan, seen),
         RemediationPhase::Reverting => reverting(plan, seen),
         RemediationPhase::Verified | RemediationPhase::Reverted | RemediationPhase::Refused | RemediationPhase::Failed => Next::Done,
@@ -103,10 +115,37 @@ fn planned(plan: &Plan, seen: &Seen) -> Next {
             Next::Apply
         }
         // The process ended between the write and its note.
+        Sight::Held => Next::NoteHeld,
         Sight::AsLeft | Sight::Touched => Next::NoteApplied,
         Sight::Restored => fail("the target was changed and changed back, and nothing says by whom".into()),
         Sight::Elsewhere { reason, written: false } => refuse(format!("the target is not as the seats judged it: {reason}")),
         Sight::Elsewhere { reason, written: true } => fail(format!("nothing says whether the change was made: {reason}")),
+    }
+}
+
+fn held(plan: &Plan, seen: &Seen) -> Next {
+    match (&seen.sight, &seen.trial) {
+        (Sight::Held, Trial::Watching) => Next::Try,
+        (Sight::Held, Trial::Well) => released(plan, seen),
+        (Sight::Held, Trial::Ill(why)) => Next::NoteReverting(why.clone()),
+        // The process ended between the write and its note, or a person let the rest follow.
+        (Sight::AsLeft, _) => Next::NoteApplied,
+        (Sight::Touched, _) => fail("somebody changed the target while its first pod was watched; the rest is held back as it was left".into()),
+        (Sight::Planned | Sight::Restored, _) => fail("somebody put the target back while its first pod was watched".into()),
+        (Sight::Elsewhere { reason, .. }, _) => fail(format!("somebody changed the target while its first pod was watched: {reason}")),
+    }
+}
+
+/// The first pod is well. What may not go on is put back: half a change is none that anybody voted for.
+fn released(plan: &Plan, seen: &Seen) -> Next {
+    match &seen.against {
+        Some(Against { refused_since: Some(since), words }) if seen.now.since(*since) > STANDS_MS => {
+            Next::NoteReverting(format!("the first pod is well, and the rest may not follow: {words}"))
+        }
+        _ if seen.now.since(seen.created_at) > plan.writes_within_ms() => {
+            Next::NoteReverting(format!("the rest could not follow the first pod in time{}", because(seen)))
+        }
+        _ => Next::Release,
     }
 }
 
@@ -120,6 +159,7 @@ fn applied(plan: &Plan, seen: &Seen) -> Next {
             fail(format!("{why}; the desired state was kept, so there is nothing to put back"))
         }
         (Sight::AsLeft, Progress::Failed(why) | Progress::Harmed(why)) => Next::NoteReverting(why.clone()),
+        (Sight::Held, _) => fail("somebody held the rollout back while its effect was watched".into()),
         (Sight::Touched, Progress::Failed(why) | Progress::Harmed(why)) => fail(format!("{why}; not put back, because somebody changed the target since")),
         (Sight::Planned, _) => fail("the plan counts as applied, and the target is as it was before".into()),
         (Sight::Restored, _) => fail("somebody put the target back while its effect was watched".into()),
@@ -130,12 +170,12 @@ fn applied(plan: &Plan, seen: &Seen) -> Next {
 fn reverting(plan: &Plan, seen: &Seen) -> Next {
     match &seen.sight {
         Sight::Restored => Next::Finish(RemediationPhase::Reverted, "it did not help; the target is as it was".into()),
-        Sight::AsLeft if seen.now.since(seen.created_at) > i64::from(plan.revert_within_ms) => {
+        Sight::Held | Sight::AsLeft if seen.now.since(seen.created_at) > i64::from(plan.revert_within_ms) => {
             fail(format!("not put back within {} s of the plan{}", plan.revert_within_ms / 1000, because(seen)))
         }
         // A revert is owed, and who refuses it may not know better yet: roles and policies of an API server that just started,
         // a policy that is taken back. But people hear of it while they can still do something.
-        Sight::AsLeft => match &seen.against {
+        Sight::Held | Sight::AsLeft => match &seen.against {
             Some(Against { refused_since: Some(since), words }) if seen.now.since(*since) > STANDS_MS => fail(format!("not put back: {words}")),
             _ => Next::Revert,
         },
@@ -182,14 +222,14 @@ pub(crate) fn sight(plan: &Plan, created_at: UnixMillis, target: Option<&Value>,
     }
     let holds = proof::as_left(&plan.proposal.action, object);
     match (later, holds) {
-        (1, true) => Sight::AsLeft,
-        (2.., true) if proof::only_scaled(plan, created_at, object) => Sight::AsLeft,
+        (1.., true) if proof::untouched(plan, created_at, object) => {
+            if plan.canary.as_ref().is_some_and(|canary| canary.stage(object) == Stage::Held) { Sight::Held } else { Sight::AsLeft }
+        }
         (2, false) if now.spec == voted.spec => Sight::Restored,
         (2.., false) if proof::as_judged(plan, object) => Sight::Restored,
-        (2.., true) => Sight::Touched,
+        (1.., true) => Sight::Touched,
         // One generation later without what we write: that one change was somebody else's.
-        (..=1, _) => elsewhere(&changed, false),
-        _ => elsewhere(&changed, true),
+        (later, _) => elsewhere(&changed, later > 1),
     }
 }
 

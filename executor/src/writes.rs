@@ -14,7 +14,7 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The write without proof that must be refused.
-    Canary = 0,
+    Challenge = 0,
     /// The voted change, stored nowhere.
     DryRun = 1,
     /// The voted change.
@@ -23,6 +23,8 @@ pub(crate) enum Step {
     Revert = 3,
     /// The limit of the Blueprint that people agreed to go beyond.
     Raise = 4,
+    /// What lets the rest follow the first pod.
+    Release = 5,
 }
 
 /// What the API server answered.
@@ -58,7 +60,7 @@ impl Writer<'_> {
 
     /// As [`Writer::send`], by namespace and name.
     pub(crate) async fn send_to(&self, write: &Write, at: (&str, &str), object: &Value, step: Step) -> Answer {
-        let dry_run = matches!(step, Step::Canary | Step::DryRun);
+        let dry_run = matches!(step, Step::Challenge | Step::DryRun);
         match self.request(write, at, object, step, dry_run) {
             Ok(request) => match self.client.request::<Value>(request).await {
                 Ok(stored) => Answer::Done(stored),

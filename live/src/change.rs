@@ -2,6 +2,7 @@
 
 use assent_core::action::{Action, Owned, Part};
 use assent_core::ballot::Proposal;
+use assent_core::canary::Canary;
 use assent_core::canonical::Digest;
 use assent_core::refusal::{Refusal, Rule};
 use serde_json::{Value, json};
@@ -17,11 +18,12 @@ pub struct Change {
     pub new: Value,
 }
 
-/// The voted change of `workload`, by the action's own function; `pod` is the one that goes, if one goes ([`Live::evicted`]).
+/// The voted change of `workload`, by the action's own function, with the rest held back where it begins with one pod (`canary`); `pod` is
+/// the one that goes, if one goes ([`Live::evicted`]).
 ///
 /// # Errors
 /// If it cannot be made, or would change nothing.
-pub async fn change(live: &Live, proposal: &Proposal, workload: &Value, pod: Option<&Owned>) -> Result<Change, Refusal> {
+pub async fn change(live: &Live, proposal: &Proposal, canary: Option<&Canary>, workload: &Value, pod: Option<&Owned>) -> Result<Change, Refusal> {
     let material = material(live, proposal, pod).await?;
     let act = proposal.action.act();
     let old = object_of(proposal, workload);
@@ -29,6 +31,8 @@ pub async fn change(live: &Live, proposal: &Proposal, workload: &Value, pod: Opt
     if new == old {
         return Err(stale("the target already is as voted, so the write would change nothing"));
     }
+    let new = canary.map_or(Ok(new.clone()), |canary| canary.hold(&new));
+    let new = new.map_err(|reason| Refusal::new(Rule::Canary, reason, "a workload that can be held back"))?;
     Ok(Change { old, new })
 }
 

@@ -30,6 +30,9 @@ use crate::sources::Sources;
 const MAX_CONTEXT: usize = 256 * 1024;
 const MAX_WORKLOADS: usize = 64;
 const MAX_CAUSES: usize = 16;
+/// Pods that one word is on, and characters of a UID.
+const MAX_PODS: usize = 16;
+const MAX_UID: usize = 64;
 /// Kept of the time for signing and storing.
 const WRITE_MS: i64 = 3_000;
 /// A context may not mask more of the past than this.
@@ -93,10 +96,17 @@ impl<V: Seat + 'static> SeatService for Desk<V> {
 
     async fn indicator(&self, request: Request<IndicatorRequest>) -> Result<Response<IndicatorReply>, Status> {
         self.admit(&request, &[accounts::DIRECTOR, accounts::EXECUTOR])?;
-        let IndicatorRequest { namespace, name, since_ms } = request.into_inner();
+        let IndicatorRequest { namespace, name, since_ms, pods } = request.into_inner();
+        if pods.len() > MAX_PODS || pods.iter().any(|uid| uid.len() > MAX_UID) {
+            return Err(Status::invalid_argument(format!("more than {MAX_PODS} pods, or a UID of more than {MAX_UID} characters")));
+        }
         let service = Service { namespace, name };
-        let word = self.held.read(|view| view.indicator(&service, UnixMillis(since_ms), now()));
-        let word = word.ok_or_else(|| Status::unimplemented("this seat gives no word on services"))?;
+        let since = UnixMillis(since_ms);
+        let word = self.held.read(|view| {
+            if pods.is_empty() { view.indicator(&service, since, now()) } else { view.indicator_of(&service, &pods, since, now()) }
+        });
+        let what = if pods.is_empty() { "services" } else { "single pods" };
+        let word = word.ok_or_else(|| Status::unimplemented(format!("this seat gives no word on {what}")))?;
         Ok(Response::new(IndicatorReply {
             live: word.live,
             healthy: word.healthy,

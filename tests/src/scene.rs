@@ -204,7 +204,8 @@ impl Scene {
         self.voted_of(Kind::Deployment, name, propose).await
     }
 
-    async fn voted_of(&self, kind: Kind, name: &str, propose: impl Fn(&Value) -> Proposal) -> Case {
+    /// As [`Scene::voted`], of any kind.
+    pub async fn voted_of(&self, kind: Kind, name: &str, propose: impl Fn(&Value) -> Proposal) -> Case {
         let before = self.world.until(kind, name, complete).await;
         let incident = seats::incident();
         let proposal = propose(&before);

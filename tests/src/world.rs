@@ -11,6 +11,8 @@ use assent_api::signed::Signed;
 use assent_api::{copies, facts, gate, resources};
 use assent_cluster::Cluster;
 use assent_core::ballot::{Ballot, Opinion, PAYLOAD_TYPE, Proposal};
+use assent_core::blueprint::{effective, read};
+use assent_core::canary::Canary;
 use assent_core::canonical::{self, Digest};
 use assent_core::consensus::{Roster, Seat, TallyConfiguration, tally};
 use assent_core::ids::IncidentUid;
@@ -416,6 +418,7 @@ impl World {
             epoch: 1,
             proposal: proposal.clone(),
             inverse: proposal.action.act().inverse(&target).unwrap(),
+            canary: canary_of(&blueprint, proposal, &target),
             ballots: digests,
             roster: self.roster.digest().unwrap(),
             guardrails: self.with_rules_above(set).await,
@@ -522,7 +525,7 @@ impl World {
 
     /// Carries out the inverse of `plan`.
     pub async fn revert(&self, plan: &Plan) -> Result<Value, String> {
-        let expected = |old: &Value| plan.inverse.expected(old).unwrap().unwrap();
+        let expected = |old: &Value| plan.restored(old).unwrap().unwrap();
         self.rewrite(&[plan.incident.as_str()], &plan.proposal, false, &expected).await
     }
 
@@ -586,6 +589,12 @@ pub async fn send(client: &Client, request: http::Request<Vec<u8>>) -> Result<Va
 /// Reads a raw object.
 pub async fn get(client: &Client, path: &str) -> Result<Value, String> {
     send(client, http::Request::get(path).body(Vec::new()).unwrap()).await
+}
+
+/// How the change begins with one pod of its target, as the Blueprint has it.
+fn canary_of(blueprint: &resources::Blueprint, proposal: &Proposal, target: &Value) -> Option<Canary> {
+    let spec = serde_json::to_value(&blueprint.spec).unwrap();
+    Canary::of(effective(&[], &read(&spec).into_result().unwrap()).canary(), &proposal.action, target)
 }
 
 /// What kind of workload is proposed to be changed.

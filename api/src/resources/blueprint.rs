@@ -16,7 +16,7 @@ use super::Condition;
 
 pub use objectives::{GitOpsSpec, HysteresisSpec, LatencySpec, ObjectivesSpec, SaturationSpec, ScalingSpec, ShareSpec, TuningSpec, WeightsSpec};
 pub use rules::{
-    BoundsSpec, BreakerSpec, CheckSpec, ContainerBoundsSpec, FreezeSpec, Limits, OperationsSpec, RestrictionSpec, RollbackSpec, SafetySpec, VerificationSpec,
+    BoundsSpec, BreakerSpec, CanarySpec, CheckSpec, ContainerBoundsSpec, FreezeSpec, Limits, OperationsSpec, RestrictionSpec, RollbackSpec, SafetySpec, VerificationSpec,
     WindowSpec,
 };
 

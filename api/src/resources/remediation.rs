@@ -61,7 +61,7 @@ pub struct RemediationStatus {
     pub result: Option<RemediationResult>,
     /// The generation that the conditions speak of.
     pub observed_generation: Option<i64>,
-    /// `Applied`, `Verified`, `Reverted`.
+    /// `Canary`, `Applied`, `Verified`, `Reverted`.
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }
@@ -84,6 +84,8 @@ pub enum RemediationResult {
 pub enum RemediationPhase {
     /// Admitted; nothing was written yet.
     Planned,
+    /// Written so that it begins with one pod, which is watched; the rest is held back.
+    Canary,
     /// The write is done, its effect is watched.
     Applied,
     /// The symptom is gone and stayed gone.

@@ -28,8 +28,8 @@ pub enum Difference {
     OwnName(Event),
     /// A write for the incident whose intent is not in the ledger.
     NotIntended(Event),
-    /// More writes for a plan than its one apply and its one revert.
-    TooMany(String, usize),
+    /// More writes for a plan than it may make, and how many that are.
+    TooMany(String, usize, usize),
     /// The ledger says that a plan was applied or reverted; the server saw too few writes.
     NotSeen(String, &'static str),
     /// A ballot on record that the server did not see its seat create.
@@ -46,7 +46,7 @@ impl fmt::Display for Difference {
             Self::Impostor(event) => write!(f, "`{}` wrote {} as `assent:executor`", event.user, event.object()),
             Self::OwnName(event) => write!(f, "the executor's own account wrote {}", event.object()),
             Self::NotIntended(event) => write!(f, "the API server saw {} {} and the ledger has no intent for it", event.verb, event.object()),
-            Self::TooMany(plan, count) => write!(f, "{count} writes for plan {plan}, where one apply and one revert are possible"),
+            Self::TooMany(plan, count, most) => write!(f, "{count} writes for plan {plan}, where {most} are possible"),
             Self::NotSeen(plan, what) => write!(f, "the ledger says that plan {plan} was {what}; the API server saw no such write"),
             Self::BallotNotSeen(name) => write!(f, "the API server did not see ballot {name} being created"),
             Self::BallotBy(name, user) => write!(f, "ballot {name} was created by `{user}`"),
@@ -62,6 +62,8 @@ struct Intent<'a> {
     /// `KIND NAMESPACE/NAME`, which is all that earlier versions recorded.
     target: &'a str,
     at: UnixMillis,
+    /// It begins with one pod, so that it is applied by two writes.
+    halves: bool,
     applied: bool,
     reverted: bool,
 }
@@ -79,13 +81,15 @@ pub fn compare(incident: &IncidentUid, story: &[&Entry], log: &Log) -> Vec<Diffe
     let intents = intents(story);
     for intent in &intents {
         let count = writes.iter().filter(|event| is_of(event, intent)).count();
-        if count > 2 {
-            differences.push(Difference::TooMany(intent.plan.to_owned(), count));
+        let applying = 1 + usize::from(intent.halves);
+        if count > applying + 1 {
+            differences.push(Difference::TooMany(intent.plan.to_owned(), count, applying + 1));
         }
-        if complete && intent.applied && count < 1 {
+        if complete && intent.applied && count < applying {
             differences.push(Difference::NotSeen(intent.plan.to_owned(), "applied"));
         }
-        if complete && intent.reverted && count < 2 {
+        // What was put back while it was one pod was written once before.
+        if complete && intent.reverted && count < 1 + if intent.applied { applying } else { 1 } {
             differences.push(Difference::NotSeen(intent.plan.to_owned(), "reverted"));
         }
     }
@@ -116,13 +120,15 @@ fn strangers(log: &Log) -> Vec<Difference> {
 
 fn intents<'a>(story: &[&'a Entry]) -> Vec<Intent<'a>> {
     let text = |entry: &'a Entry, field: &str| entry.body.get(field).and_then(Value::as_str).unwrap_or_default();
-    let told = |plan: &str, kinds: &[&str]| story.iter().any(|entry| kinds.contains(&entry.kind.as_str()) && text(entry, "plan") == plan);
+    let told = |plan: &str, kind: &str| story.iter().any(|entry| entry.kind == kind && text(entry, "plan") == plan);
     let intended = story.iter().filter(|entry| entry.kind == "apply-intended");
     intended
         .map(|entry| {
             let plan = text(entry, "plan");
             let writes = Some(text(entry, "writes")).filter(|writes| !writes.is_empty());
-            Intent { plan, writes, target: text(entry, "target"), at: entry.at, applied: told(plan, &["applied"]), reverted: told(plan, &["reverted"]) }
+            let halves = entry.body.get("canary").and_then(Value::as_bool) == Some(true);
+            let [applied, reverted] = ["applied", "reverted"].map(|kind| told(plan, kind));
+            Intent { plan, writes, target: text(entry, "target"), at: entry.at, halves, applied, reverted }
         })
         .collect()
 }

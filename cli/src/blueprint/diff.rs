@@ -69,7 +69,7 @@ const fn measure(end: &'static str, amount: fn(&str) -> Option<u64>, usual: u64,
     Measure { end, amount, usual, more }
 }
 
-const MEASURES: [Measure; 18] = [
+const MEASURES: [Measure; 21] = [
     measure("spec.mode", mode, 0, Effect::More),
     measure("limits.minReplicas", number, 1, Effect::Less),
     measure("limits.maxReplicas", number, 0, Effect::More),
@@ -82,6 +82,9 @@ const MEASURES: [Measure; 18] = [
     measure("safety.breaker.failures", number, 3, Effect::More),
     measure("safety.breaker.wait", duration, 300_000, Effect::Less),
     measure("safety.strikes", number, 3, Effect::More),
+    measure("canary.enabled", flag, 1, Effect::Less),
+    measure("canary.replicas", number, 3, Effect::More),
+    measure("canary.watch", duration, 10_000, Effect::Less),
     measure("verification.enabled", flag, 1, Effect::Less),
     measure("verification.stabilization", duration, 60_000, Effect::Less),
     measure("rollback.enabled", flag, 1, Effect::Less),

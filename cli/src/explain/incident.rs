@@ -152,6 +152,7 @@ impl Attempt {
             "refused" => bad("refused"),
             "verified" | "applied" => good(&self.became),
             "apply-intended" => warn("planned"),
+            "canary" => warn("one pod first"),
             other => warn(&plain(other)),
         };
         let mut lines = vec![format!("{} {}  {became}", bold("plan"), plain(&self.plan)), format!("  {}", dim(&describe::time(self.at)))];

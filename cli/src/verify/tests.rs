@@ -178,6 +178,7 @@ fn bundle() -> Bundle {
         epoch: 1,
         proposal: proposal(),
         inverse: Inverse::Empty,
+        canary: None,
         ballots: digests,
         roster: digest.clone(),
         guardrails: Digest::of_bytes(b"guardrails"),

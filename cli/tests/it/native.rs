@@ -159,10 +159,18 @@ async fn the_executors_user_stays_within_its_limits_without_the_gate() -> Result
     for (namespace, name) in [("assent-system", "own"), ("kube-public", "theirs")] {
         refused(write(&read(namespace), &deployments(&one, namespace), name, "/spec/template/metadata/labels/a", json!("b"), false).await, "never targets")?;
     }
-    for (path, value) in
-        [("/spec/replicas", json!(3)), ("/spec/paused", json!(true)), ("/spec/strategy", json!({"type": "Recreate"})), ("/spec/minReadySeconds", json!(7))]
-    {
+    for (path, value) in [("/spec/replicas", json!(3)), ("/spec/paused", json!(true)), ("/spec/revisionHistoryLimit", json!(0))] {
         refused(write(&read("shop"), &shop, "orders", path, value, false).await, "only `spec.template`").context(path)?;
+    }
+    refused(write(&read("shop"), &shop, "orders", "/spec/strategy", json!({"type": "Recreate"}), false).await, "keeps its way of rolling out")?;
+    // One pod first, and then the rest.
+    for (path, value) in [
+        ("/spec/strategy/rollingUpdate", json!({"maxSurge": 1, "maxUnavailable": 0})),
+        ("/spec/minReadySeconds", json!(60)),
+        ("/spec/strategy/rollingUpdate", json!({"maxSurge": "25%", "maxUnavailable": "25%"})),
+        ("/spec/minReadySeconds", Value::Null),
+    ] {
+        write(&read("shop"), &shop, "orders", path, value, false).await.with_context(|| format!("{path} may change"))?;
     }
     for (path, value) in [
         ("/metadata/labels/team", json!("other")),

@@ -44,7 +44,8 @@ fn full() -> Value {
             "forbidden": ["delete_deployment", "modify_namespace", "change_rbac", "drop_table"],
             "approvers": ["sre"], "count": 1,
         },
-        "safety": {"cooldown": "90s", "operationsPerHour": 6, "breaker": {"failures": 2, "wait": "10m"}, "strikes": 2},
+        "safety": {"cooldown": "90s", "operationsPerHour": 6, "breaker": {"failures": 2, "wait": "10m"}, "strikes": 2,
+            "canary": {"enabled": true, "replicas": 5, "watch": "20s"}},
         "verification": {
             "enabled": true, "stabilization": "60s",
             "checks": [

@@ -8,6 +8,7 @@ use super::moments::Freeze;
 use super::problem::Problem;
 use super::rules::{Approval, Bounds, Check, Rules, Tier};
 use super::service::{Blueprint, ClusterBlueprint};
+use crate::canary;
 use crate::ids::UnixMillis;
 use crate::incident::Mode;
 
@@ -61,6 +62,7 @@ const COOLDOWN_MS: u64 = 60_000;
 const OPERATIONS_PER_HOUR: u32 = 10;
 const BREAKER: Breaker = Breaker { failures: 3, wait_ms: 5 * 60_000 };
 const STRIKES: u32 = 3;
+const CANARY: canary::Settings = canary::Settings { replicas: 3, watch_ms: 10_000 };
 const STABILIZATION_MS: u64 = 60_000;
 
 /// `service` below those of `cluster` that concern it.
@@ -123,6 +125,25 @@ impl Effective {
             },
             strikes: fewest(own.strikes, STRIKES, |safety| safety.strikes),
         }
+    }
+
+    /// From when on a change of a pod template begins with one pod: the usual, unless the service turned it off and nothing above it
+    /// turned it on. The fewest replicas and the longest look count. Where git owns the service, its controller would let the rest go at once.
+    #[must_use]
+    pub fn canary(&self) -> Option<canary::Settings> {
+        let own = &self.service.rules.safety.canary;
+        let above = || self.cluster.iter().map(|layer| &layer.rules.safety.canary);
+        if self.service.gitops.is_some() {
+            return None;
+        }
+        if !own.enabled.unwrap_or(true) && above().all(|canary| canary.enabled != Some(true)) {
+            return None;
+        }
+        let millis = |watch_ms: u64| u32::try_from(watch_ms).unwrap_or(u32::MAX);
+        Some(canary::Settings {
+            replicas: above().filter_map(|canary| canary.replicas).fold(own.replicas.unwrap_or(CANARY.replicas), u32::min),
+            watch_ms: above().filter_map(|canary| canary.watch_ms).map(millis).fold(own.watch_ms.map_or(CANARY.watch_ms, millis), u32::max),
+        })
     }
 
     /// What follows an operation: on, unless the service turned it off and nothing above it turned it on.

@@ -61,6 +61,7 @@ pub const FIELDS: &[(&str, &[&str])] = &[
     ("operations.restricted[]", actions::RESTRICTION),
     ("safety", rules::SAFETY),
     ("safety.breaker", rules::BREAKER),
+    ("safety.canary", rules::CANARY),
     ("verification", rules::VERIFICATION),
     ("verification.checks[]", rules::CHECK),
     ("verification.rollback", rules::ROLLBACK),

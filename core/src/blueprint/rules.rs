@@ -158,6 +158,19 @@ pub struct Safety {
     pub breaker_wait_ms: Option<u64>,
     /// Operations without effect before a person must look.
     pub strikes: Option<u32>,
+    /// Whether a change of a pod template begins with one pod.
+    pub canary: Canary,
+}
+
+/// One pod first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Canary {
+    /// Whether at all.
+    pub enabled: Option<bool>,
+    /// With so many replicas or more.
+    pub replicas: Option<u32>,
+    /// It must be well for so long before the rest follows.
+    pub watch_ms: Option<u64>,
 }
 
 /// What is looked at after an operation.

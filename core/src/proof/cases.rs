@@ -1,6 +1,7 @@
 //! Cases of the proof: what a quorum voted for passes for each action, and every rule refuses at least once, on one fixture
 //! that each case spoils in one place. The gate's suites say the same against a real API server.
 
+mod canary;
 mod difference;
 mod evict;
 mod fixture;

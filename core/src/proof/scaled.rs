@@ -12,19 +12,31 @@ use super::MAX_SKEW_MS;
 use super::difference::written_last;
 use super::write::as_left;
 use crate::action::Inverse;
+use crate::canary::Stage;
 use crate::ids::UnixMillis;
 use crate::plan::Plan;
 use crate::target::Target;
 
-/// Whether `target` is as the write of the plan, which was created at `created_at`, left it but for the number of replicas, and that
-/// write is the last one.
+/// Whether `target`, which is later than the plan's write, is as that write left it, or as the one that let go did, but for the number of
+/// replicas. The plan was created at `created_at`.
 #[must_use]
-pub fn only_scaled(plan: &Plan, created_at: UnixMillis, target: &Value) -> bool {
-    let until = created_at.plus(i64::from(plan.expires_after_ms)).plus(MAX_SKEW_MS);
-    let undone = plan.inverse.expected(target).ok().flatten();
-    as_left(&plan.proposal.action, target)
-        && undone.is_some_and(|undone| as_judged(plan, &undone))
-        && written_last(target, &plan.proposal.roots(), created_at.plus(-MAX_SKEW_MS), until)
+pub fn untouched(plan: &Plan, created_at: UnixMillis, target: &Value) -> bool {
+    let writes = match plan.canary.as_ref().map(|canary| canary.stage(target)) {
+        None | Some(Stage::Held) => 1,
+        Some(Stage::Released) => 2,
+        Some(Stage::Neither) => return false,
+    };
+    let generation = target.pointer("/metadata/generation").and_then(Value::as_i64);
+    // One change of a specification is one generation.
+    let alone = generation == Some(plan.proposal.target.generation.saturating_add(writes));
+    as_left(&plan.proposal.action, target) && (alone || only_scaled(plan, created_at, target))
+}
+
+/// Whether `target` is what was judged and what we wrote but for the number of replicas, and our write is the last one.
+fn only_scaled(plan: &Plan, created_at: UnixMillis, target: &Value) -> bool {
+    let until = created_at.plus(plan.writes_within_ms()).plus(MAX_SKEW_MS);
+    let undone = plan.restored(target).ok().flatten();
+    undone.is_some_and(|undone| as_judged(plan, &undone)) && written_last(target, &plan.roots(), created_at.plus(-MAX_SKEW_MS), until)
 }
 
 /// Whether `object` is as the seats judged it but for the number of replicas.

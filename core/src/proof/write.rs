@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use super::scaled::only_scaled;
+use super::scaled::untouched;
 use super::{FIELD_MANAGER, Facts, WriteRequest, authority, difference, incident_of, quorum};
 use crate::action::{Action, Inverse, Write};
 use crate::ballot::{CastBallot, Proposal};
+use crate::canary::{Canary, Stage};
 use crate::canonical::Digest;
 use crate::consensus::{Roster, Verdict, tally};
 use crate::ids::{IncidentUid, UnixMillis};
@@ -19,6 +20,8 @@ use crate::workload::plain_template;
 pub enum Admitted {
     /// It is the voted change.
     Apply,
+    /// It lets the rest follow the first pod.
+    Release,
     /// It puts back what the voted change changed.
     Revert,
     /// It is a dry run of a change that the ballots decide for; no plan exists yet.
@@ -64,12 +67,16 @@ fn judge_by_plan(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at:
     if now_target.uid != plan.proposal.target.uid {
         return Err(stale("the target is another object of the same name"));
     }
-    // One spec change is one generation: at the planned one it is an apply, later it can only be the revert.
+    // One spec change is one generation: at the planned one it is an apply, later it can only be what follows one.
     if now_target.generation == plan.proposal.target.generation {
         apply(facts, request, plan, created_at, target)?;
         return Ok(Admitted::Apply);
     }
-    revert(facts, request, plan, created_at, target, &now_target)?;
+    if let Some(canary) = plan.canary.as_ref().filter(|_| as_left(&plan.proposal.action, &request.new)) {
+        release(facts, request, plan, canary, created_at, target)?;
+        return Ok(Admitted::Release);
+    }
+    revert(facts, request, plan, created_at, target)?;
     Ok(Admitted::Revert)
 }
 
@@ -87,20 +94,32 @@ fn apply(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMil
     authority::unchanged_since_planning(facts, plan)?;
     quorum::prove(facts, &plan.incident, plan.epoch, &plan.proposal, created_at)?;
     fresh(plan, target)?;
-    voted_change(facts, request, &plan.proposal)?;
+    voted_change(facts, request, &plan.proposal, plan.canary.as_ref())?;
     authority::guardrails(facts)
 }
 
-fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMillis, target: &Value, now_target: &Target) -> Result<(), Refusal> {
+/// The second half of a change that was proven as a whole with its first: nothing but the rest's being let go, unless that is held up by
+/// now. Guardrails were asked about the change, and would now find it half done.
+fn release(facts: &Facts, request: &WriteRequest, plan: &Plan, canary: &Canary, created_at: UnixMillis, target: &Value) -> Result<(), Refusal> {
+    let refuse = |reason: String, would_pass: &str| Err(Refusal::new(Rule::Canary, reason, would_pass));
+    let age = facts.now.since(created_at);
+    if age > plan.writes_within_ms() {
+        return refuse(format!("the plan is {} s old", age / 1000), "letting go while the first pod may be looked at");
+    }
+    if canary.stage(target) != Stage::Held || !untouched(plan, created_at, target) {
+        return refuse("the target is not as the first write left it".into(), "a target that nobody touched since, but for its number of replicas");
+    }
+    authority::asks(facts, &plan.incident, plan.epoch, &plan.proposal)?;
+    authority::has_entered(facts, plan)?;
+    quorum::was_decided(facts, plan, created_at)?;
+    let expected = canary.release(&request.old).map_err(|reason| Refusal::new(Rule::Canary, reason, "a workload that is held back"))?;
+    difference::permitted(&request.old, &expected, &request.new, &plan.roots())
+}
+
+fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMillis, target: &Value) -> Result<(), Refusal> {
     let refuse = |reason: String, would_pass: &str| Err(Refusal::new(Rule::Revert, reason, would_pass));
     if plan.inverse == Inverse::Empty {
         return refuse("the action keeps the desired state, so no revert is owed".into(), "a fresh vote");
-    }
-    if now_target.generation != plan.proposal.target.generation.saturating_add(1) && !only_scaled(plan, created_at, target) {
-        return refuse(
-            format!("the target is at generation {}, the plan left it at {}", now_target.generation, plan.proposal.target.generation.saturating_add(1)),
-            "a target that nobody touched since the apply, but for its number of replicas",
-        );
     }
     let age = facts.now.since(created_at);
     if age > i64::from(plan.revert_within_ms) {
@@ -108,12 +127,16 @@ fn revert(facts: &Facts, request: &WriteRequest, plan: &Plan, created_at: UnixMi
     }
     // The proof holds as of the plan's creation: an owed revert outlives ballots, later votes, pause and Blueprint.
     quorum::was_decided(facts, plan, created_at)?;
-    if !as_left(&plan.proposal.action, target) {
-        return refuse("the target is not as the action left it".into(), "a target that nobody touched since the apply");
+    if !untouched(plan, created_at, target) {
+        let generation = target.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
+        return refuse(
+            format!("the target, at generation {generation}, is not as the action left it"),
+            "a target that nobody touched since the apply, but for its number of replicas",
+        );
     }
-    let expected = plan.inverse.expected(&request.old).map_err(|reason| Refusal::new(Rule::Revert, reason, "the plan's inverse"))?;
+    let expected = plan.restored(&request.old).map_err(|reason| Refusal::new(Rule::Revert, reason, "the plan's inverse"))?;
     let expected = expected.ok_or_else(|| Refusal::new(Rule::Revert, "nothing to restore", "a fresh vote"))?;
-    difference::permitted(&request.old, &expected, &request.new, &plan.proposal.roots())
+    difference::permitted(&request.old, &expected, &request.new, &plan.roots())
 }
 
 /// Whether what the action changes is still what it wrote.
@@ -159,7 +182,7 @@ fn last_verdict(roster: &Roster, ballots: &[CastBallot]) -> (u32, Verdict) {
 fn judge_dry_run(facts: &Facts, request: &WriteRequest, incident: &IncidentUid) -> Result<Admitted, Refusal> {
     let roster = facts.roster()?;
     let ballots = facts.ballots.as_ref().map_err(Clone::clone)?;
-    // The executor's canary asks for exactly this answer, so it does not depend on how a tally of nothing is worded.
+    // The executor's challenge asks for exactly this answer, so it does not depend on how a tally of nothing is worded.
     if ballots.is_empty() {
         return Err(no_plan(request, incident));
     }
@@ -177,20 +200,22 @@ fn judge_dry_run(facts: &Facts, request: &WriteRequest, incident: &IncidentUid) 
     authority::asks(facts, incident, epoch, &proposal)?;
     let target = facts.target.as_ref().ok_or_else(|| stale("the target does not exist"))?;
     same_target(&proposal.target, target)?;
-    voted_change(facts, request, &proposal)?;
+    voted_change(facts, request, &proposal, super::canary(facts, &proposal).as_ref())?;
     authority::guardrails(facts)?;
     Ok(Admitted::DryRun)
 }
 
 /// The write is the voted change of the old object, by the action's own function.
-fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal) -> Result<(), Refusal> {
+fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal, canary: Option<&Canary>) -> Result<(), Refusal> {
     let act = proposal.action.act();
     evictable(facts, proposal)?;
     let material = match &proposal.action {
         Action::EvictPod(_) => facts.pod.as_ref().map(|owned| &owned.pod),
         _ => request.new.pointer("/spec/template"),
     };
-    let expected = act.expected(&request.old, material).map_err(|reason| Refusal::new(Rule::Difference, reason, act.describe()))?;
+    let whole = act.expected(&request.old, material);
+    let expected = whole.and_then(|whole| canary.map_or(Ok(whole.clone()), |canary| canary.hold(&whole)));
+    let expected = expected.map_err(|reason| Refusal::new(Rule::Difference, reason, act.describe()))?;
     for voted in proposal.action.configurations() {
         if !facts.configurations.iter().any(|(name, digest)| *name == voted.name && *digest == voted.digest) {
             return Err(Refusal::new(
@@ -205,7 +230,8 @@ fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal) -> R
     if let Some(options) = new.get_mut("deleteOptions").and_then(Value::as_object_mut).filter(|_| request.dry_run) {
         options.remove("dryRun");
     }
-    difference::permitted(&request.old, &expected, &new, &proposal.roots())
+    let roots: Vec<String> = proposal.roots().into_iter().chain(canary.into_iter().flat_map(Canary::roots).cloned()).collect();
+    difference::permitted(&request.old, &expected, &new, &roots)
 }
 
 /// A pod that is to go still runs, and is one of the target's.

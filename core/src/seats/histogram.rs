@@ -45,6 +45,12 @@ impl Histogram {
         self.buckets.iter().map(|count| u64::from(*count)).sum()
     }
 
+    /// All values together.
+    #[must_use]
+    pub fn sum_us(&self) -> u64 {
+        self.sum_us
+    }
+
     /// The mean, if there is any value.
     #[must_use]
     pub fn mean_us(&self) -> Option<i64> {

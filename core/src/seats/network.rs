@@ -276,6 +276,10 @@ impl Seat for View {
         Some(self.indicate(service, since, now))
     }
 
+    fn indicator_of(&self, service: &Service, pods: &[String], since: UnixMillis, now: UnixMillis) -> Option<Indicator> {
+        Some(self.word(service, pods, since, now))
+    }
+
     fn incident_began(&mut self, since: UnixMillis) {
         self.masks.open(since.plus(-self.settings.grid_ms));
     }

@@ -225,6 +225,7 @@ pub(crate) fn plan(state: &State, sure: bool, hand: Hand) -> Plan {
         epoch: 1,
         proposal: proposal(hand != Hand::Other),
         inverse: Inverse::Replicas { replicas: 2 },
+        canary: None,
         ballots: counted,
         roster: roster().digest().unwrap(),
         guardrails: Digest::of_bytes(b"guardrails"),

@@ -29,7 +29,7 @@ static ALLOWED: LazyLock<Effective> = LazyLock::new(|| {
         "target": {"kind": "Deployment", "name": "orders"}, "mode": "autonomous",
         "actions": assent_core::action::NAMES.map(|name| json!({"name": name})), "limits": {"minReplicas": 1, "maxReplicas": 4, "containers": [{"name": "app", "memory": {"max": "256Mi"}}]},
         // How often is the breaker's own affair, with properties of its own.
-        "safety": {"cooldown": "1s", "operationsPerHour": 1000, "breaker": {"failures": 20, "wait": "1s"}, "strikes": 20},
+        "safety": {"cooldown": "1s", "operationsPerHour": 1000, "breaker": {"failures": 20, "wait": "1s"}, "strikes": 20, "canary": {"replicas": 2, "watch": "5s"}},
     });
     effective(&[], &read(&spec).into_result().unwrap())
 });
@@ -38,6 +38,7 @@ static ALLOWED: LazyLock<Effective> = LazyLock::new(|| {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PlanPhase {
     Planned,
+    Canary,
     Applied,
     Reverting,
     Verified,
@@ -60,6 +61,7 @@ pub(crate) struct StoredPlan {
     pub(crate) created_at: UnixMillis,
     pub(crate) phase: PlanPhase,
     pub(crate) ended_at: Option<UnixMillis>,
+    pub(crate) held_at: Option<UnixMillis>,
     pub(crate) applied_at: Option<UnixMillis>,
     pub(crate) message: String,
 }
@@ -69,7 +71,7 @@ pub(crate) struct StoredPlan {
 impl StoredPlan {
     fn operation(&self, name: &str) -> Operation {
         let end = match self.phase {
-            PlanPhase::Planned | PlanPhase::Applied | PlanPhase::Reverting => None,
+            PlanPhase::Planned | PlanPhase::Canary | PlanPhase::Applied | PlanPhase::Reverting => None,
             PlanPhase::Verified => Some(End::Improved),
             PlanPhase::Reverted => Some(End::Worse),
             PlanPhase::Refused => Some(End::Refused),
@@ -138,7 +140,7 @@ fn workload(at: &Service, uid: &str, version: u64) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"namespace": at.namespace, "name": at.name, "uid": uid, "generation": 1, "resourceVersion": version.to_string(), "labels": {"app": "a"}},
-        "spec": {"replicas": 2, "template": template("x:2")}
+        "spec": {"replicas": 2, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}, "template": template("x:2")}
     })
 }
 
@@ -197,7 +199,6 @@ impl Cluster {
 
     /// Everything that is live, as gate and executor read it. Whose clock `own_clock` is, is the reader's affair.
     pub(crate) fn facts(&self, incident: &IncidentUid, target: &Service, own_clock: i64) -> Facts {
-        let newest = self.plans.values().map(|stored| stored.plan.ledger.position()).max_by_key(Position::order);
         Facts {
             cluster: CLUSTER.into(),
             now: second(self.now),
@@ -205,7 +206,7 @@ impl Cluster {
             roster: Ok(self.roster.clone()),
             ballots: Ok(self.ballots_of(incident)),
             plans: self.plans.values().filter(|stored| stored.plan.incident == *incident).map(|stored| (stored.plan.clone(), stored.created_at)).collect(),
-            ledger: newest.unwrap_or_else(Position::start),
+            ledger: self.newest(),
             paused: self.paused.clone(),
             blueprint: Some(self.blueprint(target)),
             guardrails: self.rules.clone(),
@@ -219,6 +220,12 @@ impl Cluster {
             breaker: Settings { failures_to_brake: 1000, ..Settings::default() },
             entered: self.entered.get(target).cloned().unwrap_or_default(),
         }
+    }
+
+    /// Where the ledger stood for the newest of all plans.
+    pub(crate) fn newest(&self) -> Position {
+        let all = self.plans.values().map(|stored| stored.plan.ledger.position());
+        all.max_by_key(Position::order).unwrap_or_else(Position::start)
     }
 
     /// Enters a stored plan, as the gate lets one; asked again it is the last that did.
@@ -269,7 +276,7 @@ impl Cluster {
             return false;
         }
         let created_at = second(self.now);
-        self.plans.insert(name, StoredPlan { plan, created_at, phase: PlanPhase::Planned, ended_at: None, applied_at: None, message: String::new() });
+        self.plans.insert(name, StoredPlan { plan, created_at, phase: PlanPhase::Planned, ended_at: None, held_at: None, applied_at: None, message: String::new() });
         self.changes += 1;
         true
     }

@@ -371,7 +371,7 @@ impl Simulation {
 fn said(stored: &StoredPlan) -> Option<Event> {
     let message = stored.message.clone();
     match stored.phase {
-        PlanPhase::Planned => Some(Event::Applying),
+        PlanPhase::Planned | PlanPhase::Canary => Some(Event::Applying),
         PlanPhase::Applied => Some(Event::Applied),
         PlanPhase::Reverting => None,
         PlanPhase::Verified => Some(Event::Finished(RemediationResult::Verified)),

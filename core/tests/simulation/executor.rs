@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use assent_core::action::{Action, Inverse};
 use assent_core::ballot::{Principal, Proposal};
+use assent_core::canary::{self, Trial};
 use assent_core::consensus::Verdict;
 use assent_core::ids::{IncidentUid, UnixMillis};
 use assent_core::incident::{Event, RemediationResult};
@@ -35,6 +36,7 @@ pub(crate) enum Step {
     DryRun,
     Create,
     Apply,
+    Release,
     Revert,
 }
 
@@ -73,7 +75,8 @@ struct Journey {
     watching_since: Option<UnixMillis>,
     waiting: Option<UnixMillis>,
     refused: Option<String>,
-    recorded: bool,
+    /// The end that is on record.
+    recorded: Option<PlanPhase>,
     /// Whether this process has sent the write.
     sent: bool,
     /// Nothing more to do here.
@@ -84,6 +87,7 @@ struct Journey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sight {
     Planned,
+    Held,
     AsLeft,
     Touched,
     Restored,
@@ -92,7 +96,11 @@ enum Sight {
 
 enum Next {
     Apply,
+    NoteHeld,
+    Try,
+    Release,
     NoteApplied,
+    Wait,
     Watch,
     NoteReverting,
     Revert,
@@ -229,6 +237,7 @@ impl Simulation {
             epoch: *epoch,
             proposal: proposal.clone(),
             inverse: proposal.action.act().inverse(&workload).map_err(|_| Rule::Revert)?,
+            canary: proof::canary(&facts, proposal),
             ballots,
             roster: self.cluster.roster.digest().map_err(|_| Rule::NoRoster)?,
             guardrails: facts.guardrails.clone(),
@@ -286,6 +295,8 @@ impl Simulation {
         let old = object_of(act.part().subresource, self.cluster.workloads.get(&service)?);
         let material = matches!(proposal.action, Action::RollbackWorkload(_)).then(healthy_template);
         let new = act.expected(&old, material.as_ref()).ok()?;
+        let facts = self.cluster.facts(incident, &service, 0);
+        let new = proof::canary(&facts, proposal).map_or(Ok(new.clone()), |canary| canary.hold(&new)).ok()?;
         Some(Put { request: request(incident, proposal, new, dry_run), service })
     }
 
@@ -342,6 +353,7 @@ impl Simulation {
         journey.waiting = None;
         let next = match self.next(&stored, &journey, now) {
             _ if !self.rules.looks_first && !journey.sent => Next::Apply,
+            Next::Apply | Next::Finish(PlanPhase::Refused, _) if self.faults.dawdles && stored.phase == PlanPhase::Planned => self.dawdled(&stored, now),
             Next::Apply | Next::Revert if journey.refused.is_some() => {
                 let phase = if stored.phase == PlanPhase::Reverting { PlanPhase::Failed } else { PlanPhase::Refused };
                 Next::Finish(phase, journey.refused.clone().unwrap_or_default())
@@ -362,7 +374,31 @@ impl Simulation {
                 }
                 None => self.finish(n, &stored, name, &mut journey, (PlanPhase::Refused, "stale".into()), now),
             },
+            Next::NoteHeld => {
+                if self.call().0 {
+                    self.cluster.set_status(name, |stored| {
+                        stored.phase = PlanPhase::Canary;
+                        stored.held_at = Some(now);
+                    });
+                }
+            }
+            Next::Try => {
+                journey.waiting = Some(now.plus(900));
+                self.read(&stored, &mut journey, now);
+                // A pod is ready soon, however it answers.
+                journey.readings.retain(|reading| reading.principal != Principal::Kubelet);
+                journey.readings.iter_mut().filter(|reading| reading.principal == Principal::ApiServer).for_each(|reading| reading.healthy = Some(true));
+            }
+            Next::Release => {
+                let service = stored.plan.proposal.target.service();
+                let canary = stored.plan.canary.as_ref().expect("a plan that is held back");
+                let new = canary.release(&self.cluster.workloads[&service]).expect("a workload that is held back");
+                journey.waiting = Some(now.plus(PATIENCE_MS));
+                let request = request(&incident, &stored.plan.proposal, new, false);
+                self.send_put(n, name, Step::Release, Put { service, request });
+            }
             Next::NoteApplied => {
+                journey.readings.clear();
                 if self.call().0 {
                     self.cluster.set_status(name, |stored| {
                         stored.phase = PlanPhase::Applied;
@@ -371,12 +407,14 @@ impl Simulation {
                 }
                 self.record(&incident, name, "applied", now);
             }
+            Next::Wait => journey.waiting = Some(now.plus(5_000)),
             Next::Watch => {
                 journey.watching_since.get_or_insert(now);
                 journey.waiting = Some(now.plus(900));
                 self.read(&stored, &mut journey, now);
             }
             Next::NoteReverting => {
+                journey.refused = None;
                 if self.call().0 {
                     self.cluster.set_status(name, |stored| stored.phase = PlanPhase::Reverting);
                 }
@@ -384,7 +422,7 @@ impl Simulation {
             Next::Revert => {
                 let service = stored.plan.proposal.target.service();
                 let old = object_of(stored.plan.proposal.action.act().part().subresource, &self.cluster.workloads[&service]);
-                match stored.plan.inverse.expected(&old) {
+                match stored.plan.restored(&old) {
                     Ok(Some(new)) => {
                         journey.waiting = Some(now.plus(PATIENCE_MS));
                         let request = request(&incident, &stored.plan.proposal, new, false);
@@ -411,8 +449,8 @@ impl Simulation {
         let incident = &stored.plan.incident;
         // A ledger that never heard of the incident cannot be told how it ended.
         let heard = self.store.incidents.contains_key(incident);
-        if self.rules.outcome_first && !journey.recorded && heard {
-            journey.recorded = self.record(incident, name, ended(phase), now);
+        if self.rules.outcome_first && journey.recorded != Some(phase) && heard {
+            journey.recorded = self.record(incident, name, ended(phase), now).then_some(phase);
             return;
         }
         if self.call().0 {
@@ -435,7 +473,7 @@ impl Simulation {
         let scapegoat = service == super::votes::service(super::votes::SCAPEGOAT);
         for principal in [Principal::Sidecar, Principal::Kubelet, Principal::ApiServer] {
             let said = match self.faults.sidecars.filter(|_| principal == Principal::Sidecar) {
-                Some(SidecarLie::Hides) => true,
+                Some(SidecarLie::Hides | SidecarLie::Praises) => true,
                 Some(SidecarLie::Blames) => !scapegoat,
                 None => truth,
             };
@@ -446,12 +484,20 @@ impl Simulation {
 
     fn next(&self, stored: &StoredPlan, journey: &Journey, now: UnixMillis) -> Next {
         let plan = &stored.plan;
-        let sight = sight(plan, self.cluster.workloads.get(&plan.proposal.target.service()));
+        let sight = sight(plan, stored.created_at, self.cluster.workloads.get(&plan.proposal.target.service()));
         let age = now.since(stored.created_at);
         let fail = |reason: &str| Next::Finish(PlanPhase::Failed, reason.into());
         match (stored.phase, sight) {
             (PlanPhase::Planned, Sight::Planned) if age > i64::from(plan.expires_after_ms) => Next::Finish(PlanPhase::Refused, "not applied in time".into()),
             (PlanPhase::Planned, Sight::Planned) => Next::Apply,
+            (PlanPhase::Planned, Sight::Held) => Next::NoteHeld,
+            (PlanPhase::Canary, Sight::AsLeft) => Next::NoteApplied,
+            (PlanPhase::Canary, Sight::Held) => match self.trial(stored, journey, now) {
+                Trial::Watching => Next::Try,
+                Trial::Well if journey.refused.is_some() || age > plan.writes_within_ms() => Next::NoteReverting,
+                Trial::Well => Next::Release,
+                Trial::Ill(_) => Next::NoteReverting,
+            },
             (PlanPhase::Planned, Sight::AsLeft | Sight::Touched) => Next::NoteApplied,
             (PlanPhase::Planned, Sight::Elsewhere { written: false }) => Next::Finish(PlanPhase::Refused, "not as judged".into()),
             (PlanPhase::Planned, _) => fail("neither as judged nor as left"),
@@ -462,9 +508,24 @@ impl Simulation {
                 Progress::Failed(_) | Progress::Harmed(_) => Next::NoteReverting,
             },
             (PlanPhase::Reverting, Sight::Restored) => Next::Finish(PlanPhase::Reverted, "put back".into()),
-            (PlanPhase::Reverting, Sight::AsLeft) if age <= i64::from(plan.revert_within_ms) => Next::Revert,
+            (PlanPhase::Reverting, Sight::Held | Sight::AsLeft) if age <= i64::from(plan.revert_within_ms) => Next::Revert,
             _ => fail("somebody changed the target"),
         }
+    }
+
+    /// What was admitted a while ago is tried once nobody would.
+    fn dawdled(&self, stored: &StoredPlan, now: UnixMillis) -> Next {
+        let age = now.since(stored.created_at) - i64::from(APPLY_WITHIN_MS);
+        match age {
+            ..5_000 => Next::Wait,
+            5_000..60_000 => Next::Apply,
+            _ => Next::Finish(PlanPhase::Refused, "nobody fell for it".into()),
+        }
+    }
+
+    fn trial(&self, stored: &StoredPlan, journey: &Journey, now: UnixMillis) -> Trial {
+        let (Some(held_at), Some(canary)) = (stored.held_at, &stored.plan.canary) else { return Trial::Watching };
+        canary::judge(&journey.readings, canary.watch_ms, held_at, now)
     }
 
     fn progress(&self, stored: &StoredPlan, journey: &Journey, now: UnixMillis) -> Progress {
@@ -508,7 +569,7 @@ pub(crate) fn request(incident: &IncidentUid, proposal: &Proposal, new: Value, d
 }
 
 /// As in `executor/src/step.rs`.
-fn sight(plan: &Plan, target: Option<&Value>) -> Sight {
+fn sight(plan: &Plan, created_at: UnixMillis, target: Option<&Value>) -> Sight {
     let voted = &plan.proposal.target;
     let Some((object, now)) = target.and_then(|object| Some((object, Target::of(object).ok()?))) else { return Sight::Elsewhere { written: true } };
     if now == *voted {
@@ -519,10 +580,12 @@ fn sight(plan: &Plan, target: Option<&Value>) -> Sight {
     }
     let holds = proof::as_left(&plan.proposal.action, object);
     match now.generation - voted.generation {
-        1 if holds => Sight::AsLeft,
-        2 if !holds && now.spec == voted.spec => Sight::Restored,
-        2.. if holds => Sight::Touched,
-        ..=1 => Sight::Elsewhere { written: false },
-        _ => Sight::Elsewhere { written: true },
+        1.. if holds && proof::untouched(plan, created_at, object) => {
+            let held = plan.canary.as_ref().is_some_and(|canary| canary.stage(object) == canary::Stage::Held);
+            if held { Sight::Held } else { Sight::AsLeft }
+        }
+        2.. if !holds && now.spec == voted.spec => Sight::Restored,
+        1.. if holds => Sight::Touched,
+        later => Sight::Elsewhere { written: later > 1 },
     }
 }

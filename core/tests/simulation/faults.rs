@@ -24,6 +24,8 @@ pub(crate) enum SidecarLie {
     Blames,
     /// All is well.
     Hides,
+    /// Once something was done, all is well.
+    Praises,
 }
 
 /// What people do meanwhile.
@@ -47,6 +49,8 @@ pub(crate) struct Faults {
     pub(crate) sidecars: Option<SidecarLie>,
     pub(crate) hostile_director: bool,
     pub(crate) hostile_executor: bool,
+    /// It lets a plan lie until it is too old.
+    pub(crate) dawdles: bool,
     pub(crate) attendance: [Attendance; 4],
     /// An honest seat to whose domain every remedy would do harm.
     pub(crate) veto: Option<usize>,
@@ -77,11 +81,12 @@ impl Faults {
         }
         match random.below(10) {
             0..=3 => faults.liar = Some(random.below(4)),
-            4..=5 => faults.sidecars = Some(random.pick(&[SidecarLie::Blames, SidecarLie::Blames, SidecarLie::Hides])),
+            4..=5 => faults.sidecars = Some(random.pick(&[SidecarLie::Blames, SidecarLie::Blames, SidecarLie::Hides, SidecarLie::Praises])),
             _ => {}
         }
         faults.hostile_director = random.chance(200);
         faults.hostile_executor = random.chance(250);
+        faults.dawdles = faults.hostile_executor && random.chance(200);
         for seat in 0..SEATS.len() {
             faults.attendance[seat] = match random.below(20) {
                 0 => Attendance::Absent,
@@ -125,6 +130,7 @@ impl Faults {
             sidecars: None,
             hostile_director: false,
             hostile_executor: false,
+            dawdles: false,
             attendance: [Attendance::Present; 4],
             veto: None,
             lost: 0,

@@ -25,15 +25,19 @@ impl Simulation {
             Verdict::Hold { .. } => None,
         });
         let decided: Vec<(IncidentUid, u32, Proposal)> = decided.collect();
-        let tried = match self.random.below(5) {
+        let tried = match self.random.below(8) {
             0 => self.something(&incident),
-            1 | 2 if !plans.is_empty() => {
+            1..=3 if !plans.is_empty() => {
                 let plan = self.random.pick(&plans);
                 self.around(&plan)
             }
-            3 if !plans.is_empty() => {
+            4 if !plans.is_empty() => {
                 let plan = self.random.pick(&plans);
                 self.back(&plan)
+            }
+            5 if !plans.is_empty() => {
+                let plan = self.random.pick(&plans);
+                self.let_go(&plan)
             }
             _ if !decided.is_empty() => return self.other_plan(n, &decided),
             _ => None,
@@ -87,9 +91,21 @@ impl Simulation {
     fn back(&mut self, plan: &Plan) -> Option<Put> {
         let at = plan.proposal.target.service();
         let old = object_of(plan.proposal.action.act().part().subresource, self.cluster.workloads.get(&at)?);
-        let mut new = plan.inverse.expected(&old).ok()??;
+        let mut new = plan.restored(&old).ok()??;
         if self.random.chance(200) {
             new["spec"]["replicas"] = json!(1);
+        }
+        Some(Put { request: request(&plan.incident, &plan.proposal, new, false), service: at })
+    }
+
+    /// The rest of a change, whether its first pod is there or not, and something beside it.
+    fn let_go(&mut self, plan: &Plan) -> Option<Put> {
+        let at = plan.proposal.target.service();
+        let mut new = plan.canary.as_ref()?.release(self.cluster.workloads.get(&at)?).ok()?;
+        match self.random.below(4) {
+            0 => new["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = json!("100%"),
+            1 => new["spec"]["template"]["spec"]["image"] = json!("hostile:1"),
+            _ => {}
         }
         Some(Put { request: request(&plan.incident, &plan.proposal, new, false), service: at })
     }
@@ -115,8 +131,9 @@ impl Simulation {
             _ => {}
         }
         let Ok(mut plan) = self.plan_of(&decided, now) else { return };
-        match self.random.below(6) {
+        match self.random.below(7) {
             0 => drop(plan.ballots.pop()),
+            4 => plan.canary = None,
             1 => plan.expires_after_ms = 300_000,
             2 => plan.ledger.head.sequence += 1,
             3 => plan.inverse = assent_core::action::Inverse::Replicas { replicas: 1 },

@@ -37,6 +37,7 @@ pub(crate) struct Invariants {
     landed: usize,
     /// Of each plan its apply and its revert, by the number of the write.
     applied: BTreeMap<String, usize>,
+    released: BTreeMap<String, usize>,
     reverted: BTreeMap<String, usize>,
     ballots: BTreeMap<String, Digest>,
     plans: BTreeMap<String, PlanPhase>,
@@ -53,7 +54,7 @@ impl Invariants {
         Self::default()
     }
 
-    fn breaks(&mut self, what: String) {
+    pub(crate) fn breaks(&mut self, what: String) {
         self.broken.get_or_insert(what);
     }
 
@@ -154,7 +155,11 @@ impl Simulation {
             if generation == Some(target.generation) && is_voted(&stored.plan.proposal.action, landed) {
                 return self.check_apply(number, landed, name, stored);
             }
-            if generation == Some(target.generation + 1) && self.is_put_back(stored, landed) {
+            if generation == Some(target.generation + 1) && self.is_let_go(target.generation, landed) {
+                return self.check_release(number, landed, name, stored);
+            }
+            let later = generation.map_or(0, |generation| generation - target.generation);
+            if (later == 1 || (later == 2 && self.invariants.released.contains_key(name))) && self.is_put_back(stored, landed) {
                 return self.check_revert(number, landed, name, stored);
             }
         }
@@ -260,18 +265,44 @@ impl Simulation {
         Ok(())
     }
 
-    /// Whether the write restores what the plan's apply changed, and nothing else.
+    /// The newest write of a voted change to this target as it was judged.
+    fn applied_to(&self, generation: i64, landed: &Landed) -> Option<&Landed> {
+        let mut applied = self.invariants.applied.values().filter_map(|number| self.cluster.landed.get(*number));
+        applied.rfind(|applied| applied.service == landed.service && applied.before["metadata"]["generation"].as_i64() == Some(generation))
+    }
+
+    /// Whether it lets the rest follow the first pod of what was applied, and does nothing else.
+    fn is_let_go(&self, generation: i64, landed: &Landed) -> bool {
+        let Some(applied) = self.applied_to(generation, landed) else { return false };
+        let metadata = |object: &Value| plain(object)["metadata"].clone();
+        landed.before["spec"] == applied.after["spec"]
+            && landed.after["spec"] == let_go(applied)
+            && landed.after["spec"] != landed.before["spec"]
+            && metadata(&landed.before) == metadata(&landed.after)
+    }
+
+    fn check_release(&mut self, number: usize, landed: &Landed, name: &str, stored: &StoredPlan) -> Result<(), Violation> {
+        if landed.paused {
+            return violated(format!("the rest of {name} was let go in a pause"));
+        }
+        // Two minutes to be ready, and three times the look.
+        if landed.judged_at - stored.created_at.0 > i64::from(stored.plan.expires_after_ms) + 120_000 + 15_000 + 1_000 {
+            return violated(format!("the rest of {name} was let go after it had expired"));
+        }
+        if self.invariants.released.insert(name.into(), number).is_some() {
+            return violated(format!("the rest of {name} was let go twice"));
+        }
+        Ok(())
+    }
+
     /// Whether what a plan of this target applied was put back. Two incidents may have been decided for the same change: the plan of
     /// either puts it back, since nothing tells whose the write was, and either could put back its own.
     fn is_put_back(&self, stored: &StoredPlan, landed: &Landed) -> bool {
-        let mut applied = self.invariants.applied.values().filter_map(|number| self.cluster.landed.get(*number));
-        let target = &stored.plan.proposal.target;
-        let of_target = |applied: &&Landed| applied.service == landed.service && applied.before["metadata"]["generation"].as_i64() == Some(target.generation);
-        let Some(applied) = applied.rfind(of_target) else { return false };
+        let Some(applied) = self.applied_to(stored.plan.proposal.target.generation, landed) else { return false };
         let metadata = |object: &Value| plain(object)["metadata"].clone();
         stored.plan.inverse != Inverse::Empty
             && landed.after["spec"] == applied.before["spec"]
-            && landed.before["spec"] == applied.after["spec"]
+            && (landed.before["spec"] == applied.after["spec"] || landed.before["spec"] == let_go(applied))
             && metadata(&landed.before) == metadata(&landed.after)
     }
 
@@ -395,6 +426,14 @@ fn plain(object: &Value) -> Value {
     object
 }
 
+/// The specification that `applied` comes to once the rest follows its first pod.
+fn let_go(applied: &Landed) -> Value {
+    let mut spec = applied.after["spec"].clone();
+    spec["strategy"] = applied.before["spec"]["strategy"].clone();
+    spec.as_object_mut().map(|fields| fields.remove("minReadySeconds"));
+    spec
+}
+
 /// Whether the write is the action to the letter, and nothing else changed.
 fn is_voted(action: &Action, landed: &Landed) -> bool {
     let mut expected = plain(&landed.before);
@@ -413,6 +452,11 @@ fn is_voted(action: &Action, landed: &Landed) -> bool {
         // There are neither pods nor ConfigMaps here, so nobody may have evicted one or read another.
         Action::EvictPod(_) | Action::RevertConfig(_) => return false,
         Action::RollbackWorkload(_) => expected["spec"]["template"] = super::votes::healthy_template(),
+    }
+    // What gives pods another template begins with one of them.
+    if matches!(action, Action::AdjustResources(_) | Action::RollbackWorkload(_)) {
+        expected["spec"]["strategy"]["rollingUpdate"] = json!({"maxSurge": 1, "maxUnavailable": 0});
+        expected["spec"]["minReadySeconds"] = json!(45);
     }
     expected == plain(&landed.after)
 }

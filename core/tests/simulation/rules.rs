@@ -103,6 +103,7 @@ pub(crate) fn broken() -> Vec<(&'static str, Rules)> {
         ("other changes may ride along", forgiving(&[Rule::Difference])),
         ("a write needs no plan", forgiving(&[Rule::NoPlan])),
         ("a revert is owed always", forgiving(&[Rule::Revert])),
+        ("the rest need not wait for its first pod", forgiving(&[Rule::Canary])),
         ("any resource, operation and manager will do", forgiving(&[Rule::Resource])),
         ("every ledger extends every other", forgiving(&[Rule::Ledger])),
         ("what was owed is judged by later ballots", Rules { reverts_by_what_is_live: true, ..core }),

@@ -379,6 +379,10 @@ impl Simulation {
                 Err(refusal) => Answer::Refused(refusal),
                 Ok(()) => {
                     let intent = self.store.has(&super::executor::key(&name, "apply-intended"));
+                    let newest = self.cluster.newest();
+                    if !self.cluster.plans.contains_key(&name) && !self.store.had([&newest.head, &plan.ledger.head]) {
+                        self.invariants.breaks(format!("{name} was stored on a ledger that forgets what was planned"));
+                    }
                     if self.cluster.create_plan(name.clone(), plan) {
                         self.invariants.planned(&name, intent, self.cluster.now);
                     }

@@ -32,6 +32,8 @@ pub(crate) struct Store {
     pub(crate) incidents: BTreeMap<IncidentUid, Record>,
     pub(crate) outbox: Vec<Pending>,
     leaves: Vec<Digest>,
+    /// The entries of ledgers that were lost or written anew.
+    past: Vec<Vec<Digest>>,
     frontier: Frontier,
     /// Keys of entries, with the entry's number.
     pub(crate) keys: BTreeMap<String, u64>,
@@ -140,18 +142,32 @@ impl Store {
 
     /// The disk is gone. What was on it is unknown to the next director.
     pub(crate) fn lose(&mut self) {
-        *self = Self { opened: self.opened, lost: true, changes: self.changes + 1, ..Self::default() };
+        let past = self.past();
+        *self = Self { opened: self.opened, lost: true, changes: self.changes + 1, past, ..Self::default() };
     }
 
     /// A hostile director writes the past anew.
     pub(crate) fn rewrite(&mut self) {
         self.lost = true;
+        self.past = self.past();
         if let Some(first) = self.leaves.first_mut() {
             *first = Digest::of_bytes(b"another past");
         }
         self.frontier = Frontier::default();
         let leaves: Vec<Digest> = self.leaves.clone();
         leaves.into_iter().for_each(|leaf| drop(self.frontier.append(leaf)));
+    }
+
+    fn past(&mut self) -> Vec<Vec<Digest>> {
+        let mut past = std::mem::take(&mut self.past);
+        past.push(self.leaves.clone());
+        past
+    }
+
+    /// Whether one and the same ledger had both heads.
+    pub(crate) fn had(&self, heads: [&Head; 2]) -> bool {
+        let had = |leaves: &Vec<Digest>, head: &Head| Head::at(head.sequence, |subtree| ledger::of_leaves(leaves, subtree)).as_ref() == Some(head);
+        self.past.iter().chain([&self.leaves]).any(|leaves| heads.iter().all(|head| had(leaves, head)))
     }
 
     /// Plans whose intent is on record.

@@ -161,7 +161,7 @@ impl Figures<'_> {
         match self.sidecars.filter(|_| self.principal() == Principal::Sidecar) {
             Some(SidecarLie::Hides) => Vec::new(),
             Some(SidecarLie::Blames) => vec![(service(SCAPEGOAT), Domain::Application, Action::RestartWorkload(Restart { marker }))],
-            None => {
+            Some(SidecarLie::Praises) | None => {
                 let seen = self.troubles.iter().filter(|trouble| trouble.is_seen_by(self.seat));
                 seen.map(|trouble| (trouble.service(), trouble.domain(), trouble.remedy(&marker))).collect()
             }

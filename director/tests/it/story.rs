@@ -175,6 +175,7 @@ async fn plan(bench: &Bench, director: &Running, uid: &str, decision: &Decision)
         epoch: 1,
         proposal: *proposal,
         inverse: Inverse::Empty,
+        canary: None,
         ballots: Vec::new(),
         roster: digest.clone(),
         guardrails: digest,

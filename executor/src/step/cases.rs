@@ -2,6 +2,7 @@
 
 use assent_core::action::{Action, Evict, Rollback, Scale};
 use assent_core::ballot::Proposal;
+use assent_core::canary::{Canary, Settings};
 use assent_core::canonical::Digest;
 use assent_core::ids::IncidentUid;
 use assent_core::ledger::{Head, Proof};
@@ -28,6 +29,7 @@ fn plan(action: Action, inverse: Inverse) -> Plan {
         epoch: 1,
         proposal: Proposal { action, target: Target::of(&deployment(4, 2, "x:2")).unwrap() },
         inverse,
+        canary: None,
         ballots: vec![],
         roster: Digest::of_bytes(b""),
         guardrails: Digest::of_bytes(b""),
@@ -51,14 +53,14 @@ fn rollback() -> Plan {
 }
 
 fn next(plan: &Plan, phase: RemediationPhase, sight: Sight, progress: Progress, age_ms: i64) -> Next {
-    step(plan, &Seen { created_at: CREATED, phase, sight, progress, against: None, now: CREATED.plus(age_ms) })
+    step(plan, &Seen { created_at: CREATED, phase, sight, trial: Trial::Watching, progress, against: None, now: CREATED.plus(age_ms) })
 }
 
 /// As [`next`], where the write that is due got no verdict, or one that stands for so long.
 fn against(phase: RemediationPhase, sight: Sight, refused_for_ms: Option<i64>, age_ms: i64) -> Next {
     let now = CREATED.plus(age_ms);
     let against = Against { refused_since: refused_for_ms.map(|ms| now.plus(-ms)), words: "a freeze".into() };
-    step(&scale(), &Seen { created_at: CREATED, phase, sight, progress: Progress::Watching, against: Some(against), now })
+    step(&scale(), &Seen { created_at: CREATED, phase, sight, trial: Trial::Watching, progress: Progress::Watching, against: Some(against), now })
 }
 
 fn elsewhere(written: bool) -> Sight {
@@ -217,6 +219,71 @@ fn what_an_outage_hid_is_no_sign_of_illness() {
     assert_eq!(anew, Watch { since: None, looked_at: None, gap_ms: 20_000 });
     assert_eq!(at(anew, 90_000), anew, "not looked at yet");
     assert_eq!(at(Watch::default(), 90_000), Watch::default());
+}
+
+/// A rollback of four replicas that begins with one pod, and the target as it was, held back, let go, and put back.
+fn wide() -> (Plan, [Value; 3]) {
+    let with = |generation: i64, image: &str| {
+        let mut object = deployment(generation, 4, image);
+        object["spec"]["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
+        object
+    };
+    let mut plan = rollback();
+    let settings = Some(Settings { replicas: 3, watch_ms: 10_000 });
+    plan.canary = Canary::of(settings, &plan.proposal.action, &with(4, "x:2"));
+    plan.proposal.target = Target::of(&with(4, "x:2")).unwrap();
+    let Inverse::Template { template, .. } = plan.inverse else { panic!() };
+    plan.inverse = Inverse::Template { template, replicas: Some(4) };
+    let held = plan.canary.as_ref().unwrap().hold(&with(5, "x:1")).unwrap();
+    (plan, [held, with(6, "x:1"), with(6, "x:2")])
+}
+
+#[test]
+fn how_far_a_change_is_that_begins_with_one_pod_the_target_says() {
+    let (plan, [held, released, restored]) = wide();
+    let of = |object: &Value| sight(&plan, CREATED, Some(object), None, true);
+    assert_eq!((of(&held), of(&released), of(&restored)), (Sight::Held, Sight::AsLeft, Sight::Restored));
+    let at = |object: &Value, generation: i64| {
+        let mut object = object.clone();
+        object["metadata"]["generation"] = json!(generation);
+        object
+    };
+    assert_eq!(of(&at(&restored, 7)), Sight::Restored, "put back once the rest had followed");
+    // One write more than ours.
+    assert_eq!((of(&at(&held, 6)), of(&at(&released, 7))), (Sight::Touched, Sight::Touched));
+    assert_eq!(of(&at(&released, 5)), Sight::Touched, "somebody else made the change, and at once");
+    let mut slower = held.clone();
+    slower["spec"]["minReadySeconds"] = json!(7);
+    assert_eq!(of(&slower), Sight::Touched);
+}
+
+#[test]
+fn the_rest_follows_a_first_pod_that_is_well_and_no_other() {
+    use RemediationPhase as P;
+    let (plan, _) = wide();
+    let seen = |phase, sight, trial, against, age_ms: i64| {
+        let now = CREATED.plus(age_ms);
+        step(&plan, &Seen { created_at: CREATED, phase, sight, trial, progress: Progress::Watching, against, now })
+    };
+    let held = |trial, age_ms| seen(P::Canary, Sight::Held, trial, None, age_ms);
+    assert_eq!(seen(P::Planned, Sight::Held, Trial::Watching, None, 999_999), Next::NoteHeld, "written, and not noted");
+    assert_eq!(held(Trial::Watching, 0), Next::Try);
+    assert_eq!(held(Trial::Well, 0), Next::Release);
+    assert_eq!(held(Trial::Ill("errors".into()), 0), Next::NoteReverting("errors".into()));
+    assert_eq!(seen(P::Canary, Sight::AsLeft, Trial::Well, None, 0), Next::NoteApplied, "let go, and not noted");
+    assert_eq!(seen(P::Reverting, Sight::Held, Trial::Watching, None, 0), Next::Revert);
+    // What may not go on is put back: after a while of refusals, or when its time is up.
+    let refused = |for_ms: i64, age_ms: i64| Some(Against { refused_since: Some(CREATED.plus(age_ms - for_ms)), words: "a pause".into() });
+    assert_eq!(seen(P::Canary, Sight::Held, Trial::Well, refused(30_000, 50_000), 50_000), Next::Release);
+    for (against, age_ms, words) in [(refused(30_001, 50_000), 50_000, "may not follow: a pause"), (None, 210_001, "in time")] {
+        let next = seen(P::Canary, Sight::Held, Trial::Well, against, age_ms);
+        assert!(matches!(&next, Next::NoteReverting(why) if why.contains(words)), "{next:?}");
+    }
+    assert_eq!(held(Trial::Well, 210_000), Next::Release);
+    for sight in [Sight::Planned, Sight::Touched, Sight::Restored, elsewhere(true)] {
+        assert_eq!(ended(&seen(P::Canary, sight.clone(), Trial::Well, None, 0)), Some(P::Failed), "{sight:?}");
+    }
+    assert_eq!(ended(&seen(P::Applied, Sight::Held, Trial::Well, None, 0)), Some(P::Failed), "somebody held it back again");
 }
 
 #[test]

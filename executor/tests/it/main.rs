@@ -4,6 +4,7 @@
 
 mod applies;
 mod asks;
+mod canary;
 mod disturbed;
 mod evicts;
 mod gitops;

@@ -151,7 +151,7 @@ async fn without_its_gate_the_executor_does_not_act() {
     scene.decide(&narrowed).await;
     refused(&scene, &narrowed, "the roster pins").await;
 
-    // The roster pins it, so only the canary can tell that nobody judges the executor's writes any more.
+    // The roster pins it, so only the challenge can tell that nobody judges the executor's writes any more.
     let live = get(&scene.world.admin, GATE).await.unwrap();
     scene.world.roster.gate = assent_api::gate::configuration_digest(&live).unwrap();
     let rosters: Api<Roster> = Api::all(scene.world.admin.clone());

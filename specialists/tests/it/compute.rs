@@ -142,7 +142,7 @@ async fn it_reads_the_kubelet_and_proposes_to_scale() {
 
     let word = |since_ms: i64| {
         let mut client = world.ask(&seat, accounts::EXECUTOR);
-        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: "orders".into(), since_ms }).await.ok().map(tonic::Response::into_inner) }
+        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: "orders".into(), since_ms, pods: vec![] }).await.ok().map(tonic::Response::into_inner) }
     };
     // Samples of a process count from its eighth second on; three of them make a baseline.
     until("a baseline", || async { word(now() - 2_000).await.filter(|word| word.live && !word.summary.contains("not learned")) }).await;

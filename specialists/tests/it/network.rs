@@ -95,13 +95,23 @@ async fn it_sees_reports_votes_and_sees_the_recovery() {
 
     let word_on = |name: &'static str, since_ms: i64| {
         let mut client = world.ask(&seat, accounts::EXECUTOR);
-        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: name.into(), since_ms }).await.unwrap().into_inner() }
+        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: name.into(), since_ms, pods: vec![] }).await.unwrap().into_inner() }
     };
     let word = |since_ms: i64| word_on("orders", since_ms);
     let begin = now();
     until("enough windows", || async { (word(begin).await.requests >= 20 * 10).then_some(()) }).await;
     let before = word(begin).await;
     assert!(before.live && before.healthy && before.errors == 0, "{before:?}");
+    // Of one pod, by its own sidecar; of more than a few nobody asks.
+    let of = |pods: Vec<String>| {
+        let mut client = world.ask(&seat, accounts::EXECUTOR);
+        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: "orders".into(), since_ms: begin, pods }).await }
+    };
+    let unknown = of(vec!["unknown".into()]).await.unwrap().into_inner();
+    assert!(!unknown.live && unknown.summary.contains("too few to tell"), "{unknown:?}");
+    for many in [vec![String::from("p"); 17], vec!["p".repeat(65)]] {
+        assert_eq!(of(many).await.unwrap_err().code(), Code::InvalidArgument);
+    }
 
     let onset = now();
     errors.send_replace(12);

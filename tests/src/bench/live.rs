@@ -124,7 +124,7 @@ impl Ground {
     /// # Errors
     /// If it cannot be caused or undone, or the shop does not recover.
     pub async fn suffer(&self, fault: &Fault, number: usize, say: Progress<'_>) -> anyhow::Result<Record> {
-        if injection::prepare(&self.place, fault.cause).await.context("prepare it")? {
+        if injection::prepare(&self.place, fault).await.context("prepare it")? {
             // What that cost is not what is usual.
             tokio::time::sleep(2 * LEARNING).await;
             self.healthy().await?;

@@ -49,6 +49,7 @@ pub(super) async fn judge(gate: &Gate, request: &Request) -> Result<Passed, Refu
     let facts = authority.facts;
     let why = match proof::judge_write(&facts, &write)? {
         Admitted::Apply => "apply",
+        Admitted::Release => "release",
         Admitted::Revert => "revert",
         Admitted::DryRun => "dry-run",
     };

@@ -80,7 +80,7 @@ fn the_stored_form_loses_nothing() {
         "tuning": {"percentile": 95, "headroom": "15%", "raiseAbove": "90%", "lowerBelow": "50%", "minChange": "10%", "window": "1d"},
         "operations": {"allowed": ["ScaleWorkload"], "restricted": [{"operation": "EvictPod", "condition": "target_replicas > 1", "approvers": ["sre"], "count": 1, "chat": true}],
             "forbidden": ["drop_table"], "approvers": ["sre"], "count": 1},
-        "safety": {"cooldown": "60s", "operationsPerHour": 10, "breaker": {"failures": 3, "wait": "5m"}, "strikes": 3},
+        "safety": {"cooldown": "60s", "operationsPerHour": 10, "breaker": {"failures": 3, "wait": "5m"}, "strikes": 3, "canary": {"enabled": true, "replicas": 4, "watch": "15s"}},
         "verification": {"enabled": true, "stabilization": "60s", "checks": [{"name": "q", "type": "promql", "query": "up", "target": ">= 1", "critical": true, "rollbackTrigger": true}],
             "rollback": {"enabled": true, "automatic": true, "onCriticalFailure": true}},
         "windows": [{"days": ["Mon"], "from": "08:00", "until": "18:00"}],

@@ -28,12 +28,18 @@ fn rules(allowed: &'static [&'static str]) -> impl Strategy<Value = Value> {
     let numbers =
         (some((0_u32..4).prop_map(Value::from)), some((3_u32..9).prop_map(Value::from)), some((50_u32..300).prop_map(|cpu| json!(format!("{cpu}m")))));
     let safety = (some((1_u32..300).prop_map(|s| json!(format!("{s}s")))), some((1_u32..20).prop_map(Value::from)), some((1_u32..6).prop_map(Value::from)));
+    let canary = prop_oneof![
+        Just(Value::Null),
+        Just(json!({"enabled": false})),
+        (2_u32..9, 5_u32..60).prop_map(|(replicas, watch)| json!({"replicas": replicas, "watch": format!("{watch}s")})),
+        (2_u32..9).prop_map(|replicas| json!({"enabled": true, "replicas": replicas})),
+    ];
     let switches =
         (some(any::<bool>().prop_map(Value::from)), some(any::<bool>().prop_map(Value::from)), some((1_u32..300).prop_map(|s| json!(format!("{s}s")))));
     let time = (any::<bool>(), any::<bool>());
     let mode = some(proptest::sample::select(vec![json!("observe"), json!("approve"), json!("autonomous"), json!("autonomous")]));
-    (mode, lists, numbers, safety, switches, time).prop_map(
-        |(mode, (allowed, restricted, forbidden), (least, most, cpu), (cooldown, rate, failures), (verify, automatic, wait), (window, freeze))| {
+    (mode, lists, numbers, (safety, canary), switches, time).prop_map(
+        |(mode, (allowed, restricted, forbidden), (least, most, cpu), ((cooldown, rate, failures), canary), (verify, automatic, wait), (window, freeze))| {
             let listed = |name: &str| allowed.as_array().is_some_and(|names| names.iter().any(|other| other == name));
             let restricted: Vec<Value> = restricted
                 .into_iter()
@@ -44,7 +50,7 @@ fn rules(allowed: &'static [&'static str]) -> impl Strategy<Value = Value> {
                 "mode": mode,
                 "operations": {"allowed": allowed, "restricted": restricted, "forbidden": forbidden, "approvers": ["ops"]},
                 "limits": {"minReplicas": least, "maxReplicas": most, "containers": [{"name": "*", "cpu": {"max": cpu}}]},
-                "safety": {"cooldown": cooldown, "operationsPerHour": rate, "breaker": {"failures": failures, "wait": wait}},
+                "safety": {"cooldown": cooldown, "operationsPerHour": rate, "breaker": {"failures": failures, "wait": wait}, "canary": canary},
                 "verification": {"enabled": verify, "stabilization": wait, "rollback": {"automatic": automatic}},
                 "windows": if window { json!([{"from": "00:00", "until": "00:01"}]) } else { Value::Null },
                 "freezes": if freeze { json!([{"from": "1970-01-01T00:00:00Z", "until": "1970-01-01T01:00:00Z", "reason": "x"}]) } else { Value::Null },
@@ -112,10 +118,18 @@ proptest! {
             prop_assert!(safety.cooldown_ms.is_none_or(|least| now.cooldown_ms >= least));
             prop_assert!(safety.operations_per_hour.is_none_or(|most| now.operations_per_hour <= most));
             prop_assert!(safety.breaker_failures.is_none_or(|most| now.breaker.failures <= most));
+            prop_assert!(safety.canary.enabled != Some(true) || whole.canary().is_some());
+            if let Some(now) = whole.canary() {
+                prop_assert!(safety.canary.replicas.is_none_or(|most| now.replicas <= most));
+                prop_assert!(safety.canary.watch_ms.is_none_or(|least| u64::from(now.watch_ms) >= least));
+            }
             prop_assert!(layer.rules.verification.enabled != Some(true) || whole.undoing().verify);
             prop_assert!(layer.rules.verification.rollback.automatic != Some(true) || whole.undoing().automatic);
             prop_assert!(layer.rules.verification.stabilization_ms.is_none_or(|least| whole.undoing().stabilization_ms >= least));
             prop_assert!(whole.mode() <= layer.rules.mode && whole.mode() <= own.rules.mode);
+        }
+        if let Some(few) = mine.canary() {
+            prop_assert!(whole.canary().is_some_and(|now| now.replicas <= few.replicas && now.watch_ms >= few.watch_ms));
         }
         prop_assert!(!mine.undoing().verify || whole.undoing().verify);
         prop_assert!(!mine.undoing().automatic || whole.undoing().automatic);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::canary::Settings;
 use crate::ids::{Millionths, UnixMillis};
 use crate::incident::Mode;
 
@@ -40,6 +41,7 @@ fn a_target_limits_and_what_is_allowed_suffice() {
     let wanted = Safeguards { cooldown_ms: 60_000, operations_per_hour: 10, breaker: Breaker { failures: 3, wait_ms: 300_000 }, strikes: 3 };
     assert_eq!(all.safeguards(), wanted);
     assert_eq!(all.undoing(), Undoing { verify: true, stabilization_ms: 60_000, enabled: true, automatic: true, on_critical_failure: true });
+    assert_eq!(all.canary(), Some(Settings { replicas: 3, watch_ms: 10_000 }));
     assert_eq!(all.replicas(), Some((2, 5)));
 }
 

@@ -4,13 +4,14 @@ use super::{Layer, MAX_ITEMS, MAX_WORDS};
 use crate::blueprint::condition::COMPARISONS;
 use crate::blueprint::moments::{DAYS, Freeze, Window, minute, moment};
 use crate::blueprint::problem::{Field, Problems};
-use crate::blueprint::rules::{Bounds, Check, Comparison, ContainerBounds, Figure, Limits, Rollback, Safety, Verification};
+use crate::blueprint::rules::{Bounds, Canary, Check, Comparison, ContainerBounds, Figure, Limits, Rollback, Safety, Verification};
 use crate::blueprint::values::{bytes, duration, millicores, share};
 
 pub(super) const LIMITS: &[&str] = &["minReplicas", "maxReplicas", "containers"];
 pub(super) const CONTAINER: &[&str] = &["name", "cpu", "memory"];
 pub(super) const BOUNDS: &[&str] = &["min", "max", "target"];
-pub(super) const SAFETY: &[&str] = &["cooldown", "operationsPerHour", "breaker", "strikes"];
+pub(super) const SAFETY: &[&str] = &["cooldown", "operationsPerHour", "breaker", "strikes", "canary"];
+pub(super) const CANARY: &[&str] = &["enabled", "replicas", "watch"];
 pub(super) const BREAKER: &[&str] = &["failures", "wait"];
 pub(super) const VERIFICATION: &[&str] = &["enabled", "stabilization", "checks", "rollback"];
 pub(super) const CHECK: &[&str] = &["name", "type", "query", "target", "critical", "rollbackTrigger"];
@@ -21,6 +22,9 @@ pub(super) const FREEZE: &[&str] = &["from", "until", "reason"];
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Longest wait for a system to settle: the verdict must come within a plan's life.
 const MAX_STABILIZATION_MS: u64 = 15 * 60 * 1000;
+
+/// Longest look at a first pod: the rest must follow while the plan may write.
+const MAX_WATCH_MS: u64 = 60 * 1000;
 
 /// Indicators that a check may name without a query, and the unit of each.
 const INDICATORS: [(&str, Unit); 9] = [
@@ -107,7 +111,21 @@ pub(super) fn safety(field: &Field<'_>, problems: &mut Problems) -> Safety {
         breaker_failures: problems.integer(&breaker.at("failures"), 1..=20),
         breaker_wait_ms: time(&breaker.at("wait"), 1_000, 7 * DAY_MS, problems),
         strikes: problems.integer(&field.at("strikes"), 1..=20),
+        canary: canary(&field.at("canary"), problems),
     }
+}
+
+fn canary(field: &Field<'_>, problems: &mut Problems) -> Canary {
+    problems.object(field, CANARY);
+    let canary = Canary {
+        enabled: problems.flag(&field.at("enabled")),
+        replicas: problems.integer(&field.at("replicas"), 2..=u32::MAX),
+        watch_ms: time(&field.at("watch"), 5_000, MAX_WATCH_MS, problems),
+    };
+    if canary.enabled == Some(false) && (canary.replicas.is_some() || canary.watch_ms.is_some()) {
+        problems.tell(&field.at("enabled"), "is off, and what it does is set", "leave it on, or say nothing else");
+    }
+    canary
 }
 
 pub(super) fn verification(field: &Field<'_>, problems: &mut Problems) -> Verification {

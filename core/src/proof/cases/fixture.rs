@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::*;
-use crate::action::{Action, Adjust, Configuration, Evict, Inverse, Restart, RevertConfig, Rollback, Scale, Sizes};
+use crate::action::{Action, Adjust, Configuration, Evict, Restart, RevertConfig, Rollback, Scale, Sizes};
 use crate::ballot::{Ballot, CauseVote, Evidence, EvidenceClass, Hypothesis, Opinion, Principal, Proposal, RemedyVote, Round, Stance, StanceVerdict};
 use crate::blueprint::{effective, read};
 use crate::breaker::Operation;
@@ -202,7 +202,11 @@ fn votes(proposal: &Proposal) -> Vec<CastBallot> {
 
 impl Fixture {
     pub(super) fn of(action: Action) -> Self {
-        let target = deployment(4, "x:2");
+        Self::on(deployment(4, "x:2"), action)
+    }
+
+    /// An action on this target.
+    pub(super) fn on(target: Value, action: Action) -> Self {
         let proposal = Proposal { action, target: Target::of(&target).unwrap() };
         Self { ballots: votes(&proposal), proposal, target }
     }
@@ -281,6 +285,7 @@ impl Fixture {
             epoch: 1,
             proposal: self.proposal.clone(),
             inverse: self.proposal.action.act().inverse(&self.target).unwrap(),
+            canary: canary(&self.facts(), &self.proposal),
             ballots,
             roster: roster().digest().unwrap(),
             guardrails: Digest::of_bytes(b"guardrails"),
@@ -314,13 +319,18 @@ impl Fixture {
         if self.proposal.action.evicts().is_some() {
             return self.target.clone();
         }
-        let mut after = self.proposal.action.act().expected(&self.target, Some(&good_template())).unwrap();
+        let mut after = self.held(self.proposal.action.act().expected(&self.target, Some(&good_template())).unwrap());
         after["metadata"]["generation"] = json!(5);
         after["metadata"]["resourceVersion"] = json!("8");
         after
     }
 
-    fn request(&self, old: Value, new: Value) -> WriteRequest {
+    /// With the rest held back, where it begins with one pod.
+    fn held(&self, changed: Value) -> Value {
+        self.plan().canary.map_or(changed.clone(), |canary| canary.hold(&changed).unwrap())
+    }
+
+    pub(super) fn request(&self, old: Value, new: Value) -> WriteRequest {
         let write = self.proposal.write().unwrap();
         WriteRequest {
             incidents: vec![incident().to_string()],
@@ -343,6 +353,7 @@ impl Fixture {
         let old = self.object(&self.target);
         let material = if self.proposal.action.evicts().is_some() { owned().pod } else { good_template() };
         let new = self.proposal.action.act().expected(&old, Some(&material)).unwrap();
+        let new = self.held(new);
         self.request(old, new)
     }
 
@@ -354,10 +365,7 @@ impl Fixture {
     /// The inverse of the voted write.
     pub(super) fn revert(&self) -> WriteRequest {
         let old = self.object(&self.after());
-        let new = match self.plan().inverse {
-            Inverse::Empty => old.clone(),
-            inverse => inverse.expected(&old).unwrap().unwrap(),
-        };
+        let new = self.plan().restored(&old).unwrap().unwrap_or(old.clone());
         self.request(old, new)
     }
 

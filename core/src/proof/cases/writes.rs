@@ -43,7 +43,7 @@ fn a_write_without_plan_is_refused() {
     refused(apply(&scale, &|_, request| request.namespace = "other".into()), Rule::NoPlan);
     refused(apply(&scale, &|_, request| request.incidents = vec![other_incident().to_string()]), Rule::NoPlan);
     refused(apply(&scale, &|_, request| request.incidents.clear()), Rule::IncidentExtra);
-    // What the executor's canary asks for: a dry run for an incident that nobody voted on.
+    // What the executor's challenge asks for: a dry run for an incident that nobody voted on.
     refused(dry_run(&scale, &|facts, _| facts.ballots = Ok(vec![])), Rule::NoPlan);
 }
 

@@ -25,7 +25,7 @@ const WALK: i64 = 60;
 /// Fewest answers in a window for a share of errors to mean anything.
 pub(super) const FEW: u64 = 3;
 /// Share of errors above the usual, in millionths.
-const ERRORS_ABOVE: i64 = 100_000;
+pub(super) const ERRORS_ABOVE: i64 = 100_000;
 /// Spreads above the usual for errors and latency.
 const SPREADS: i64 = 6;
 /// Latency above the usual that somebody might feel.
@@ -87,7 +87,7 @@ impl Fault {
 
 impl View {
     /// The service's windows: by its own sidecar, or by its callers' when its own is silent.
-    fn ring(&self, service: &Service, now: UnixMillis) -> Option<&Ring<Counts>> {
+    pub(super) fn ring(&self, service: &Service, now: UnixMillis) -> Option<&Ring<Counts>> {
         let fresh = newest_closed(&self.settings, now).saturating_sub(RECENT);
         let live = |ring: &&Ring<Counts>| ring.newest().is_some_and(|newest| newest > fresh);
         let own = self.told_by_callee.get(service);
@@ -232,18 +232,24 @@ impl View {
 // === impl Usual ===
 
 impl Usual {
+    /// Whether that many millionths of the answers are more errors than ever.
+    pub(super) fn has_errors(&self, share: i64) -> bool {
+        share >= self.errors.median.saturating_add(ERRORS_ABOVE.max(SPREADS.saturating_mul(self.errors.scale)))
+    }
+
+    /// Whether answers take longer than ever, for so many microseconds on average.
+    pub(super) fn is_late(&self, mean: i64) -> bool {
+        let usual = &self.latency;
+        mean >= usual.median.saturating_mul(2) && mean.saturating_sub(usual.median) >= LATENCY_ABOVE_US && usual.above(mean) >= SPREADS
+    }
+
     /// What is wrong in `window`, which covers as many windows of the grid as `width`.
     pub(super) fn fault(&self, window: &Counts, width: i64) -> Option<Fault> {
         let usual_requests = self.requests.median.saturating_mul(width);
         let answered = signed(window.answered());
-        let share = error_share(window);
-        let above = self.errors.median.saturating_add(ERRORS_ABOVE.max(SPREADS.saturating_mul(self.errors.scale)));
-        let errors = window.answered() >= FEW && share >= above;
+        let errors = window.answered() >= FEW && self.has_errors(error_share(window));
         let unanswered = signed(window.unanswered());
-        let mean = window.latency.mean_us().unwrap_or(0);
-        let late = mean >= self.latency.median.saturating_mul(2)
-            && mean.saturating_sub(self.latency.median) >= LATENCY_ABOVE_US
-            && self.latency.above(mean) >= SPREADS;
+        let late = self.is_late(window.latency.mean_us().unwrap_or(0));
         let loaded = answered.saturating_mul(10) >= usual_requests.saturating_mul(3);
         let more = unanswered.saturating_sub(self.unanswered.median);
         let stalled = more >= 2 && more.saturating_mul(10) >= self.requests.median && self.unanswered.above(unanswered) >= 2;

@@ -5,6 +5,8 @@
 //! What callers without an identity ask counts for nothing, and so do as many answers to them as kubelets' probes may get: those of
 //! another port would speak for a pod that is stuck.
 
+mod word;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -40,6 +42,10 @@ struct Heard {
     asked: u64,
     answered: u64,
     unanswered: u64,
+    /// Answers to callers with an identity alone, how many of them were errors, and what they took together.
+    served: u64,
+    errors: u64,
+    spent_us: u64,
 }
 
 /// What one pod's sidecar told.
@@ -112,6 +118,9 @@ impl Pods {
                 window.asked = window.asked.saturating_add(counts.requests);
                 window.answered = window.answered.saturating_add(counts.answered());
                 window.unanswered = window.unanswered.saturating_add(counts.unanswered());
+                window.served = window.served.saturating_add(counts.answered());
+                window.errors = window.errors.saturating_add(counts.server_error);
+                window.spent_us = window.spent_us.saturating_add(counts.latency.sum_us());
             }
             // Strangers that get answers are served too, where they are more than kubelets that probe.
             let strangers = inbound(false).map(Counts::answered).fold(0, u64::saturating_add);

@@ -11,6 +11,8 @@ pub struct Fault {
     pub name: &'static str,
     /// What happened, in words.
     pub what: &'static str,
+    /// How many pods of `orders` there are long before.
+    pub replicas: u32,
     /// How it is caused.
     pub cause: Cause,
     /// What is right to say and do.
@@ -73,48 +75,56 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "cpu-hog",
         what: "a busy process in the container of orders takes its processor time",
+        replicas: 1,
         cause: Cause::Hog,
         truth: Truth { service: ORDERS, domains: COMPUTE, remedies: &["RestartWorkload", "ScaleWorkload"], or_none: false },
     },
     Fault {
         name: "memory-leak",
         what: "a release of orders leaves memory behind with each request until it is killed, again and again",
+        replicas: 1,
         cause: Cause::Kubectl(&[&["set", "env", "deployment/orders", "SHOP_BUG=leak"]]),
         truth: Truth { service: ORDERS, domains: COMPUTE_OR_APPLICATION, remedies: ROLLBACK, or_none: false },
     },
     Fault {
         name: "low-limit",
         what: "orders gets a processor limit far below what it uses",
+        replicas: 1,
         cause: Cause::Kubectl(&[&["set", "resources", "deployment/orders", "--requests=cpu=40m", "--limits=cpu=40m"]]),
         truth: Truth { service: ORDERS, domains: COMPUTE_OR_APPLICATION, remedies: &["RollbackWorkload", "ScaleWorkload"], or_none: false },
     },
     Fault {
         name: "wedge",
         what: "orders keeps its port and answers nothing",
+        replicas: 1,
         cause: Cause::Shop(shop::Fault::Wedge),
         truth: Truth { service: ORDERS, domains: COMPUTE_OR_APPLICATION, remedies: &["RestartWorkload"], or_none: false },
     },
     Fault {
         name: "wedge-one",
         what: "one of two pods of orders keeps its port and answers nothing",
+        replicas: 2,
         cause: Cause::WedgeOne,
         truth: Truth { service: ORDERS, domains: COMPUTE_OR_APPLICATION, remedies: &["EvictPod"], or_none: false },
     },
     Fault {
         name: "crash-loop",
         what: "a release of orders ends with an error after a hundred requests, again and again",
+        replicas: 1,
         cause: Cause::Kubectl(&[&["set", "env", "deployment/orders", "SHOP_BUG=crash"]]),
         truth: Truth { service: ORDERS, domains: COMPUTE_OR_APPLICATION, remedies: ROLLBACK, or_none: false },
     },
     Fault {
         name: "slow-dependency",
         what: "PostgreSQL stands still nine tenths of each second, as on a bad disk",
+        replicas: 1,
         cause: Cause::Stutter,
         truth: Truth { service: POSTGRES, domains: &[Domain::Database, Domain::Compute], remedies: &[], or_none: true },
     },
     Fault {
         name: "dropped-packets",
         what: "three of ten packets from other pods to orders are dropped",
+        replicas: 1,
         cause: Cause::Drop,
         // New pods have new rules, so a restart ends it.
         truth: Truth { service: ORDERS, domains: &[Domain::Network], remedies: &["RestartWorkload"], or_none: true },
@@ -122,18 +132,21 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "pool-exhausted",
         what: "a release of orders keeps one database connection after another until its pool has none",
+        replicas: 1,
         cause: Cause::Kubectl(&[&["set", "env", "deployment/orders", "SHOP_BUG=hoard"]]),
         truth: Truth { service: ORDERS, domains: &[Domain::Application, Domain::Database], remedies: ROLLBACK, or_none: false },
     },
     Fault {
         name: "long-lock",
         what: "a session holds the table of orders and does nothing",
+        replicas: 1,
         cause: Cause::Session("begin; lock table orders in access exclusive mode"),
         truth: Truth { service: POSTGRES, domains: &[Domain::Database], remedies: &[], or_none: true },
     },
     Fault {
         name: "dropped-index",
         what: "a migration puts the index of products on another column",
+        replicas: 1,
         cause: Cause::Sql {
             // Rows that nobody asks for, and that a query without its index has to read. In parts, or the log of it fills the disk.
             before: "insert into orders (product, quantity) select 0, 1 from generate_series(1, 800000) where not exists (select from orders where product = 0); checkpoint;
@@ -148,18 +161,28 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "bad-image",
         what: "a new image of orders answers most requests with errors",
+        replicas: 1,
         cause: Cause::Kubectl(&[&["set", "image", "deployment/orders", "orders=localhost/assent-shop:v2"]]),
+        truth: Truth { service: ORDERS, domains: APPLICATION, remedies: ROLLBACK, or_none: false },
+    },
+    Fault {
+        name: "wide-release",
+        what: "a release of three pods of orders answers three of five requests with errors; going back begins with one pod",
+        replicas: 3,
+        cause: Cause::Kubectl(&[&["set", "env", "deployment/orders", "SHOP_BUG=errors"]]),
         truth: Truth { service: ORDERS, domains: APPLICATION, remedies: ROLLBACK, or_none: false },
     },
     Fault {
         name: "bad-config",
         what: "a release of storefront looks for orders at a port where nobody listens",
+        replicas: 1,
         cause: Cause::Kubectl(&[&["set", "env", "deployment/storefront", "SHOP_ORDERS=orders:8081"]]),
         truth: Truth { service: "shop/storefront", domains: APPLICATION, remedies: ROLLBACK, or_none: false },
     },
     Fault {
         name: "bad-flag",
         what: "a flag in the settings of orders switches on what does not work; its Deployment stays as it was",
+        replicas: 1,
         cause: Cause::Kubectl(&[
             &["patch", "configmap", "orders-settings", "--type=merge", "--patch={\"data\":{\"SHOP_BUG\":\"errors\"}}"],
             &["rollout", "restart", "deployment/orders"],
@@ -170,12 +193,14 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "traffic-spike",
         what: "three times as many customers as ever",
+        replicas: 1,
         cause: Cause::Shop(shop::Fault::Load),
         truth: Truth { service: ORDERS, domains: COMPUTE, remedies: &["ScaleWorkload"], or_none: false },
     },
     Fault {
         name: "noisy-neighbour",
         what: "another tenant's pod takes the node's processors",
+        replicas: 1,
         cause: Cause::Neighbour,
         truth: Truth { service: "neighbour/noise", domains: COMPUTE, remedies: &[], or_none: true },
     },

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::faults::Cause;
+use super::faults::{Cause, Fault};
 use crate::install::SHOP;
 use crate::place::Place;
 use crate::{pods, shop};
@@ -186,16 +186,16 @@ impl Injected {
 ///
 /// # Errors
 /// If it cannot be made.
-pub async fn prepare(place: &Place, cause: Cause) -> anyhow::Result<bool> {
-    match cause {
-        Cause::Sql { before, .. } => sql(place, before).await?,
-        Cause::WedgeOne => {
-            place.kubectl(&["-n", SHOP, "scale", "deployment/orders", "--replicas=2"]).await?;
-            place.kubectl(&["-n", SHOP, "rollout", "status", "deployment/orders", "--timeout=120s"]).await?;
-        }
-        _ => return Ok(false),
+pub async fn prepare(place: &Place, fault: &Fault) -> anyhow::Result<bool> {
+    if let Cause::Sql { before, .. } = fault.cause {
+        sql(place, before).await?;
+        return Ok(true);
     }
-    Ok(true)
+    if fault.replicas > 1 {
+        place.kubectl(&["-n", SHOP, "scale", "deployment/orders", &format!("--replicas={}", fault.replicas)]).await?;
+        place.kubectl(&["-n", SHOP, "rollout", "status", "deployment/orders", "--timeout=120s"]).await?;
+    }
+    Ok(fault.replicas > 1)
 }
 
 /// The first process of the container of each pod of `app`.

@@ -127,7 +127,7 @@ pub(super) async fn remediation(gate: &Gate, request: &Request) -> Result<Passed
     let mut authority = live.authority(&plan.incident, Some(target), Some(workload.clone())).await?;
     authority.facts.pod = live.evicted(&plan.proposal).await?;
     // Where there is no such change, the proof says why; guardrails that ask for `Facts` cannot judge it either.
-    let change = change(live, &plan.proposal, &workload, authority.facts.pod.as_ref()).await;
+    let change = change(live, &plan.proposal, plan.canary.as_ref(), &workload, authority.facts.pod.as_ref()).await;
     let subject = match &change {
         Ok(change) => Ok(Subject::new(&plan.incident, &plan.proposal, change, &workload, &request.name)),
         Err(refusal) => Err(refusal.reason.as_str()),

@@ -173,6 +173,55 @@ fn it_is_found_voted_for_and_no_other_pod_goes() {
     assert!(view.indicator(&service("orders"), at(ONSET), now).unwrap().healthy);
 }
 
+/// The word on pod `a` alone, from the onset on, where `b` does its work; a window is how many ask, are answered, get errors and wait, and the mean in milliseconds.
+fn word(windows: &[(u64, u64, u64, u64, u64)], uid: &str, since: i64) -> crate::seats::Indicator {
+    let mut view = View::new(settings());
+    let observe = |view: &mut View, uid: &str, window: i64, (requests, answered, server_error, stalled, ms): (u64, u64, u64, u64, u64), identified: bool| {
+        let counts =
+            super::super::Counts { requests, success: answered - server_error, no_response: 0, server_error, stalled, latency: latency(answered, ms * 1_000) };
+        let peer = identified.then(|| service("storefront"));
+        let requests = vec![super::super::Requests { identified, inbound: true, peer, counts }];
+        let observation = Observation { speaker: service("orders"), pod: pod(uid), start: at(window), length_ms: 2_000, requests, connections: vec![] };
+        view.observe(&observation, at(window + 1));
+    };
+    for window in 0..ONSET {
+        observe(&mut view, "a", window, (20, 20, 0, 0, 8), true);
+        observe(&mut view, "b", window, (20, 20, 0, 0, 8), true);
+    }
+    for (told, window) in windows.iter().zip(ONSET..) {
+        observe(&mut view, "a", window, *told, true);
+        observe(&mut view, "b", window, (20, 20, 14, 0, 8), true);
+        observe(&mut view, "probed", window, (4, 4, 0, 0, 1), false);
+    }
+    let now = at(ONSET + i64::try_from(windows.len()).unwrap()).plus(1_000);
+    assert!(!view.indicator(&service("orders"), at(ONSET), now).unwrap().healthy || windows.is_empty(), "the service as a whole is ill");
+    view.indicator_of(&service("orders"), &[uid.to_owned(), "unknown".to_owned()], at(since), now).unwrap()
+}
+
+#[test]
+fn one_pod_is_judged_by_its_own_answers_and_the_services_usual_ones() {
+    const FINE: (u64, u64, u64, u64, u64) = (5, 5, 0, 0, 9);
+    let fine = word(&[FINE; 4], "a", ONSET - 1);
+    assert!(fine.live && fine.healthy && (fine.requests, fine.errors) == (20, 0), "{fine:?}");
+    assert!(fine.summary.contains("20 answers") && !fine.summary.contains("level alone"), "{fine:?}");
+    for (why, window) in [("errors", (5, 5, 2, 0, 9)), ("late", (5, 5, 0, 0, 90)), ("asked and silent", (3, 0, 0, 3, 0))] {
+        let ill = word(&[window; 4], "a", ONSET - 1);
+        assert!(ill.live && !ill.healthy && ill.errors + u64::from(why == "late") > 0, "{why}: {ill:?}");
+    }
+    // Its newest windows count, and those since then alone.
+    let mended = word(&[(5, 5, 5, 0, 9), FINE, FINE, FINE, FINE], "a", ONSET - 1);
+    assert!(mended.live && mended.healthy && mended.errors == 5, "{mended:?}");
+    let (early, late) = (word(&[(5, 5, 5, 0, 9), FINE, FINE], "a", ONSET - 1), word(&[(5, 5, 5, 0, 9), FINE, FINE], "a", ONSET));
+    assert!(!early.healthy && late.live && late.healthy, "{early:?} {late:?}");
+    // Nobody asks it, it is too few to tell, kubelets alone ask it, or nobody knows it.
+    for (why, told, uid) in
+        [("unasked", vec![(0, 0, 0, 0, 0); 4], "a"), ("few", vec![(2, 2, 2, 0, 9)], "a"), ("probed", vec![FINE; 4], "probed"), ("unknown", vec![FINE; 4], "c")]
+    {
+        let nothing = word(&told, uid, ONSET - 1);
+        assert!(!nothing.live && !nothing.healthy, "{why}: {nothing:?}");
+    }
+}
+
 #[test]
 fn pods_are_bounded() {
     let mut view = View::new(settings());

@@ -1,0 +1,162 @@
+//! One pod first: a change of a pod template is written so that its controller makes one pod of it and waits. Once that pod has been
+//! well for a while, a second write lets the rest follow; if it is not, the change is put back while the other pods still run what
+//! they ran.
+//!
+//! The controllers know no such step, so each kind is held back by what it knows: a Deployment by one pod at a time that must be
+//! ready for longer than it is looked at, a StatefulSet by a partition that leaves out all pods but the last. Should nobody come to
+//! let go, a Deployment goes on by itself, one pod after the other. A DaemonSet knows nothing of the kind.
+
+mod newest;
+mod trial;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::action::Action;
+use crate::workload::Kind;
+
+pub use newest::newest;
+pub use trial::{READY_MS, Trial, judge};
+
+const ROLLING_UPDATE: &str = "/spec/strategy/rollingUpdate";
+const MIN_READY: &str = "/spec/minReadySeconds";
+const PARTITIONED: &str = "/spec/updateStrategy/rollingUpdate";
+/// What is needed beside looking at the pod, in seconds: to see that it is ready, and to write.
+const RESERVE_SECONDS: u64 = 30;
+
+/// From when on a change begins with one pod, and for how long that is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// With so many replicas or more.
+    pub replicas: u32,
+    /// It must be well for so long without a gap.
+    pub watch_ms: u32,
+}
+
+/// How one change is held back. The keys of both maps are the same JSON pointers; null stands for a field that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Canary {
+    /// The first pod must be well for so long without a gap.
+    pub watch_ms: u32,
+    /// The fields while the rest is held back.
+    pub held: BTreeMap<String, Value>,
+    /// The same fields as they were, and will be.
+    pub own: BTreeMap<String, Value>,
+}
+
+/// How far a change is that was held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// One pod first.
+    Held,
+    /// As the workload's owner has it.
+    Released,
+    /// Somebody else set something else.
+    Neither,
+}
+
+// === impl Canary ===
+
+impl Canary {
+    /// How `action` on `workload` begins with one pod; `None` where it does not.
+    #[must_use]
+    pub fn of(settings: Option<Settings>, action: &Action, workload: &Value) -> Option<Self> {
+        let settings = settings.filter(|_| begins_with_one(action))?;
+        let kind = Kind::of_object(workload).ok()?;
+        let replicas = kind.counts(workload).wanted;
+        if replicas < settings.replicas.max(2) || kind.replaces(workload).is_err() {
+            return None;
+        }
+        let held = match kind {
+            Kind::Deployment => one_more(settings, workload)?,
+            Kind::StatefulSet => BTreeMap::from([(PARTITIONED.to_owned(), json!({"partition": replicas - 1}))]),
+            Kind::DaemonSet => return None,
+        };
+        let own: BTreeMap<String, Value> = held.keys().map(|at| (at.clone(), workload.pointer(at).cloned().unwrap_or(Value::Null))).collect();
+        // What goes one pod at a time anyway is not told from what was let go.
+        (own != held).then_some(Self { watch_ms: settings.watch_ms, held, own })
+    }
+
+    /// `changed` with the rest held back.
+    ///
+    /// # Errors
+    /// If it is no such workload.
+    pub fn hold(&self, changed: &Value) -> Result<Value, String> {
+        with(changed, &self.held)
+    }
+
+    /// `held` as its owner has it.
+    ///
+    /// # Errors
+    /// If it is no such workload.
+    pub fn release(&self, held: &Value) -> Result<Value, String> {
+        with(held, &self.own)
+    }
+
+    /// How far `workload` is.
+    #[must_use]
+    pub fn stage(&self, workload: &Value) -> Stage {
+        let is = |fields: &BTreeMap<String, Value>| fields.iter().all(|(at, value)| workload.pointer(at).unwrap_or(&Value::Null) == value);
+        match (is(&self.held), is(&self.own)) {
+            (true, _) => Stage::Held,
+            (false, true) => Stage::Released,
+            (false, false) => Stage::Neither,
+        }
+    }
+
+    /// The paths (JSON pointers) that it changes beside the action's own.
+    pub fn roots(&self) -> impl Iterator<Item = &String> {
+        self.held.keys()
+    }
+
+    /// Longest time from the first write to the one that lets go.
+    #[must_use]
+    pub fn within_ms(&self) -> u32 {
+        READY_MS.saturating_add(trial::patience_ms(self.watch_ms))
+    }
+}
+
+/// Whether it gives pods another template. A restart keeps it: what runs already says how its pods fare.
+fn begins_with_one(action: &Action) -> bool {
+    match action {
+        Action::RollbackWorkload(_) | Action::RevertConfig(_) | Action::AdjustResources(_) => true,
+        Action::EvictPod(_) | Action::RestartWorkload(_) | Action::ScaleWorkload(_) => false,
+    }
+}
+
+/// One more pod, and no further one before it has been ready for longer than it is looked at.
+fn one_more(settings: Settings, workload: &Value) -> Option<BTreeMap<String, Value>> {
+    let at = |pointer: &str| workload.pointer(pointer);
+    // Who allows none beyond the replicas has a reason: a port, a disk, a licence.
+    let surge = at(&format!("{ROLLING_UPDATE}/maxSurge"));
+    if surge.is_some_and(|surge| surge.as_u64() == Some(0) || surge.as_str().is_some_and(|share| share.trim_end_matches('%').parse() == Ok(0_u32))) {
+        return None;
+    }
+    let looked_at = u64::from(trial::patience_ms(settings.watch_ms)).div_ceil(1000);
+    let seconds = at(MIN_READY).and_then(Value::as_u64).unwrap_or(0).max(looked_at + RESERVE_SECONDS);
+    // The API server wants a deadline beyond it.
+    if at("/spec/progressDeadlineSeconds").and_then(Value::as_u64).is_some_and(|deadline| deadline <= seconds) {
+        return None;
+    }
+    Some(BTreeMap::from([(ROLLING_UPDATE.to_owned(), json!({"maxSurge": 1, "maxUnavailable": 0})), (MIN_READY.to_owned(), json!(seconds))]))
+}
+
+fn with(object: &Value, fields: &BTreeMap<String, Value>) -> Result<Value, String> {
+    let mut object = object.clone();
+    for (at, value) in fields {
+        let (parent, key) = at.rsplit_once('/').ok_or_else(|| format!("`{at:.80}` is no path"))?;
+        let slot = object.pointer_mut(parent).and_then(Value::as_object_mut).ok_or_else(|| format!("object has no `{parent:.80}`"))?;
+        if value.is_null() {
+            slot.remove(key);
+        } else {
+            slot.insert(key.to_owned(), value.clone());
+        }
+    }
+    Ok(object)
+}
+
+#[cfg(test)]
+mod cases;

@@ -1,0 +1,68 @@
+//! The first pod of a change: noted, looked at, and the rest let go.
+
+use assent_api::resources::RemediationPhase;
+use assent_core::canary::{Trial, judge};
+use assent_live::own_clock;
+use serde_json::Value;
+
+use super::{FIRST_POD, Journey, READING};
+use crate::writes::{Answer, Step, Writer};
+
+impl Journey<'_> {
+    /// What the readings of the first pod say.
+    pub(super) fn trial(&mut self) -> Trial {
+        let (Some(canary), Some(held_at)) = (&self.plan.canary, self.status.held_at()) else { return Trial::Watching };
+        judge(self.readings.make_contiguous(), canary.watch_ms, held_at, own_clock())
+    }
+
+    pub(super) async fn note_held(&mut self) {
+        self.status.held(own_clock()).await;
+        // Once here, so that the record is prompt; if the ledger is away, it is recorded with the end.
+        if let Err(refusal) = self.append("canary", RemediationPhase::Canary, FIRST_POD).await {
+            tracing::warn!(plan.id = self.name, reason = refusal.reason, "the ledger will be told later");
+        }
+    }
+
+    /// One reading of the first pod.
+    pub(super) async fn look_at_first(&mut self, target: &Value) {
+        let next = tokio::time::Instant::now() + READING;
+        let held_at = self.status.held_at().unwrap_or(self.created_at);
+        for reading in self.carrier.signals.first(&self.carrier.live, target, held_at).await {
+            tracing::debug!(plan.id = self.name, principal = ?reading.principal, healthy = ?reading.healthy, summary = reading.summary, "first pod");
+            self.readings.push_back(reading);
+        }
+        // Figures are sampled: there is no event to wait for.
+        tokio::time::sleep_until(next).await;
+    }
+
+    /// Lets the rest follow.
+    pub(super) async fn release(&mut self, target: &Value) {
+        let Some(canary) = &self.plan.canary else { return };
+        let released = canary.release(target).and_then(|released| Ok((released, self.plan.proposal.write().map_err(|refusal| refusal.reason)?)));
+        let (released, write) = match released {
+            Ok(released) => released,
+            Err(reason) => {
+                self.against(&reason, true);
+                return self.backoff.wait().await;
+            }
+        };
+        let writer = Writer { client: self.carrier.live.client(), incident: &self.plan.incident };
+        match writer.send(&write, &self.plan.proposal, &released, Step::Release).await {
+            Answer::Done(_) => {
+                tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, "the first pod is well; the rest follows");
+                self.against = None;
+                self.backoff.reset();
+            }
+            Answer::Changed(message) | Answer::Transient(message) | Answer::Unheard(message) => {
+                tracing::warn!(plan.id = self.name, reason = message, "letting the rest follow has no verdict yet");
+                self.against(&message, false);
+                self.backoff.wait().await;
+            }
+            Answer::Refused(message) => {
+                tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = message, "the rest may not follow");
+                self.against(&format!("letting the rest follow was refused: {message}"), true);
+                self.backoff.wait().await;
+            }
+        }
+    }
+}
