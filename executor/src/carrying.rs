@@ -154,6 +154,8 @@ impl Journey<'_> {
             Next::NoteApplied => self.note_applied().await,
             Next::Watch => self.watch(target.as_ref().unwrap_or(&Value::Null)).await,
             Next::NoteReverting(why) => {
+                // What stood against letting the rest follow does not stand against the way back.
+                self.against = None;
                 if self.blueprint.as_ref().is_some_and(|effective| !effective.undoing().enabled || !effective.undoing().automatic) {
                     // The end is compared by itself, once the status is read again.
                     self.finish(RemediationPhase::Failed, &format!("{why}; the Blueprint leaves undoing it to people")).await;
