@@ -169,7 +169,8 @@ pub trait Seat: Send {
         None
     }
 
-    /// The word on single pods of `service`, by UID, by what their own sidecars told since `since`. `None`: this seat gives none.
+    /// The same on the pods with these UIDs alone, by what their own sidecars told since then and what is usual for `service`. Who is
+    /// not known, or was hardly asked, is no data. `None`: this seat knows of no single pods.
     fn indicator_of(&self, _service: &Service, _pods: &[String], _since: UnixMillis, _now: UnixMillis) -> Option<Indicator> {
         None
     }

@@ -125,6 +125,9 @@ fn planned(plan: &Plan, seen: &Seen) -> Next {
 
 fn held(plan: &Plan, seen: &Seen) -> Next {
     match (&seen.sight, &seen.trial) {
+        (Sight::Held, Trial::Watching) if seen.now.since(seen.created_at) > plan.writes_within_ms() => {
+            Next::NoteReverting("nothing shows in time that the first pod is well".into())
+        }
         (Sight::Held, Trial::Watching) => Next::Try,
         (Sight::Held, Trial::Well) => released(plan, seen),
         (Sight::Held, Trial::Ill(why)) => Next::NoteReverting(why.clone()),
@@ -272,7 +275,7 @@ fn latest(plan: &Plan, created_at: UnixMillis) -> UnixMillis {
 }
 
 /// A longer time without a look is a gap. A look takes a second, and with a slow server some.
-const BLIND_MS: i64 = 5_000;
+pub(crate) const BLIND_MS: i64 = 5_000;
 /// A refusal of the revert that is repeated for so long is one.
 const STANDS_MS: i64 = 30_000;
 /// What a resumed watch gets beyond the soak.

@@ -30,7 +30,7 @@ use crate::sources::Sources;
 const MAX_CONTEXT: usize = 256 * 1024;
 const MAX_WORKLOADS: usize = 64;
 const MAX_CAUSES: usize = 16;
-/// Pods that one word is on, and characters of a UID.
+/// Single pods that a word is asked of, and their UIDs' length.
 const MAX_PODS: usize = 16;
 const MAX_UID: usize = 64;
 /// Kept of the time for signing and storing.
@@ -100,13 +100,12 @@ impl<V: Seat + 'static> SeatService for Desk<V> {
         if pods.len() > MAX_PODS || pods.iter().any(|uid| uid.len() > MAX_UID) {
             return Err(Status::invalid_argument(format!("more than {MAX_PODS} pods, or a UID of more than {MAX_UID} characters")));
         }
-        let service = Service { namespace, name };
-        let since = UnixMillis(since_ms);
-        let word = self.held.read(|view| {
-            if pods.is_empty() { view.indicator(&service, since, now()) } else { view.indicator_of(&service, &pods, since, now()) }
+        let (service, since) = (Service { namespace, name }, UnixMillis(since_ms));
+        let (word, on) = self.held.read(|view| match pods.as_slice() {
+            [] => (view.indicator(&service, since, now()), "services"),
+            pods => (view.indicator_of(&service, pods, since, now()), "single pods"),
         });
-        let what = if pods.is_empty() { "services" } else { "single pods" };
-        let word = word.ok_or_else(|| Status::unimplemented(format!("this seat gives no word on {what}")))?;
+        let word = word.ok_or_else(|| Status::unimplemented(format!("this seat gives no word on {on}")))?;
         Ok(Response::new(IndicatorReply {
             live: word.live,
             healthy: word.healthy,

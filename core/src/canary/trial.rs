@@ -59,10 +59,10 @@ pub fn judge(readings: &[Reading], watch_ms: u32, written_at: UnixMillis, now: U
         Some(ready_at) => (ready_at.plus(i64::from(patience_ms(watch_ms))), format!("was not well for {} s", watch_ms / 1000)),
         None => (written_at.plus(i64::from(READY_MS)), format!("was not ready within {} s", READY_MS / 1000)),
     };
-    if now <= until {
-        return Trial::Watching;
+    // That nobody could look is no sign of illness.
+    let unready = readings.iter().rev().find(|reading| reading.principal == Principal::ApiServer && reading.healthy == Some(false));
+    match accused.or(unready.map(|reading| &reading.summary)) {
+        Some(why) if now > until => Trial::Ill(format!("the first pod {what}: {why}")),
+        _ => Trial::Watching,
     }
-    let unready = || readings.iter().rev().find(|reading| reading.principal == Principal::ApiServer && reading.healthy != Some(true)).map(|r| &r.summary);
-    let why = accused.or_else(unready).map_or_else(String::new, |why| format!(": {why}"));
-    Trial::Ill(format!("the first pod {what}{why}"))
 }

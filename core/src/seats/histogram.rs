@@ -25,6 +25,18 @@ impl Histogram {
         histogram
     }
 
+    /// So many values that make up that sum: their mean is right, and of their spread nothing is known.
+    #[must_use]
+    pub fn of_mean(count: u64, sum_us: u64) -> Self {
+        let mut histogram = Self { sum_us, ..Self::default() };
+        let mean = sum_us.checked_div(count).unwrap_or(0).max(1);
+        let bucket = usize::try_from(mean.ilog2()).unwrap_or(BUCKETS).min(BUCKETS - 1);
+        if let Some(slot) = histogram.buckets.get_mut(bucket) {
+            *slot = u32::try_from(count).unwrap_or(u32::MAX);
+        }
+        histogram
+    }
+
     /// Adds what `other` counted.
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
@@ -84,5 +96,13 @@ mod tests {
         assert_eq!((histogram.count(), histogram.mean_us(), histogram.p95_us()), (20, Some(6), 8));
         assert_eq!((Histogram::default().mean_us(), Histogram::default().p95_us()), (None, 0));
         assert_eq!(Histogram::new(&[u64::MAX; 40], u64::MAX).p95_us(), 2 << 30);
+    }
+
+    #[test]
+    fn of_a_mean_the_mean_is_kept_when_merged() {
+        let mut histogram = Histogram::of_mean(3, 900);
+        histogram.merge(&Histogram::of_mean(1, 100));
+        assert_eq!((histogram.count(), histogram.sum_us(), histogram.mean_us()), (4, 1_000, Some(250)));
+        assert_eq!((Histogram::of_mean(0, 9).mean_us(), Histogram::of_mean(1, u64::MAX).p95_us()), (None, 2 << 31));
     }
 }

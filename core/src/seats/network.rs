@@ -277,7 +277,7 @@ impl Seat for View {
     }
 
     fn indicator_of(&self, service: &Service, pods: &[String], since: UnixMillis, now: UnixMillis) -> Option<Indicator> {
-        Some(self.word(service, pods, since, now))
+        Some(self.indicate_pods(service, pods, since, now))
     }
 
     fn incident_began(&mut self, since: UnixMillis) {

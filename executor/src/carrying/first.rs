@@ -6,6 +6,7 @@ use assent_live::own_clock;
 use serde_json::Value;
 
 use super::{FIRST_POD, Journey, READING};
+use crate::step::BLIND_MS;
 use crate::writes::{Answer, Step, Writer};
 
 impl Journey<'_> {
@@ -27,6 +28,10 @@ impl Journey<'_> {
     pub(super) async fn look_at_first(&mut self, target: &Value) {
         let next = tokio::time::Instant::now() + READING;
         let held_at = self.status.held_at().unwrap_or(self.created_at);
+        // What lies before a time in which nobody could look says nothing of how long it took.
+        if self.readings.back().is_some_and(|last| own_clock().since(last.at) > BLIND_MS) {
+            self.readings.clear();
+        }
         for reading in self.carrier.signals.first(&self.carrier.live, target, held_at).await {
             tracing::debug!(plan.id = self.name, principal = ?reading.principal, healthy = ?reading.healthy, summary = reading.summary, "first pod");
             self.readings.push_back(reading);

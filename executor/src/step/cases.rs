@@ -267,7 +267,8 @@ fn the_rest_follows_a_first_pod_that_is_well_and_no_other() {
     };
     let held = |trial, age_ms| seen(P::Canary, Sight::Held, trial, None, age_ms);
     assert_eq!(seen(P::Planned, Sight::Held, Trial::Watching, None, 999_999), Next::NoteHeld, "written, and not noted");
-    assert_eq!(held(Trial::Watching, 0), Next::Try);
+    assert_eq!((held(Trial::Watching, 0), held(Trial::Watching, 210_000)), (Next::Try, Next::Try));
+    assert!(matches!(held(Trial::Watching, 210_001), Next::NoteReverting(why) if why.contains("nothing shows")));
     assert_eq!(held(Trial::Well, 0), Next::Release);
     assert_eq!(held(Trial::Ill("errors".into()), 0), Next::NoteReverting("errors".into()));
     assert_eq!(seen(P::Canary, Sight::AsLeft, Trial::Well, None, 0), Next::NoteApplied, "let go, and not noted");

@@ -80,6 +80,7 @@ async fn knows_the_way_back(kind: Kind) {
     let Opinion::Remedy(stances) = &remedy.ballot.opinion else { panic!("{remedy:?}") };
     assert_eq!(stances.stances.iter().map(|stance| stance.verdict).collect::<Vec<_>>(), [StanceVerdict::Support]);
 
-    let word = world.ask(&seat, accounts::DIRECTOR).indicator(IndicatorRequest { namespace: SHOP.into(), name: "orders".into(), since_ms: 0, pods: vec![] }).await;
+    let word =
+        world.ask(&seat, accounts::DIRECTOR).indicator(IndicatorRequest { namespace: SHOP.into(), name: "orders".into(), since_ms: 0, pods: Vec::new() }).await;
     assert_eq!(word.unwrap_err().code(), Code::Unimplemented);
 }

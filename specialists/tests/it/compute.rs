@@ -142,7 +142,13 @@ async fn it_reads_the_kubelet_and_proposes_to_scale() {
 
     let word = |since_ms: i64| {
         let mut client = world.ask(&seat, accounts::EXECUTOR);
-        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: "orders".into(), since_ms, pods: vec![] }).await.ok().map(tonic::Response::into_inner) }
+        async move {
+            client
+                .indicator(IndicatorRequest { namespace: SHOP.into(), name: "orders".into(), since_ms, pods: Vec::new() })
+                .await
+                .ok()
+                .map(tonic::Response::into_inner)
+        }
     };
     // Samples of a process count from its eighth second on; three of them make a baseline.
     until("a baseline", || async { word(now() - 2_000).await.filter(|word| word.live && !word.summary.contains("not learned")) }).await;
@@ -158,6 +164,9 @@ async fn it_reads_the_kubelet_and_proposes_to_scale() {
     assert_eq!(first.evidence[0].principal, Principal::Kubelet);
     assert!(matches!(&first.remedies[0].action, Action::ScaleWorkload(scale) if scale.replicas == 2));
     assert_eq!(kubelet.refused.load(Ordering::Relaxed), 0);
+    let one = IndicatorRequest { namespace: SHOP.into(), name: "orders".into(), since_ms: onset, pods: vec![pod.uid().unwrap()] };
+    let refused = world.ask(&seat, accounts::EXECUTOR).indicator(one).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (tonic::Code::Unimplemented, "this seat gives no word on single pods"));
 
     // A seat that trusts another CA reads nothing, and says so instead of judging.
     let other = file("other.pem", &CertificateParams::new(vec![]).unwrap().self_signed(&KeyPair::generate().unwrap()).unwrap().pem());

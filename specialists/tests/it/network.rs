@@ -10,6 +10,7 @@ use assent_core::ballot::Opinion;
 use assent_core::canonical;
 use assent_core::ids::Domain;
 use assent_core::incident::{Anomaly, Symptom};
+use kube::ResourceExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -95,23 +96,27 @@ async fn it_sees_reports_votes_and_sees_the_recovery() {
 
     let word_on = |name: &'static str, since_ms: i64| {
         let mut client = world.ask(&seat, accounts::EXECUTOR);
-        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: name.into(), since_ms, pods: vec![] }).await.unwrap().into_inner() }
+        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: name.into(), since_ms, pods: Vec::new() }).await.unwrap().into_inner() }
     };
     let word = |since_ms: i64| word_on("orders", since_ms);
     let begin = now();
     until("enough windows", || async { (word(begin).await.requests >= 20 * 10).then_some(()) }).await;
     let before = word(begin).await;
     assert!(before.live && before.healthy && before.errors == 0, "{before:?}");
-    // Of one pod, by its own sidecar; of more than a few nobody asks.
-    let of = |pods: Vec<String>| {
+
+    // The storefront's own sidecar speaks for its one pod, and nobody for any other.
+    let word_of = |pods: Vec<String>| {
         let mut client = world.ask(&seat, accounts::EXECUTOR);
-        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: "orders".into(), since_ms: begin, pods }).await }
+        async move { client.indicator(IndicatorRequest { namespace: SHOP.into(), name: "storefront".into(), since_ms: begin, pods }).await }
     };
-    let unknown = of(vec!["unknown".into()]).await.unwrap().into_inner();
-    assert!(!unknown.live && unknown.summary.contains("too few to tell"), "{unknown:?}");
-    for many in [vec![String::from("p"); 17], vec!["p".repeat(65)]] {
-        assert_eq!(of(many).await.unwrap_err().code(), Code::InvalidArgument);
+    let uid = pod.uid().unwrap();
+    let one = word_of(vec![uid.clone()]).await.unwrap().into_inner();
+    assert!(one.live && one.healthy && one.requests >= 20 && one.summary.starts_with(&format!("pod {} ", pod.name_any())), "{one:?}");
+    assert!(!word_of(vec![uid.clone(), "another".into()]).await.unwrap().into_inner().live);
+    for pods in [vec![uid.clone(); 17], vec!["u".repeat(65)]] {
+        assert_eq!(word_of(pods).await.unwrap_err().code(), Code::InvalidArgument);
     }
+    assert!(word_of(vec![uid; 16]).await.is_ok());
 
     let onset = now();
     errors.send_replace(12);

@@ -25,11 +25,13 @@ const WALK: i64 = 60;
 /// Fewest answers in a window for a share of errors to mean anything.
 pub(super) const FEW: u64 = 3;
 /// Share of errors above the usual, in millionths.
-pub(super) const ERRORS_ABOVE: i64 = 100_000;
+const ERRORS_ABOVE: i64 = 100_000;
 /// Spreads above the usual for errors and latency.
 const SPREADS: i64 = 6;
 /// Latency above the usual that somebody might feel.
 const LATENCY_ABOVE_US: i64 = 20_000;
+/// Said where nothing usual is known.
+pub(super) const BY_LEVEL: &str = ", by level alone";
 
 /// What is wrong with a service's own answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -69,6 +71,20 @@ pub(super) struct Judged {
     pub(super) onset: Option<UnixMillis>,
     pub(super) from: UnixMillis,
     pub(super) to: UnixMillis,
+}
+
+/// What windows since a moment say together.
+#[derive(Clone, Debug)]
+pub(super) struct Sums {
+    /// All of them.
+    pub(super) all: Counts,
+    /// The newest of them, which the word is by.
+    pub(super) latest: Counts,
+    /// Windows in `latest`, at least one.
+    pub(super) width: i64,
+    /// Whether `latest` is beyond what is usual.
+    pub(super) ill: bool,
+    windows: Vec<verification::Window>,
 }
 
 // === impl Fault ===
@@ -113,14 +129,9 @@ impl View {
         let usual = self.usual(ring, before)?;
         let walked: Vec<(UnixMillis, bool)> =
             ring.between(newest.saturating_sub(WALK), newest).map(|(n, window)| (start(settings, n), usual.fault(window, 1).is_some())).collect();
-        let recent = ring.between(fresh, newest);
-        let mut sum = Counts::default();
-        let (mut count, mut run, mut longest) = (0, 0, 0);
-        for (_, window) in recent {
-            sum.merge(window);
-            // Unanswered requests are a level, not a count: the newest window has them all.
-            sum.stalled = window.stalled;
-            count += 1;
+        let (sum, count) = together(ring.between(fresh, newest));
+        let (mut run, mut longest) = (0, 0);
+        for (_, window) in ring.between(fresh, newest) {
             run = if usual.fault(window, 1).is_some() { run + 1 } else { 0 };
             longest = longest.max(run);
         }
@@ -193,63 +204,80 @@ impl View {
         };
         let newest = newest_closed(settings, now);
         let first = number(settings, since).saturating_add(1);
-        let mut sum = Counts::default();
-        for (_, window) in ring.between(first, newest) {
-            sum.merge(window);
-            sum.stalled = window.stalled;
-        }
-        let oldest = first.max(newest.saturating_sub(TOLD_WINDOWS));
-        let recorded = ring.between(oldest, newest).map(|(number, counts)| told(settings, number, counts)).collect();
         let fresh = newest.saturating_sub(RECENT).saturating_add(1).max(first);
-        let mut latest = Counts::default();
-        let mut windows = 0;
-        for (_, window) in ring.between(fresh, newest) {
-            latest.merge(window);
-            latest.stalled = window.stalled;
-            windows += 1;
-        }
-        // Without a baseline of its own past the word is by level alone, and says so.
         let usual = self.usual(ring, first.saturating_sub(1)).ok();
-        let fault = usual.map_or_else(|| error_share(&latest) >= ERRORS_ABOVE / 2 || latest.unanswered() > 0, |u| u.fault(&latest, windows.max(1)).is_some());
-        let live = windows > 0 && latest.answered().saturating_add(latest.unanswered()) > 0;
-        let against = if usual.is_some() { "" } else { ", by level alone" };
+        let sums = Sums::of(settings, ring, (first, fresh, newest), usual.as_ref());
+        let live = sums.latest.answered().saturating_add(sums.latest.unanswered()) > 0;
+        let against = if usual.is_some() { "" } else { BY_LEVEL };
         Indicator {
             live,
-            healthy: live && !fault && !self.stuck(service, now).is_some_and(|stuck| stuck.lasts),
-            summary: if live { format!("{}{against}", figures(&latest)) } else { format!("nobody called {service}") },
-            requests: sum.requests,
-            errors: sum.server_error.saturating_add(sum.no_response),
-            p95_us: sum.latency.p95_us(),
-            stalled: sum.stalled,
-            latency: sum.latency.buckets(),
-            windows: recorded,
+            healthy: live && !sums.ill && !self.stuck(service, now).is_some_and(|stuck| stuck.lasts),
+            summary: if live { format!("{}{against}", figures(&sums.latest)) } else { format!("nobody called {service}") },
+            p95_us: sums.all.latency.p95_us(),
+            latency: sums.all.latency.buckets(),
             neighbours: self.neighbours(service, since, now),
-            ..Indicator::default()
+            ..sums.indicator()
         }
     }
+}
+
+// === impl Sums ===
+
+impl Sums {
+    /// What `ring` tells from window `first` to window `newest`; those from `fresh` on say how things are now.
+    pub(super) fn of(settings: &Settings, ring: &Ring<Counts>, (first, fresh, newest): (i64, i64, i64), usual: Option<&Usual>) -> Self {
+        let (all, _) = together(ring.between(first, newest));
+        let (latest, count) = together(ring.between(fresh, newest));
+        let width = i64::try_from(count).unwrap_or(1).max(1);
+        // Without a baseline of its own past the word is by level alone, and says so.
+        let by_level = || error_share(&latest) >= ERRORS_ABOVE / 2 || latest.unanswered() > 0;
+        let ill = usual.map_or_else(by_level, |usual| usual.fault(&latest, width).is_some());
+        let oldest = first.max(newest.saturating_sub(TOLD_WINDOWS));
+        let windows = ring.between(oldest, newest).map(|(number, counts)| told(settings, number, counts)).collect();
+        Self { all, latest, width, ill, windows }
+    }
+
+    /// What is counted, without a judgement.
+    pub(super) fn indicator(self) -> Indicator {
+        Indicator { requests: self.all.requests, errors: failed(&self.all), stalled: self.all.stalled, windows: self.windows, ..Indicator::default() }
+    }
+}
+
+/// Windows together, and how many they are.
+fn together<'a>(windows: impl Iterator<Item = (i64, &'a Counts)>) -> (Counts, usize) {
+    let (mut sum, mut count) = (Counts::default(), 0);
+    for (_, window) in windows {
+        sum.merge(window);
+        // Unanswered requests are a level, not a count: the newest window has them all.
+        sum.stalled = window.stalled;
+        count += 1;
+    }
+    (sum, count)
 }
 
 // === impl Usual ===
 
 impl Usual {
-    /// Whether that many millionths of the answers are more errors than ever.
-    pub(super) fn has_errors(&self, share: i64) -> bool {
-        share >= self.errors.median.saturating_add(ERRORS_ABOVE.max(SPREADS.saturating_mul(self.errors.scale)))
-    }
-
-    /// Whether answers take longer than ever, for so many microseconds on average.
-    pub(super) fn is_late(&self, mean: i64) -> bool {
-        let usual = &self.latency;
-        mean >= usual.median.saturating_mul(2) && mean.saturating_sub(usual.median) >= LATENCY_ABOVE_US && usual.above(mean) >= SPREADS
+    /// What is usual for `part` of the `whole` pods that share the service's requests. Spreads stay: what fewer get strays no less.
+    pub(super) fn share(&self, part: usize, whole: usize) -> Self {
+        let [part, whole] = [part, whole].map(|pods| i64::try_from(pods).unwrap_or(i64::MAX).max(1));
+        // Rounded up: nobody gets the third part of one request, and none at all would be no measure.
+        let share = |all: Baseline| Baseline { median: all.median.saturating_mul(part).saturating_add(whole - 1) / whole, ..all };
+        Self { requests: share(self.requests), unanswered: share(self.unanswered), ..*self }
     }
 
     /// What is wrong in `window`, which covers as many windows of the grid as `width`.
     pub(super) fn fault(&self, window: &Counts, width: i64) -> Option<Fault> {
         let usual_requests = self.requests.median.saturating_mul(width);
         let answered = signed(window.answered());
-        let errors = window.answered() >= FEW && self.has_errors(error_share(window));
+        let share = error_share(window);
+        let above = self.errors.median.saturating_add(ERRORS_ABOVE.max(SPREADS.saturating_mul(self.errors.scale)));
+        let errors = window.answered() >= FEW && share >= above;
         let unanswered = signed(window.unanswered());
-        let late = self.is_late(window.latency.mean_us().unwrap_or(0));
+        let mean = window.latency.mean_us().unwrap_or(0);
+        let late = mean >= self.latency.median.saturating_mul(2)
+            && mean.saturating_sub(self.latency.median) >= LATENCY_ABOVE_US
+            && self.latency.above(mean) >= SPREADS;
         let loaded = answered.saturating_mul(10) >= usual_requests.saturating_mul(3);
         let more = unanswered.saturating_sub(self.unanswered.median);
         let stalled = more >= 2 && more.saturating_mul(10) >= self.requests.median && self.unanswered.above(unanswered) >= 2;
@@ -288,7 +316,7 @@ pub(super) fn told(settings: &Settings, number: i64, counts: &Counts) -> verific
     verification::Window {
         at: start(settings, number),
         requests: counts.requests,
-        errors: counts.server_error.saturating_add(counts.no_response),
+        errors: failed(counts),
         mean_us: counts.latency.mean_us().and_then(|mean| u64::try_from(mean).ok()).unwrap_or(0),
     }
 }
@@ -304,8 +332,13 @@ pub(super) fn figures(counts: &Counts) -> String {
     )
 }
 
-fn mean(latency: &Histogram) -> i64 {
+pub(super) fn mean(latency: &Histogram) -> i64 {
     latency.mean_us().unwrap_or(0)
+}
+
+/// Answered with a server error or not at all.
+pub(super) fn failed(counts: &Counts) -> u64 {
+    counts.server_error.saturating_add(counts.no_response)
 }
 
 /// Millionths of the answers that are errors.

@@ -1,13 +1,14 @@
-//! Which pod of a service is stuck: what each pod's own sidecar tells of the requests that it takes.
+//! Which pod of a service is stuck, and how single pods do: what each pod's own sidecar tells of the requests that it takes.
 //!
 //! Callers leave a pod that answers nothing, so a service's sums hide it within seconds, and kubelets cannot tell it from one that
 //! nobody calls. Its own windows can: it answered before, it was asked since and answered none, while the others answer.
-//! What callers without an identity ask counts for nothing, and so do as many answers to them as kubelets' probes may get: those of
-//! another port would speak for a pod that is stuck.
+//! Callers without an identity count only for the answers that they get, and only in windows with more of those than kubelets' probes may
+//! get: probes of another port would speak for a pod that is stuck, and those of one that starts would speak against it.
 
 mod word;
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ use super::judge::{BAD, FEW, RECENT};
 use super::{Counts, Observation, View};
 use crate::ids::UnixMillis;
 use crate::seats::Settings;
+use crate::seats::histogram::Histogram;
 use crate::seats::window::{Ring, newest_closed, start};
 use crate::target::Service;
 
@@ -36,16 +38,28 @@ pub struct Pod {
     pub name: String,
 }
 
-/// A window in short.
+/// A window in short: the sums that judgements need, and no more, since there are many pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Heard {
+    asked: u32,
+    success: u32,
+    errors: u32,
+    no_response: u32,
+    stalled: u32,
+    /// Answers to anybody whose time is known, and the time that they took together.
+    timed: u32,
+    time_us: u64,
+}
+
+/// A pod's newest windows for as long as it answered nobody in them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Silence {
     asked: u64,
-    answered: u64,
-    unanswered: u64,
-    /// Answers to callers with an identity alone, how many of them were errors, and what they took together.
-    served: u64,
-    errors: u64,
-    spent_us: u64,
+    /// Most that waited in one window.
+    most: u64,
+    /// Windows in which somebody was let down, and the first of them.
+    let_down: usize,
+    first: Option<i64>,
 }
 
 /// What one pod's sidecar told.
@@ -110,21 +124,20 @@ impl Pods {
         let pods = self.0.entry(speaker.clone()).or_default();
         let told = pods.entry(pod.uid.clone()).or_insert_with(|| Told { name: pod.name.clone(), windows: Ring::default() });
         if let Some(window) = told.windows.window(&short(settings), at, now) {
-            let inbound = |identified: bool| {
-                let of = observation.requests.iter().filter(move |requests| requests.inbound && requests.identified == identified);
-                of.map(|requests| &requests.counts)
-            };
-            for counts in inbound(true) {
-                window.asked = window.asked.saturating_add(counts.requests);
-                window.answered = window.answered.saturating_add(counts.answered());
-                window.unanswered = window.unanswered.saturating_add(counts.unanswered());
-                window.served = window.served.saturating_add(counts.answered());
-                window.errors = window.errors.saturating_add(counts.server_error);
-                window.spent_us = window.spent_us.saturating_add(counts.latency.sum_us());
+            let inbound = || observation.requests.iter().filter(|requests| requests.inbound);
+            let of = |identified: bool| inbound().filter(move |requests| requests.identified == identified).map(|requests| &requests.counts);
+            for counts in of(true) {
+                window.answers(counts);
+                window.lets_down(counts);
             }
-            // Strangers that get answers are served too, where they are more than kubelets that probe.
-            let strangers = inbound(false).map(Counts::answered).fold(0, u64::saturating_add);
-            window.answered = window.answered.saturating_add(strangers.saturating_sub(PROBES));
+            // Strangers that get answers are served too, where they are more than kubelets that probe. Which of them were probes nobody can
+            // tell, so all count then: with some left out, one error among many would weigh as one among few.
+            let strangers = of(false).map(Counts::answered).fold(0, u64::saturating_add);
+            if strangers > PROBES {
+                of(false).for_each(|counts| window.answers(counts));
+            }
+            // The service's usual time is one with probes, which are quick: without them its pods would be late always.
+            inbound().for_each(|requests| window.takes(&requests.counts.latency));
         }
     }
 
@@ -149,42 +162,89 @@ fn short(settings: &Settings) -> Settings {
     Settings { history: HISTORY.min(settings.history), ..*settings }
 }
 
+// === impl Heard ===
+
+impl Heard {
+    fn answers(&mut self, counts: &Counts) {
+        add(&mut self.asked, counts.requests);
+        add(&mut self.success, counts.success);
+        add(&mut self.errors, counts.server_error);
+    }
+
+    fn lets_down(&mut self, counts: &Counts) {
+        add(&mut self.no_response, counts.no_response);
+        add(&mut self.stalled, counts.stalled);
+    }
+
+    fn takes(&mut self, latency: &Histogram) {
+        add(&mut self.timed, latency.count());
+        self.time_us = self.time_us.saturating_add(latency.sum_us());
+    }
+
+    fn answered(&self) -> u64 {
+        u64::from(self.success).saturating_add(u64::from(self.errors))
+    }
+
+    fn unanswered(&self) -> u64 {
+        u64::from(self.no_response).saturating_add(u64::from(self.stalled))
+    }
+}
+
+fn add(sum: &mut u32, count: u64) {
+    *sum = sum.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+}
+
+// === impl Silence ===
+
+impl Silence {
+    /// Takes the windows without an answer from `windows`, which begin with the newest.
+    fn take<'a, I: Iterator<Item = (i64, &'a Heard)>>(windows: &mut Peekable<I>) -> Self {
+        let mut silence = Self::default();
+        // Windows in which nobody asked say nothing: whoever was let down has left.
+        while let Some((number, window)) = windows.next_if(|(_, window)| window.answered() == 0) {
+            silence.asked = silence.asked.saturating_add(u64::from(window.asked));
+            silence.most = silence.most.max(window.unanswered());
+            if window.unanswered() > 0 {
+                silence.let_down += 1;
+                silence.first = Some(number);
+            }
+        }
+        silence
+    }
+
+    /// Whether it is at least this many who got no answer: one slow answer is none that never comes.
+    fn is_of(&self, least: u64) -> bool {
+        self.asked.max(self.most) >= least
+    }
+}
+
 // === impl Told ===
 
 impl Told {
     fn state(&self, newest: i64, learn: usize) -> State {
         let mut windows = self.windows.between(i64::MIN, newest).rev().peekable();
-        let (mut asked, mut most, mut let_down, mut first) = (0_u64, 0, 0, None);
-        // Windows in which nobody asked say nothing: whoever was let down has left.
-        while let Some((number, window)) = windows.next_if(|(_, window)| window.answered == 0) {
-            asked = asked.saturating_add(window.asked);
-            most = most.max(window.unanswered);
-            if window.unanswered > 0 {
-                let_down += 1;
-                first = Some(number);
-            }
-        }
-        let Some(first) = first else { return State::Well };
+        let silence = Silence::take(&mut windows);
+        let Silence { asked, let_down, first: Some(first), .. } = silence else { return State::Well };
         let (mut all, mut worked, mut waited) = (Vec::new(), 0_usize, 0_usize);
         for (_, window) in windows {
-            all.push(window.answered);
-            worked = worked.saturating_add(usize::from(window.answered > 0));
-            waited = waited.saturating_add(usize::from(window.unanswered > 0));
+            all.push(window.answered());
+            worked = worked.saturating_add(usize::from(window.answered() > 0));
+            waited = waited.saturating_add(usize::from(window.unanswered() > 0));
         }
         all.sort_unstable();
-        // Who answers little is silent now and then, and one slow answer is none that never comes.
+        // Who answers little is silent now and then.
         let busy = all.get(all.len() / 2).is_some_and(|usual| *usual >= FEW);
         let (suspect, lasts) = if busy { (BAD, 2 * BAD) } else { (2 * BAD, 4 * BAD) };
         // The window in which it stopped has answers and somebody who waits.
         let steady = worked >= learn.max(1) && waited.saturating_sub(1).saturating_mul(WAITING) <= worked;
-        if let_down >= suspect && steady && asked.max(most) >= 2 {
+        if let_down >= suspect && steady && silence.is_of(2) {
             return State::Stuck { asked, first, lasts: let_down >= lasts };
         }
         State::Unknown
     }
 
     fn answered_since(&self, first: i64, newest: i64) -> bool {
-        self.windows.between(first, newest).any(|(_, window)| window.answered > 0)
+        self.windows.between(first, newest).any(|(_, window)| window.answered() > 0)
     }
 }
 
@@ -225,7 +285,7 @@ impl View {
         let mut windows = told.windows.between(from, newest).map(|(_, window)| window).peekable();
         windows.peek()?;
         let (answered, let_down) =
-            windows.fold((false, false), |(answered, let_down), window| (answered || window.answered > 0, let_down || window.unanswered > 0));
+            windows.fold((false, false), |(answered, let_down), window| (answered || window.answered() > 0, let_down || window.unanswered() > 0));
         Some(match (answered, let_down) {
             (true, false) => Lately::Answers,
             (false, true) => Lately::IsSilent,

@@ -1,10 +1,10 @@
-//! Cases: of several pods one that is asked and does not answer, and everything that only looks like it.
+//! Cases: of several pods one that is asked and does not answer, and everything that only looks like it; and the word on single pods.
 
 use super::*;
 use crate::action::{Action, Evict, Restart};
 use crate::ballot::{Opinion, Proposal, StanceVerdict};
 use crate::seats::testing::*;
-use crate::seats::{Asked, Seat as _};
+use crate::seats::{Asked, Indicator, Seat as _};
 
 /// Requests that were begun, answered and are waited for, in a window of one pod.
 type Told3 = (u64, u64, u64);
@@ -13,7 +13,10 @@ const IGNORES: Told3 = (2, 0, 2);
 const UNASKED: Told3 = (0, 0, 0);
 
 fn tell(view: &mut View, uid: &str, window: i64, (requests, answered, stalled): Told3, peer: bool) {
-    let counts = super::super::Counts { requests, success: answered, no_response: 0, server_error: 0, stalled, latency: latency(answered, 8_000) };
+    hear(view, uid, window, Counts { requests, success: answered, no_response: 0, server_error: 0, stalled, latency: latency(answered, 8_000) }, peer);
+}
+
+fn hear(view: &mut View, uid: &str, window: i64, counts: Counts, peer: bool) {
     let requests = vec![super::super::Requests { identified: peer, inbound: true, peer: peer.then(|| service("storefront")), counts }];
     let observation = Observation { speaker: service("orders"), pod: pod(uid), start: at(window), length_ms: 2_000, requests, connections: vec![] };
     view.observe(&observation, at(window + 1));
@@ -173,55 +176,6 @@ fn it_is_found_voted_for_and_no_other_pod_goes() {
     assert!(view.indicator(&service("orders"), at(ONSET), now).unwrap().healthy);
 }
 
-/// The word on pod `a` alone, from the onset on, where `b` does its work; a window is how many ask, are answered, get errors and wait, and the mean in milliseconds.
-fn word(windows: &[(u64, u64, u64, u64, u64)], uid: &str, since: i64) -> crate::seats::Indicator {
-    let mut view = View::new(settings());
-    let observe = |view: &mut View, uid: &str, window: i64, (requests, answered, server_error, stalled, ms): (u64, u64, u64, u64, u64), identified: bool| {
-        let counts =
-            super::super::Counts { requests, success: answered - server_error, no_response: 0, server_error, stalled, latency: latency(answered, ms * 1_000) };
-        let peer = identified.then(|| service("storefront"));
-        let requests = vec![super::super::Requests { identified, inbound: true, peer, counts }];
-        let observation = Observation { speaker: service("orders"), pod: pod(uid), start: at(window), length_ms: 2_000, requests, connections: vec![] };
-        view.observe(&observation, at(window + 1));
-    };
-    for window in 0..ONSET {
-        observe(&mut view, "a", window, (20, 20, 0, 0, 8), true);
-        observe(&mut view, "b", window, (20, 20, 0, 0, 8), true);
-    }
-    for (told, window) in windows.iter().zip(ONSET..) {
-        observe(&mut view, "a", window, *told, true);
-        observe(&mut view, "b", window, (20, 20, 14, 0, 8), true);
-        observe(&mut view, "probed", window, (4, 4, 0, 0, 1), false);
-    }
-    let now = at(ONSET + i64::try_from(windows.len()).unwrap()).plus(1_000);
-    assert!(!view.indicator(&service("orders"), at(ONSET), now).unwrap().healthy || windows.is_empty(), "the service as a whole is ill");
-    view.indicator_of(&service("orders"), &[uid.to_owned(), "unknown".to_owned()], at(since), now).unwrap()
-}
-
-#[test]
-fn one_pod_is_judged_by_its_own_answers_and_the_services_usual_ones() {
-    const FINE: (u64, u64, u64, u64, u64) = (5, 5, 0, 0, 9);
-    let fine = word(&[FINE; 4], "a", ONSET - 1);
-    assert!(fine.live && fine.healthy && (fine.requests, fine.errors) == (20, 0), "{fine:?}");
-    assert!(fine.summary.contains("20 answers") && !fine.summary.contains("level alone"), "{fine:?}");
-    for (why, window) in [("errors", (5, 5, 2, 0, 9)), ("late", (5, 5, 0, 0, 90)), ("asked and silent", (3, 0, 0, 3, 0))] {
-        let ill = word(&[window; 4], "a", ONSET - 1);
-        assert!(ill.live && !ill.healthy && ill.errors + u64::from(why == "late") > 0, "{why}: {ill:?}");
-    }
-    // Its newest windows count, and those since then alone.
-    let mended = word(&[(5, 5, 5, 0, 9), FINE, FINE, FINE, FINE], "a", ONSET - 1);
-    assert!(mended.live && mended.healthy && mended.errors == 5, "{mended:?}");
-    let (early, late) = (word(&[(5, 5, 5, 0, 9), FINE, FINE], "a", ONSET - 1), word(&[(5, 5, 5, 0, 9), FINE, FINE], "a", ONSET));
-    assert!(!early.healthy && late.live && late.healthy, "{early:?} {late:?}");
-    // Nobody asks it, it is too few to tell, kubelets alone ask it, or nobody knows it.
-    for (why, told, uid) in
-        [("unasked", vec![(0, 0, 0, 0, 0); 4], "a"), ("few", vec![(2, 2, 2, 0, 9)], "a"), ("probed", vec![FINE; 4], "probed"), ("unknown", vec![FINE; 4], "c")]
-    {
-        let nothing = word(&told, uid, ONSET - 1);
-        assert!(!nothing.live && !nothing.healthy, "{why}: {nothing:?}");
-    }
-}
-
 #[test]
 fn pods_are_bounded() {
     let mut view = View::new(settings());
@@ -230,4 +184,188 @@ fn pods_are_bounded() {
     }
     tell(&mut view, "p3", 1, (u64::MAX, 1, u64::MAX), true);
     assert_eq!(view.pods.len(), MAX_PODS);
+    assert!(size_of::<Heard>() <= 32, "there are {} of them", MAX_PODS * HISTORY);
+    assert_eq!(word(&view, &["p3"], at(0), at(2).plus(1_000)).requests, u64::from(u32::MAX));
+}
+
+// --- the word on single pods ---
+
+const FINE: Beat = Beat { requests: 20, errors: 0, unanswered: 0, mean_us: 8_000 };
+const FAILS: Beat = Beat { errors: 20, ..FINE };
+/// More than one in ten, of one pod; not of two.
+const FAILS_SOME: Beat = Beat { errors: 3, ..FINE };
+const HANGS: Beat = Beat { requests: 2, errors: 0, unanswered: 2, mean_us: 0 };
+const ALONE: Beat = Beat { requests: 0, ..FINE };
+/// What begins with the window of the onset begins after it.
+const WRITTEN: UnixMillis = UnixMillis(START.0 + ONSET * GRID - 1);
+
+/// Two pods that do as the first pair says until the onset and then as the second does, for so many windows.
+fn then(before: [Beat; 2], after: [Beat; 2], windows: i64) -> (View, UnixMillis) {
+    let mut view = View::new(settings());
+    for window in 0..ONSET + windows {
+        let [a, b] = if window < ONSET { before } else { after };
+        hear(&mut view, "a", window, counts(a), true);
+        hear(&mut view, "b", window, counts(b), true);
+    }
+    (view, at(ONSET + windows).plus(1_000))
+}
+
+fn word(view: &View, pods: &[&str], since: UnixMillis, now: UnixMillis) -> Indicator {
+    let pods: Vec<String> = pods.iter().map(|uid| (*uid).to_owned()).collect();
+    view.indicator_of(&service("orders"), &pods, since, now).unwrap()
+}
+
+/// Whether the pods are well since the onset; `None` without data.
+fn well(view: &View, pods: &[&str], now: UnixMillis) -> Option<bool> {
+    let word = word(view, pods, WRITTEN, now);
+    assert!(word.live || !word.healthy, "{word:?}");
+    word.live.then_some(word.healthy)
+}
+
+fn whole(view: &View, now: UnixMillis) -> Option<bool> {
+    let word = view.indicator(&service("orders"), WRITTEN, now).unwrap();
+    word.live.then_some(word.healthy)
+}
+
+#[test]
+fn a_pod_is_judged_by_itself_whatever_the_others_do() {
+    let (view, now) = then([FINE; 2], [FINE, FAILS], 4);
+    assert_eq!((well(&view, &["a"], now), well(&view, &["b"], now), whole(&view, now)), (Some(true), Some(false), Some(false)));
+    let (view, now) = then([FINE; 2], [FAILS_SOME, FINE], 4);
+    assert_eq!((well(&view, &["a"], now), well(&view, &["b"], now), whole(&view, now)), (Some(false), Some(true), Some(true)));
+    let told = word(&view, &["a"], WRITTEN, now);
+    assert_eq!(told.summary, "pod a answers 20 a window, 12 of 80 failed, 0 unanswered, mean 8000 us, usual 8000 us");
+    assert_eq!((told.requests, told.errors, told.windows.len(), told.p95_us, told.latency.len()), (80, 12, 4, 0, 0));
+}
+
+#[test]
+fn a_pod_is_measured_by_its_share_of_what_is_usual() {
+    // Half of its share is enough to call it late, though it is little for the service.
+    let (view, now) = then([FINE; 2], [Beat { requests: 10, mean_us: 900_000, ..FINE }, FINE], 4);
+    assert_eq!((well(&view, &["a"], now), well(&view, &["b"], now)), (Some(false), Some(true)));
+    let holds = |unanswered| Beat { requests: 20 + unanswered, unanswered, ..FINE };
+    for (now_held, expected) in [(15, Some(true)), (24, Some(false))] {
+        let (view, now) = then([holds(15); 2], [holds(now_held), holds(15)], 4);
+        assert_eq!(well(&view, &["a"], now), expected, "{now_held}");
+    }
+}
+
+#[test]
+fn a_pod_of_which_nothing_is_known_is_no_data() {
+    let (view, now) = then([FINE; 2], [ALONE, FINE], 4);
+    assert_eq!(well(&view, &["a"], now), None, "nobody asks it any more");
+    let (mut view, now) = then([FINE; 2], [FINE; 2], 4);
+    assert_eq!((well(&view, &["z"], now), well(&view, &[], now)), (None, None));
+    assert_eq!(word(&view, &["z"], WRITTEN, now).summary, "no sidecar of a pod z of shop/orders has told of anything since");
+    assert!(!view.indicator_of(&service("storefront"), &["a".into()], WRITTEN, now).unwrap().live, "it is another service's");
+    assert_eq!(word(&view, &["a"], now, now), Indicator { summary: word(&view, &["a"], now, now).summary, ..Indicator::default() }, "not since");
+    for window in ONSET + 4..ONSET + 8 {
+        hear(&mut view, "b", window, counts(FINE), true);
+    }
+    assert_eq!(well(&view, &["a"], at(ONSET + 8).plus(1_000)), None, "its sidecar is gone");
+}
+
+#[test]
+fn a_pod_that_is_asked_rarely_is_judged_by_a_few_answers() {
+    let rarely = Beat { requests: 1, ..FINE };
+    for (windows, expected) in [(2, None), (3, Some(true))] {
+        let (view, now) = then([FINE; 2], [rarely, FINE], windows);
+        assert_eq!(well(&view, &["a"], now), expected, "{windows}");
+    }
+    let mut view = then([FINE; 2], [FINE; 2], 0).0;
+    for window in ONSET..ONSET + 12 {
+        let asked = if window % 3 == 0 { Beat { requests: 1, errors: 1, ..FINE } } else { ALONE };
+        hear(&mut view, "a", window, counts(asked), true);
+        // As many as are let pass for probes must not hide that all others fail.
+        hear(&mut view, "a", window, counts(Beat { requests: PROBES, ..FINE }), false);
+        hear(&mut view, "b", window, counts(FINE), true);
+    }
+    assert_eq!(well(&view, &["a"], at(ONSET + 12).plus(1_000)), Some(false));
+}
+
+#[test]
+fn what_was_before_does_not_count() {
+    let (mut view, _) = then([FINE; 2], [FAILS, FINE], 4);
+    for window in ONSET + 4..ONSET + 6 {
+        hear(&mut view, "a", window, counts(FINE), true);
+        hear(&mut view, "b", window, counts(FINE), true);
+    }
+    let now = at(ONSET + 6).plus(1_000);
+    let told = word(&view, &["a"], at(ONSET + 4).plus(-1), now);
+    assert!(told.live && told.healthy && told.requests == 40 && told.errors == 0, "{told:?}");
+    assert_eq!(well(&view, &["a"], now), Some(false));
+}
+
+#[test]
+fn a_pod_that_answers_nobody_is_ill() {
+    for (windows, expected) in [(1, None), (2, Some(false)), (6, Some(false))] {
+        let (view, now) = then([FINE; 2], [HANGS, FINE], windows);
+        assert_eq!(well(&view, &["a"], now), expected, "{windows}");
+        assert_eq!(well(&view, &["a", "b"], now), Some(expected.is_none()), "the other one does not hide it");
+    }
+    let (mut view, now) = then([FINE; 2], [HANGS, FINE], 4);
+    assert_eq!(word(&view, &["a"], WRITTEN, now).summary, "pod a answers nothing, asked 8 times");
+    hear(&mut view, "a", ONSET + 4, counts(FINE), true);
+    assert_eq!(well(&view, &["a"], at(ONSET + 5).plus(1_000)), Some(true), "it answers again");
+
+    let mut view = then([FINE; 2], [FINE; 2], 0).0;
+    for window in ONSET..ONSET + 4 {
+        tell(&mut view, "a", window, (u64::from(window == ONSET), 0, 1), true);
+    }
+    assert_eq!(well(&view, &["a"], at(ONSET + 4).plus(1_000)), None, "one answer that is slow");
+    // Who waits for news by the service's own doing is not let down.
+    let held = |requests| Beat { requests, unanswered: 5, ..FINE };
+    let (view, now) = then([held(25); 2], [Beat { unanswered: 4, ..held(4) }, held(25)], 4);
+    assert_eq!(well(&view, &["a"], now), None);
+}
+
+#[test]
+fn probes_speak_neither_for_a_pod_nor_against_it() {
+    let strangers = |requests, errors| Beat { requests, errors, ..FINE };
+    let few = Beat { requests: 4, ..FINE };
+    for (why, callers, strangers, expected) in [
+        ("they alone are nobody", ALONE, strangers(2, 0), None),
+        ("not even as many as they may be", ALONE, strangers(PROBES, PROBES), None),
+        ("more than they may be are people", ALONE, strangers(40, 0), Some(true)),
+        ("who see what is wrong", ALONE, strangers(40, 20), Some(false)),
+        ("it refuses them while it starts", few, strangers(2, 2), Some(true)),
+    ] {
+        let mut view = then([FINE; 2], [FINE; 2], 0).0;
+        for window in ONSET..ONSET + 4 {
+            hear(&mut view, "a", window, counts(callers), true);
+            hear(&mut view, "a", window, counts(strangers), false);
+            hear(&mut view, "b", window, counts(FINE), true);
+        }
+        assert_eq!(well(&view, &["a"], at(ONSET + 4).plus(1_000)), expected, "{why}");
+    }
+    // Much of what is usual is probes here, which are quick.
+    let mut view = View::new(settings());
+    for window in 0..ONSET + 4 {
+        for uid in ["a", "b"] {
+            hear(&mut view, uid, window, counts(Beat { requests: 1, mean_us: 60_000, ..FINE }), true);
+            hear(&mut view, uid, window, counts(Beat { requests: 2, mean_us: 1_000, ..FINE }), false);
+        }
+    }
+    assert_eq!(well(&view, &["a"], at(ONSET + 4).plus(1_000)), Some(true), "it takes no longer than ever");
+}
+
+#[test]
+fn several_pods_are_judged_together_and_none_is_well_for_another() {
+    let (view, now) = then([FINE; 2], [FINE; 2], 4);
+    assert_eq!((well(&view, &["a", "b"], now), well(&view, &["a", "z"], now)), (Some(true), None));
+    assert_eq!(word(&view, &["a", "b"], WRITTEN, now).summary, "2 pods answer 40 a window, 0 of 160 failed, 0 unanswered, mean 8000 us, usual 8000 us");
+    assert_eq!(word(&view, &["a", "a"], WRITTEN, now).requests, 80);
+    let (view, now) = then([FINE; 2], [FAILS, FINE], 4);
+    assert_eq!((well(&view, &["a", "b"], now), well(&view, &["a", "z"], now)), (Some(false), Some(false)));
+}
+
+#[test]
+fn without_a_past_of_the_service_the_word_is_by_level_alone() {
+    for (beat, expected) in [(FINE, Some(true)), (FAILS_SOME, Some(false))] {
+        let mut view = View::new(settings());
+        (ONSET..ONSET + 4).for_each(|window| hear(&mut view, "a", window, counts(beat), true));
+        let now = at(ONSET + 4).plus(1_000);
+        assert_eq!(well(&view, &["a"], now), expected);
+        assert!(word(&view, &["a"], WRITTEN, now).summary.ends_with("mean 8000 us, by level alone"));
+    }
 }
