@@ -27,9 +27,9 @@ pub use approval::{Approval, ApprovalSpec, Pressed, Verdict};
 pub use approval_request::{ApprovalPhase, ApprovalRequest, ApprovalRequestSpec, ApprovalRequestStatus, ApprovalRule};
 pub use ballot::{Ballot, BallotSpec};
 pub use blueprint::{
-    ActionLimits, Blueprint, BlueprintSpec, BlueprintStatus, BoundsSpec, BreakerSpec, CanarySpec, CheckSpec, ContainerBoundsSpec, FreezeSpec, GitOpsSpec, HysteresisSpec,
-    LatencySpec, Limits, ObjectivesSpec, OperationsSpec, RestrictionSpec, RollbackSpec, SafetySpec, SaturationSpec, ScalingSpec, ShareSpec, TargetReference,
-    TuningSpec, VerificationSpec, WeightsSpec, WindowSpec,
+    ActionLimits, Blueprint, BlueprintSpec, BlueprintStatus, BoundsSpec, BreakerSpec, CanarySpec, CheckSpec, ContainerBoundsSpec, FreezeSpec, GitOpsSpec,
+    HysteresisSpec, LatencySpec, Limits, ObjectivesSpec, OperationsSpec, RestrictionSpec, RollbackSpec, SafetySpec, SaturationSpec, ScalingSpec, ShareSpec,
+    TargetReference, TuningSpec, VerificationSpec, WeightsSpec, WindowSpec,
 };
 pub use blueprint_revision::{BlueprintRevision, BlueprintRevisionSpec, KEPT_REVISIONS};
 pub use circuit_breaker::{

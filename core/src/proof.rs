@@ -167,7 +167,11 @@ pub fn judge_but_approval(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
         return Err(Refusal::new(Rule::Revert, "the plan's inverse would not restore the target as it is", "the inverse of the action on the target as it is"));
     }
     if plan.canary != canary(facts, &plan.proposal) {
-        return Err(Refusal::new(Rule::Canary, "the plan does not begin with one pod as the Blueprint says", "`canary` as the Blueprint and the target as it is have it"));
+        return Err(Refusal::new(
+            Rule::Canary,
+            "the plan does not begin with one pod as the Blueprint says",
+            "`canary` as the Blueprint and the target as it is have it",
+        ));
     }
     extends(facts, plan)?;
     authority::guardrails(facts)

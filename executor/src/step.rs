@@ -226,7 +226,11 @@ pub(crate) fn sight(plan: &Plan, created_at: UnixMillis, target: Option<&Value>,
     let holds = proof::as_left(&plan.proposal.action, object);
     match (later, holds) {
         (1.., true) if proof::untouched(plan, created_at, object) => {
-            if plan.canary.as_ref().is_some_and(|canary| canary.stage(object) == Stage::Held) { Sight::Held } else { Sight::AsLeft }
+            if plan.canary.as_ref().is_some_and(|canary| canary.stage(object) == Stage::Held) {
+                Sight::Held
+            } else {
+                Sight::AsLeft
+            }
         }
         (2, false) if now.spec == voted.spec => Sight::Restored,
         (2.., false) if proof::as_judged(plan, object) => Sight::Restored,

@@ -85,7 +85,14 @@ pub async fn follow(
             let Some(status) = &plan.status else { continue };
             if let Some(phase) = status.phase {
                 let at = say(format!("{} {phase:?}", plan.name_any()), format!("  remediation {phase:?}: {}", status.message.as_deref().unwrap_or_default()));
-                if matches!(phase, RemediationPhase::Canary | RemediationPhase::Applied | RemediationPhase::Verified | RemediationPhase::Reverting | RemediationPhase::Reverted) {
+                if matches!(
+                    phase,
+                    RemediationPhase::Canary
+                        | RemediationPhase::Applied
+                        | RemediationPhase::Verified
+                        | RemediationPhase::Reverting
+                        | RemediationPhase::Reverted
+                ) {
                     timeline.write.get_or_insert(at);
                 }
             }

@@ -16,8 +16,8 @@ use super::Condition;
 
 pub use objectives::{GitOpsSpec, HysteresisSpec, LatencySpec, ObjectivesSpec, SaturationSpec, ScalingSpec, ShareSpec, TuningSpec, WeightsSpec};
 pub use rules::{
-    BoundsSpec, BreakerSpec, CanarySpec, CheckSpec, ContainerBoundsSpec, FreezeSpec, Limits, OperationsSpec, RestrictionSpec, RollbackSpec, SafetySpec, VerificationSpec,
-    WindowSpec,
+    BoundsSpec, BreakerSpec, CanarySpec, CheckSpec, ContainerBoundsSpec, FreezeSpec, Limits, OperationsSpec, RestrictionSpec, RollbackSpec, SafetySpec,
+    VerificationSpec, WindowSpec,
 };
 
 /// What Assent may do to one service, and what the service must reach. Without a Blueprint it only observes.

@@ -276,7 +276,8 @@ impl Cluster {
             return false;
         }
         let created_at = second(self.now);
-        self.plans.insert(name, StoredPlan { plan, created_at, phase: PlanPhase::Planned, ended_at: None, held_at: None, applied_at: None, message: String::new() });
+        self.plans
+            .insert(name, StoredPlan { plan, created_at, phase: PlanPhase::Planned, ended_at: None, held_at: None, applied_at: None, message: String::new() });
         self.changes += 1;
         true
     }

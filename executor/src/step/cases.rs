@@ -252,7 +252,7 @@ fn how_far_a_change_is_that_begins_with_one_pod_the_target_says() {
     // One write more than ours.
     assert_eq!((of(&at(&held, 6)), of(&at(&released, 7))), (Sight::Touched, Sight::Touched));
     assert_eq!(of(&at(&released, 5)), Sight::Touched, "somebody else made the change, and at once");
-    let mut slower = held.clone();
+    let mut slower = held;
     slower["spec"]["minReadySeconds"] = json!(7);
     assert_eq!(of(&slower), Sight::Touched);
 }
