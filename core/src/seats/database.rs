@@ -187,7 +187,10 @@ impl Seat for View {
     }
 
     fn informed(&self, asked: &Asked<'_>) -> bool {
-        self.judge_all(asked.context.since, asked.now).values().flatten().any(|call| call.recent >= 2)
+        let judged = self.judge_all(asked.context.since, asked.now);
+        let calls = || judged.values().flatten();
+        // A window later it is known whether what just began is trouble or not.
+        calls().any(|call| call.recent >= 2) && !calls().any(|call| call.turning)
     }
 
     fn cause(&self, asked: &Asked<'_>) -> Opinion {

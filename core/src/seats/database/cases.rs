@@ -144,6 +144,27 @@ fn what_the_server_says_and_what_only_some_statements_feel_is_the_servers() {
 }
 
 #[test]
+fn one_window_that_is_amiss_is_waited_for() {
+    let mut view = View::new(settings());
+    let asked = |view: &View, windows: i64| {
+        let context = context("orders", at(ONSET));
+        let asked = Asked { context: &context, epoch: 1, now: at(ONSET + windows).plus(1_000) };
+        (view.informed(&asked), said(&view.cause(&asked)))
+    };
+    for window in 0..ONSET {
+        ask(&mut view, window, "orders", "postgres", ANSWERED);
+    }
+    assert!(asked(&view, 0).0, "all is well, and there is enough of it");
+    ask(&mut view, ONSET, "orders", "postgres", SLOW);
+    assert_eq!(asked(&view, 1), (false, vec!["healthy".into()]));
+    // One more of them, or one that is well again.
+    ask(&mut view, ONSET + 1, "orders", "postgres", SLOW);
+    assert_eq!(asked(&view, 2), (true, vec!["postgres database slow 70".into()]));
+    ask(&mut view, ONSET + 2, "orders", "postgres", ANSWERED);
+    assert!(asked(&view, 3).0);
+}
+
+#[test]
 fn statements_that_always_wait_are_work() {
     let always = Exchanges { stalled: 2, ..two_statements(4_000, 4_000) };
     let (view, now) = told(&always, &always);

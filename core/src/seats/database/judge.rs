@@ -62,6 +62,8 @@ pub(super) struct Call {
     pub(super) now: Exchanges,
     pub(super) recent: usize,
     pub(super) trouble: Option<Trouble>,
+    /// Its newest window is amiss, which is too few to tell yet.
+    pub(super) turning: bool,
     /// Its answers left the server as ever, so what the client waits for is on the way or its own.
     pub(super) between: bool,
     /// The client keeps transactions open and does nothing in them.
@@ -130,6 +132,7 @@ impl View {
         let each = signed(sum.idle_in_transaction_us) / RECENT;
         let held = sum.idle_in_transaction_us >= span_us / 1_000_000 * HELD && held_usually.is_some_and(|usual| each >= usual.median.saturating_mul(3));
         Some(Call {
+            turning: trouble.is_none() && run > 0,
             between: false,
             held,
             client: client.clone(),
