@@ -3,7 +3,7 @@
 //! they ran.
 //!
 //! The controllers know no such step, so each kind is held back by what it knows: a Deployment by one pod at a time that must be
-//! ready for longer than it is looked at, a StatefulSet by a partition that leaves out all pods but the last. Should nobody come to
+//! ready for longer than it is looked at, in place of another where its owner lets one be missing and beside them where not, a StatefulSet by a partition that leaves out all pods but the last. Should nobody come to
 //! let go, a Deployment goes on by itself, one pod after the other. A DaemonSet knows nothing of the kind.
 
 mod newest;
@@ -23,8 +23,10 @@ pub use trial::{READY_MS, Trial, judge};
 const ROLLING_UPDATE: &str = "/spec/strategy/rollingUpdate";
 const MIN_READY: &str = "/spec/minReadySeconds";
 const PARTITIONED: &str = "/spec/updateStrategy/rollingUpdate";
-/// What is needed beside looking at the pod, in seconds: to see that it is ready, and to write.
-const RESERVE_SECONDS: u64 = 30;
+/// Longest look at a first pod: the rest must follow while the plan may write.
+pub const MAX_WATCH_MS: u32 = 60_000;
+/// What is needed beside looking at the pod, in seconds: to see that it is ready, and to write, or to write back what may not go on.
+const RESERVE_SECONDS: u64 = 60;
 
 /// From when on a change begins with one pod, and for how long that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl Canary {
             return None;
         }
         let held = match kind {
-            Kind::Deployment => one_more(settings, workload)?,
+            Kind::Deployment => one_at_a_time(settings, workload, replicas)?,
             Kind::StatefulSet => BTreeMap::from([(PARTITIONED.to_owned(), json!({"partition": replicas - 1}))]),
             Kind::DaemonSet => return None,
         };
@@ -115,8 +117,21 @@ impl Canary {
     /// Longest time from the first write to the one that lets go.
     #[must_use]
     pub fn within_ms(&self) -> u32 {
-        READY_MS.saturating_add(trial::patience_ms(self.watch_ms))
+        within_ms(self.watch_ms)
     }
+
+    /// What was changed to hold the rest back, for people who find it so.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let fields: Vec<String> = self.own.iter().map(|(at, value)| format!("{} was {value}", at.trim_start_matches('/').replace('/', "."))).collect();
+        fields.join(", ")
+    }
+}
+
+/// See [`Canary::within_ms`].
+#[must_use]
+pub fn within_ms(watch_ms: u32) -> u32 {
+    READY_MS.saturating_add(trial::patience_ms(watch_ms))
 }
 
 /// Whether it gives pods another template. A restart keeps it: what runs already says how its pods fare.
@@ -127,21 +142,32 @@ fn begins_with_one(action: &Action) -> bool {
     }
 }
 
-/// One more pod, and no further one before it has been ready for longer than it is looked at.
-fn one_more(settings: Settings, workload: &Value) -> Option<BTreeMap<String, Value>> {
+/// One pod, and no further one before it has been ready for longer than it is looked at.
+fn one_at_a_time(settings: Settings, workload: &Value, replicas: u32) -> Option<BTreeMap<String, Value>> {
     let at = |pointer: &str| workload.pointer(pointer);
-    // Who allows none beyond the replicas has a reason: a port, a disk, a licence.
-    let surge = at(&format!("{ROLLING_UPDATE}/maxSurge"));
-    if surge.is_some_and(|surge| surge.as_u64() == Some(0) || surge.as_str().is_some_and(|share| share.trim_end_matches('%').parse() == Ok(0_u32))) {
-        return None;
-    }
+    // Where the owner lets none be missing there is room for one more; where one may be, there need not be.
+    let one = if may_miss(at(&format!("{ROLLING_UPDATE}/maxUnavailable")), replicas) {
+        json!({"maxSurge": 0, "maxUnavailable": 1})
+    } else {
+        json!({"maxSurge": 1, "maxUnavailable": 0})
+    };
     let looked_at = u64::from(trial::patience_ms(settings.watch_ms)).div_ceil(1000);
     let seconds = at(MIN_READY).and_then(Value::as_u64).unwrap_or(0).max(looked_at + RESERVE_SECONDS);
     // The API server wants a deadline beyond it.
     if at("/spec/progressDeadlineSeconds").and_then(Value::as_u64).is_some_and(|deadline| deadline <= seconds) {
         return None;
     }
-    Some(BTreeMap::from([(ROLLING_UPDATE.to_owned(), json!({"maxSurge": 1, "maxUnavailable": 0})), (MIN_READY.to_owned(), json!(seconds))]))
+    Some(BTreeMap::from([(ROLLING_UPDATE.to_owned(), one), (MIN_READY.to_owned(), json!(seconds))]))
+}
+
+/// Whether that is a pod of so many replicas or more: a number, or a share that the controller rounds down; a quarter where nothing is said.
+fn may_miss(unavailable: Option<&Value>, replicas: u32) -> bool {
+    let share = |text: &str| text.trim_end_matches('%').parse::<u64>().unwrap_or(0).saturating_mul(replicas.into()) >= 100;
+    match unavailable {
+        None | Some(Value::Null) => share("25%"),
+        Some(Value::String(text)) => share(text),
+        Some(number) => number.as_u64().is_some_and(|pods| pods > 0),
+    }
 }
 
 fn with(object: &Value, fields: &BTreeMap<String, Value>) -> Result<Value, String> {

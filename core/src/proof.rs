@@ -151,6 +151,9 @@ pub fn judge_but_approval(facts: &Facts, plan: &Plan) -> Result<(), Refusal> {
             return Err(Refusal::new(Rule::Expired, format!("its {what} is {value} ms"), format!("1 to {most} ms")));
         }
     }
+    if plan.writes_within_ms() >= i64::from(plan.revert_within_ms) && plan.canary.is_some() {
+        return Err(Refusal::new(Rule::Expired, "its revert may be over before the rest followed the first pod", "a longer life of the right to revert"));
+    }
     authority::asks(facts, &plan.incident, plan.epoch, &plan.proposal)?;
     authority::undisturbed(facts, plan, None)?;
     authority::unchanged_since_planning(facts, plan)?;

@@ -89,11 +89,11 @@ fn said(plan: &Remediation) -> Option<Event> {
     let status = plan.status.clone().unwrap_or_default();
     let message = status.message.unwrap_or_else(|| "the executor gives no reason".into());
     match status.phase {
-        None | Some(RemediationPhase::Planned | RemediationPhase::Canary) => Some(Event::Applying),
+        None | Some(RemediationPhase::Planned) => Some(Event::Applying),
         Some(RemediationPhase::Applied) => Some(Event::Applied),
         Some(RemediationPhase::Verified) => Some(Event::Finished(RemediationResult::Verified)),
-        // How it ends is said by the next one.
-        Some(RemediationPhase::Reverting) => None,
+        // How it goes on is said by the next one.
+        Some(RemediationPhase::Canary | RemediationPhase::Reverting) => None,
         Some(RemediationPhase::Reverted) => Some(Event::Finished(RemediationResult::Reverted(message))),
         Some(RemediationPhase::Refused) => Some(Event::Finished(RemediationResult::Refused(message))),
         Some(RemediationPhase::Failed) => Some(Event::Finished(RemediationResult::Failed(message))),

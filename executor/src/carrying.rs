@@ -14,7 +14,7 @@ use assent_core::blueprint::Effective;
 use assent_core::ids::UnixMillis;
 use assent_core::plan::Plan;
 use assent_core::refusal::Refusal;
-use assent_core::verification::{Look, Missed, Progress, Reading, beside_checks, effect, judge, missed, unproven, with_checks, with_neighbours};
+use assent_core::verification::{Effect, Look, Missed, Progress, Reading, beside_checks, effect, judge, missed, unproven, with_checks, with_neighbours};
 use assent_core::workload::Kind;
 use assent_live::{Live, change, own_clock, unavailable};
 use assent_runtime::backoff::Backoff;
@@ -162,6 +162,10 @@ impl Journey<'_> {
                     return false;
                 }
                 let did = self.compare().await;
+                if seen.phase == RemediationPhase::Canary {
+                    // All but one pod run what they ran.
+                    self.status.set_result(Effect::NoEffect);
+                }
                 tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = why, did, "did not help");
                 self.status.set(RemediationPhase::Reverting, &format!("{why}{did}")).await;
             }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
+use assent_core::canary::{self, MAX_WATCH_MS};
 use assent_core::plan::{MAX_EXPIRY_MS, MAX_REVERT_MS};
 use assent_live::Live;
 use assent_runtime::admin::{Admin, AdminArgs, Readiness};
@@ -102,7 +103,7 @@ pub struct Args {
 impl Args {
     fn times(&self) -> anyhow::Result<Times> {
         ensure!(self.verify_within_seconds > self.soak_seconds, "a service must have longer to become well than it must stay well");
-        let needed = self.apply_within_seconds + self.verify_within_seconds + 60;
+        let needed = self.apply_within_seconds + canary::within_ms(MAX_WATCH_MS) / 1000 + self.verify_within_seconds + 60;
         ensure!(self.revert_within_seconds >= needed, "a revert needs at least {needed} s from the plan's creation");
         let times = Times {
             soak_ms: self.soak_seconds * 1000,

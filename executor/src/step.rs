@@ -6,7 +6,7 @@
 
 use assent_api::resources::RemediationPhase;
 use assent_core::action::Inverse;
-use assent_core::canary::{Stage, Trial};
+use assent_core::canary::{Canary, Stage, Trial};
 use assent_core::ids::UnixMillis;
 use assent_core::plan::Plan;
 use assent_core::proof;
@@ -133,7 +133,10 @@ fn held(plan: &Plan, seen: &Seen) -> Next {
         (Sight::Held, Trial::Ill(why)) => Next::NoteReverting(why.clone()),
         // The process ended between the write and its note, or a person let the rest follow.
         (Sight::AsLeft, _) => Next::NoteApplied,
-        (Sight::Touched, _) => fail("somebody changed the target while its first pod was watched; the rest is held back as it was left".into()),
+        (Sight::Touched, _) => {
+            let held = plan.canary.as_ref().map_or_else(String::new, Canary::describe);
+            fail(format!("somebody changed the target while its first pod was watched, so nothing of it is put back: {held}"))
+        }
         (Sight::Planned | Sight::Restored, _) => fail("somebody put the target back while its first pod was watched".into()),
         (Sight::Elsewhere { reason, .. }, _) => fail(format!("somebody changed the target while its first pod was watched: {reason}")),
     }

@@ -40,9 +40,12 @@ fn set(mut object: Value, at: &str, value: Value) -> Value {
 #[test]
 fn each_kind_is_held_back_and_let_go_as_it_was() {
     for (workload, held) in [
-        (deployment(), json!([{"maxSurge": 1, "maxUnavailable": 0}, 60])),
-        (set(deployment(), "/spec/minReadySeconds", json!(5)), json!([{"maxSurge": 1, "maxUnavailable": 0}, 60])),
-        (set(deployment(), "/spec/minReadySeconds", json!(90)), json!([{"maxSurge": 1, "maxUnavailable": 0}, 90])),
+        (deployment(), json!([{"maxSurge": 0, "maxUnavailable": 1}, 100])),
+        (set(deployment(), "/spec/replicas", json!(3)), json!([{"maxSurge": 1, "maxUnavailable": 0}, 100])),
+        (set(deployment(), "/spec/strategy/rollingUpdate/maxUnavailable", json!(0)), json!([{"maxSurge": 1, "maxUnavailable": 0}, 100])),
+        (set(deployment(), "/spec/strategy/rollingUpdate", json!({"maxSurge": 0, "maxUnavailable": 2})), json!([{"maxSurge": 0, "maxUnavailable": 1}, 100])),
+        (set(deployment(), "/spec/minReadySeconds", json!(5)), json!([{"maxSurge": 0, "maxUnavailable": 1}, 100])),
+        (set(deployment(), "/spec/minReadySeconds", json!(190)), json!([{"maxSurge": 0, "maxUnavailable": 1}, 190])),
         (stateful(), json!([{"partition": 2}])),
     ] {
         let canary = Canary::of(Some(SETTINGS), &action(), &workload).unwrap();
@@ -67,12 +70,9 @@ fn what_cannot_be_held_back_is_not() {
     assert_eq!(Canary::of(None, &action(), &deployment()), None);
     for workload in [
         set(deployment(), "/spec/replicas", json!(2)),
-        // No pod beyond the replicas: a port or a disk that two cannot have.
-        set(deployment(), "/spec/strategy/rollingUpdate/maxSurge", json!(0)),
-        set(deployment(), "/spec/strategy/rollingUpdate/maxSurge", json!("0%")),
         set(deployment(), "/spec/strategy/type", json!("Recreate")),
         // The API server wants a deadline beyond the time that a pod must be ready.
-        set(deployment(), "/spec/progressDeadlineSeconds", json!(60)),
+        set(deployment(), "/spec/progressDeadlineSeconds", json!(100)),
         set(deployment(), "/spec/paused", json!(true)),
         set(stateful(), "/spec/updateStrategy/rollingUpdate/partition", json!(1)),
         set(stateful(), "/spec/updateStrategy/type", json!("OnDelete")),
@@ -81,7 +81,7 @@ fn what_cannot_be_held_back_is_not() {
         assert_eq!(of(workload.clone()), None, "{workload}");
     }
     // What goes one pod at a time anyway.
-    let slow = set(set(deployment(), "/spec/strategy/rollingUpdate", json!({"maxSurge": 1, "maxUnavailable": 0})), "/spec/minReadySeconds", json!(120));
+    let slow = set(set(deployment(), "/spec/strategy/rollingUpdate", json!({"maxSurge": 0, "maxUnavailable": 1})), "/spec/minReadySeconds", json!(120));
     assert_eq!(of(slow), None);
     assert!(Canary::of(Some(Settings { replicas: 0, ..SETTINGS }), &action(), &set(deployment(), "/spec/replicas", json!(1))).is_none());
 }
@@ -141,10 +141,12 @@ fn the_first_pod_must_be_well_without_a_gap() {
     }
     // What its sidecar said against it only its sidecar takes back.
     assert_eq!(judge(&[&[ILL][..], &[QUIET; 9]].concat(), 10), Trial::Watching);
-    // Three times the watch from when it was ready, or two minutes to be it.
+    // What was read a while ago says nothing of how it is now.
+    assert_eq!((judge(&[WELL; 6], 10), judge(&[WELL; 6], 11)), (Trial::Well, Trial::Watching));
+    // Four times the watch from when it was ready, or two minutes to be it.
     let ill = |trial: Trial| if let Trial::Ill(why) = trial { why } else { panic!("{trial:?}") };
-    assert_eq!(judge(&[ILL; 16], 15), Trial::Watching);
-    let why = ill(judge(&[ILL; 16], 16));
+    assert_eq!(judge(&[ILL; 16], 20), Trial::Watching);
+    let why = ill(judge(&[ILL; 16], 21));
     assert!(why.contains("was not well for 5 s") && why.contains("Sidecar Some(false) at 15"), "{why}");
     assert_eq!(judge(&[UNREADY; 3], 120), Trial::Watching);
     let why = ill(judge(&[UNREADY; 3], 121));
@@ -157,5 +159,6 @@ fn the_first_pod_must_be_well_without_a_gap() {
     assert_eq!(super::judge(&readings, 5_000, UnixMillis(0), UnixMillis(3_000)), Trial::Ill("pod `a` restarted 1 times".into()));
     // All of it comes to an end while the plan may write.
     let canary = Canary::of(Some(SETTINGS), &action(), &deployment()).unwrap();
-    assert_eq!(canary.within_ms(), 150_000);
+    assert_eq!(canary.within_ms(), 160_000);
+    assert_eq!(canary.describe(), r#"spec.minReadySeconds was null, spec.strategy.rollingUpdate was {"maxSurge":"25%","maxUnavailable":"25%"}"#);
 }

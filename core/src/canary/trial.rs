@@ -4,10 +4,12 @@ use crate::ballot::Principal;
 use crate::ids::UnixMillis;
 use crate::verification::Reading;
 
+/// A reading that is older says nothing of how it is now.
+const FRESH_MS: i64 = 5_000;
 /// How long the first pod may take to be ready.
 pub const READY_MS: u32 = 120_000;
 /// From when it is ready it may take so many times its watch to be well for as long as the watch.
-const PATIENCE: u32 = 3;
+const PATIENCE: u32 = 4;
 
 /// What the readings of the first pod mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,7 @@ pub fn judge(readings: &[Reading], watch_ms: u32, written_at: UnixMillis, now: U
     }
     if let (Some(since), Some(last)) = (well_since, last)
         && last.since(since) >= i64::from(watch_ms)
+        && now.since(last) <= FRESH_MS
     {
         return Trial::Well;
     }

@@ -27,16 +27,21 @@ pub fn untouched(plan: &Plan, created_at: UnixMillis, target: &Value) -> bool {
         Some(Stage::Neither) => return false,
     };
     let generation = target.pointer("/metadata/generation").and_then(Value::as_i64);
-    // One change of a specification is one generation.
+    // One change of a specification is one generation. Whoever let the rest go changed nothing else with it.
     let alone = generation == Some(plan.proposal.target.generation.saturating_add(writes));
+    let alone = alone && (writes == 1 || undone(plan, target));
     as_left(&plan.proposal.action, target) && (alone || only_scaled(plan, created_at, target))
+}
+
+/// Whether putting `target` back comes to what was judged, but for the number of replicas.
+fn undone(plan: &Plan, target: &Value) -> bool {
+    plan.restored(target).ok().flatten().is_some_and(|undone| as_judged(plan, &undone))
 }
 
 /// Whether `target` is what was judged and what we wrote but for the number of replicas, and our write is the last one.
 fn only_scaled(plan: &Plan, created_at: UnixMillis, target: &Value) -> bool {
     let until = created_at.plus(plan.writes_within_ms()).plus(MAX_SKEW_MS);
-    let undone = plan.restored(target).ok().flatten();
-    undone.is_some_and(|undone| as_judged(plan, &undone)) && written_last(target, &plan.roots(), created_at.plus(-MAX_SKEW_MS), until)
+    undone(plan, target) && written_last(target, &plan.roots(), created_at.plus(-MAX_SKEW_MS), until)
 }
 
 /// Whether `object` is as the seats judged it but for the number of replicas.

@@ -285,8 +285,8 @@ impl Simulation {
         if landed.paused {
             return violated(format!("the rest of {name} was let go in a pause"));
         }
-        // Two minutes to be ready, and three times the look.
-        if landed.judged_at - stored.created_at.0 > i64::from(stored.plan.expires_after_ms) + 120_000 + 15_000 + 1_000 {
+        // Two minutes to be ready, and four times the look.
+        if landed.judged_at - stored.created_at.0 > i64::from(stored.plan.expires_after_ms) + 120_000 + 20_000 + 1_000 {
             return violated(format!("the rest of {name} was let go after it had expired"));
         }
         if self.invariants.released.insert(name.into(), number).is_some() {
@@ -456,7 +456,7 @@ fn is_voted(action: &Action, landed: &Landed) -> bool {
     // What gives pods another template begins with one of them.
     if matches!(action, Action::AdjustResources(_) | Action::RollbackWorkload(_)) {
         expected["spec"]["strategy"]["rollingUpdate"] = json!({"maxSurge": 1, "maxUnavailable": 0});
-        expected["spec"]["minReadySeconds"] = json!(45);
+        expected["spec"]["minReadySeconds"] = json!(80);
     }
     expected == plain(&landed.after)
 }

@@ -58,7 +58,7 @@ async fn restored(scene: &Scene, case: &Case, writes: usize) {
 async fn the_rest_follows_a_first_pod_that_is_well() {
     let scene = Scene::start().await;
     let _executor = scene.executor();
-    for (kind, name, others) in [(Kind::Deployment, "orders", 4), (Kind::StatefulSet, "web", 3)] {
+    for (kind, name, others) in [(Kind::Deployment, "orders", 3), (Kind::StatefulSet, "web", 3)] {
         let case = wide(&scene, kind, name).await;
         // Ready, and not well by its sidecar: it is looked at for as long as that.
         scene.network.ill_of.lock().unwrap().insert(name.into());
@@ -68,7 +68,7 @@ async fn the_rest_follows_a_first_pod_that_is_well() {
         assert_eq!(pods(&scene, name).await, (1, others), "{kind}");
         let (held, later) = scene.now(&case).await;
         assert_eq!(later, 1);
-        assert!(held["spec"]["minReadySeconds"] == 45 || held.pointer("/spec/updateStrategy/rollingUpdate/partition") == Some(&json!(3)), "{held:#}");
+        assert!(held["spec"]["minReadySeconds"] == 80 || held.pointer("/spec/updateStrategy/rollingUpdate/partition") == Some(&json!(3)), "{held:#}");
         assert_eq!(scene.record.kinds(&case.incident), ["apply-intended", "canary"]);
 
         scene.network.ill_of.lock().unwrap().clear();

@@ -6,6 +6,7 @@ use crate::blueprint::moments::{DAYS, Freeze, Window, minute, moment};
 use crate::blueprint::problem::{Field, Problems};
 use crate::blueprint::rules::{Bounds, Canary, Check, Comparison, ContainerBounds, Figure, Limits, Rollback, Safety, Verification};
 use crate::blueprint::values::{bytes, duration, millicores, share};
+use crate::canary::MAX_WATCH_MS;
 
 pub(super) const LIMITS: &[&str] = &["minReplicas", "maxReplicas", "containers"];
 pub(super) const CONTAINER: &[&str] = &["name", "cpu", "memory"];
@@ -22,9 +23,6 @@ pub(super) const FREEZE: &[&str] = &["from", "until", "reason"];
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// Longest wait for a system to settle: the verdict must come within a plan's life.
 const MAX_STABILIZATION_MS: u64 = 15 * 60 * 1000;
-
-/// Longest look at a first pod: the rest must follow while the plan may write.
-const MAX_WATCH_MS: u64 = 60 * 1000;
 
 /// Indicators that a check may name without a query, and the unit of each.
 const INDICATORS: [(&str, Unit); 9] = [
@@ -120,7 +118,7 @@ fn canary(field: &Field<'_>, problems: &mut Problems) -> Canary {
     let canary = Canary {
         enabled: problems.flag(&field.at("enabled")),
         replicas: problems.integer(&field.at("replicas"), 2..=u32::MAX),
-        watch_ms: time(&field.at("watch"), 5_000, MAX_WATCH_MS, problems),
+        watch_ms: time(&field.at("watch"), 5_000, MAX_WATCH_MS.into(), problems),
     };
     if canary.enabled == Some(false) && (canary.replicas.is_some() || canary.watch_ms.is_some()) {
         problems.tell(&field.at("enabled"), "is off, and what it does is set", "leave it on, or say nothing else");

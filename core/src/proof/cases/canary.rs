@@ -58,7 +58,7 @@ fn a_change_of_a_template_begins_with_one_pod_and_nothing_else_does() {
     for fixture in fixtures() {
         let apply = fixture.apply();
         assert_eq!(apply.new["spec"]["strategy"]["rollingUpdate"], json!({"maxSurge": 1, "maxUnavailable": 0}));
-        assert_eq!(apply.new["spec"]["minReadySeconds"], json!(60), "three times the look, and time to write");
+        assert_eq!(apply.new["spec"]["minReadySeconds"], json!(100), "four times the look, and time to write");
         let mut facts = fixture.facts();
         assert_eq!(judge_plan(&facts, &fixture.plan()), Ok(()));
         let whole = fixture.proposal.action.act().expected(&fixture.target, Some(&fixture::good_template())).unwrap();
@@ -66,6 +66,7 @@ fn a_change_of_a_template_begins_with_one_pod_and_nothing_else_does() {
         refused(judge_write(&fixture.planned(), &at_once), Rule::Difference);
         assert_eq!(judge_write(&fixture.planned(), &apply), Ok(Admitted::Apply));
         refused(judge_plan(&facts, &Plan { canary: None, ..fixture.plan() }), Rule::Canary);
+        refused(judge_plan(&facts, &Plan { revert_within_ms: 220_000, ..fixture.plan() }), Rule::Expired);
         let longer = Canary { watch_ms: 1, ..held(&fixture) };
         refused(judge_plan(&facts, &Plan { canary: Some(longer), ..fixture.plan() }), Rule::Canary);
         // The dry run is the very write.
@@ -96,7 +97,7 @@ fn the_rest_follows_once_and_as_it_was() {
         (|_, request| request.new["metadata"]["finalizers"] = json!(["x"]), Rule::Difference),
         (|facts, _| facts.target.as_mut().unwrap()["metadata"]["generation"] = json!(6), Rule::Canary),
         (|facts, _| facts.target.as_mut().unwrap()["spec"]["minReadySeconds"] = json!(5), Rule::Canary),
-        (|facts, _| (facts.now, facts.own_clock) = (PLANNED.plus(211_000), PLANNED.plus(211_000)), Rule::Canary),
+        (|facts, _| (facts.now, facts.own_clock) = (PLANNED.plus(221_000), PLANNED.plus(221_000)), Rule::Canary),
         (|facts, _| facts.paused = Some("why".into()), Rule::Paused),
         (|facts, _| facts.entered.push("rem-other".into()), Rule::Breaker),
     ];
@@ -110,7 +111,7 @@ fn the_rest_follows_once_and_as_it_was() {
         }
         // Long after the ballots' life, and a guardrail that would now find a rollout: the change was judged as a whole.
         let late = |facts: &mut Facts, _: &mut WriteRequest| {
-            (facts.now, facts.own_clock) = (PLANNED.plus(209_000), PLANNED.plus(209_000));
+            (facts.now, facts.own_clock) = (PLANNED.plus(219_000), PLANNED.plus(219_000));
             facts.guardrail_denial = Some(Refusal::new(Rule::Guardrail, "a rollout is under way", "later"));
         };
         assert_eq!(release(&fixture, &late), Ok(Admitted::Release));
@@ -129,7 +130,7 @@ fn both_halves_are_put_back_as_one() {
         assert_eq!(judge_write(&fixture.applied(), &fixture.revert()), Ok(Admitted::Revert));
         let back = fixture.revert().new;
         assert_eq!(without_server_fields(&back), without_server_fields(&fixture.target), "what it was, word for word");
-        let half = |request: &mut WriteRequest| request.new["spec"]["minReadySeconds"] = json!(60);
+        let half = |request: &mut WriteRequest| request.new["spec"]["minReadySeconds"] = json!(100);
         let mut kept = fixture.revert();
         half(&mut kept);
         refused(judge_write(&fixture.applied(), &kept), Rule::Difference);
@@ -141,6 +142,14 @@ fn both_halves_are_put_back_as_one() {
         let (mut facts, mut request) = let_go(&fixture, "kubectl-edit");
         for object in [facts.target.as_mut().unwrap(), &mut request.old, &mut request.new] {
             object["spec"]["strategy"]["rollingUpdate"]["maxSurge"] = json!(2);
+        }
+        refused(judge_write(&facts, &request), Rule::Revert);
+        // Whoever let the rest go by hand changed something else with it, or nothing.
+        let (facts, request) = let_go(&fixture, "kubectl-edit");
+        assert_eq!(judge_write(&facts, &request), Ok(Admitted::Revert));
+        let (mut facts, mut request) = let_go(&fixture, "kubectl-edit");
+        for object in [facts.target.as_mut().unwrap(), &mut request.old, &mut request.new] {
+            object["spec"]["revisionHistoryLimit"] = json!(1);
         }
         refused(judge_write(&facts, &request), Rule::Revert);
     }
