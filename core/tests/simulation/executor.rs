@@ -493,6 +493,7 @@ impl Simulation {
             (PlanPhase::Planned, Sight::Held) => Next::NoteHeld,
             (PlanPhase::Canary, Sight::AsLeft) => Next::NoteApplied,
             (PlanPhase::Canary, Sight::Held) => match self.trial(stored, journey, now) {
+                Trial::Watching if age > plan.writes_within_ms() => Next::NoteReverting,
                 Trial::Watching => Next::Try,
                 Trial::Well if journey.refused.is_some() || age > plan.writes_within_ms() => Next::NoteReverting,
                 Trial::Well => Next::Release,

@@ -267,8 +267,8 @@ fn the_rest_follows_a_first_pod_that_is_well_and_no_other() {
     };
     let held = |trial, age_ms| seen(P::Canary, Sight::Held, trial, None, age_ms);
     assert_eq!(seen(P::Planned, Sight::Held, Trial::Watching, None, 999_999), Next::NoteHeld, "written, and not noted");
-    assert_eq!((held(Trial::Watching, 0), held(Trial::Watching, 210_000)), (Next::Try, Next::Try));
-    assert!(matches!(held(Trial::Watching, 210_001), Next::NoteReverting(why) if why.contains("nothing shows")));
+    assert_eq!((held(Trial::Watching, 0), held(Trial::Watching, 220_000)), (Next::Try, Next::Try));
+    assert!(matches!(held(Trial::Watching, 220_001), Next::NoteReverting(why) if why.contains("nothing shows")));
     assert_eq!(held(Trial::Well, 0), Next::Release);
     assert_eq!(held(Trial::Ill("errors".into()), 0), Next::NoteReverting("errors".into()));
     assert_eq!(seen(P::Canary, Sight::AsLeft, Trial::Well, None, 0), Next::NoteApplied, "let go, and not noted");
@@ -276,11 +276,11 @@ fn the_rest_follows_a_first_pod_that_is_well_and_no_other() {
     // What may not go on is put back: after a while of refusals, or when its time is up.
     let refused = |for_ms: i64, age_ms: i64| Some(Against { refused_since: Some(CREATED.plus(age_ms - for_ms)), words: "a pause".into() });
     assert_eq!(seen(P::Canary, Sight::Held, Trial::Well, refused(30_000, 50_000), 50_000), Next::Release);
-    for (against, age_ms, words) in [(refused(30_001, 50_000), 50_000, "may not follow: a pause"), (None, 210_001, "in time")] {
+    for (against, age_ms, words) in [(refused(30_001, 50_000), 50_000, "may not follow: a pause"), (None, 220_001, "in time")] {
         let next = seen(P::Canary, Sight::Held, Trial::Well, against, age_ms);
         assert!(matches!(&next, Next::NoteReverting(why) if why.contains(words)), "{next:?}");
     }
-    assert_eq!(held(Trial::Well, 210_000), Next::Release);
+    assert_eq!(held(Trial::Well, 220_000), Next::Release);
     for sight in [Sight::Planned, Sight::Touched, Sight::Restored, elsewhere(true)] {
         assert_eq!(ended(&seen(P::Canary, sight.clone(), Trial::Well, None, 0)), Some(P::Failed), "{sight:?}");
     }
