@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::action::Action;
+use crate::ballot::Proposal;
 use crate::workload::Kind;
 
 pub use newest::newest;
@@ -109,11 +110,6 @@ impl Canary {
         }
     }
 
-    /// The paths (JSON pointers) that it changes beside the action's own.
-    pub fn roots(&self) -> impl Iterator<Item = &String> {
-        self.held.keys()
-    }
-
     /// Longest time from the first write to the one that lets go.
     #[must_use]
     pub fn within_ms(&self) -> u32 {
@@ -126,6 +122,24 @@ impl Canary {
         let fields: Vec<String> = self.own.iter().map(|(at, value)| format!("{} was {value}", at.trim_start_matches('/').replace('/', "."))).collect();
         fields.join(", ")
     }
+}
+
+/// What is written first of `changed`, the object with the whole change.
+///
+/// # Errors
+/// If it cannot be held back.
+pub fn first(canary: Option<&Canary>, changed: Value) -> Result<Value, String> {
+    match canary {
+        Some(canary) => canary.hold(&changed),
+        None => Ok(changed),
+    }
+}
+
+/// The paths (JSON pointers) of what is written below which anything may change, and others may lose what they own.
+#[must_use]
+pub fn roots(proposal: &Proposal, canary: Option<&Canary>) -> Vec<String> {
+    let beside = canary.into_iter().flat_map(|canary| canary.held.keys()).cloned();
+    proposal.roots().into_iter().chain(beside).collect()
 }
 
 /// See [`Canary::within_ms`].

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::action::Inverse;
 use crate::ballot::Proposal;
 use crate::blueprint::Effective;
-use crate::canary::Canary;
+use crate::canary::{self, Canary};
 use crate::canonical::{self, Digest};
 use crate::ids::{IncidentUid, UnixMillis};
 use crate::ledger::{Head, Position, Proof};
@@ -122,8 +122,7 @@ impl Plan {
     /// The paths (JSON pointers) of what it writes below which anything may change, and others may lose what they own.
     #[must_use]
     pub fn roots(&self) -> Vec<String> {
-        let beside = self.canary.iter().flat_map(Canary::roots).cloned();
-        self.proposal.roots().into_iter().chain(beside).collect()
+        canary::roots(&self.proposal, self.canary.as_ref())
     }
 
     /// How long after its creation it may write anything but the revert.

@@ -348,22 +348,24 @@ impl Journey<'_> {
             Err(refusal) => return self.finish(RemediationPhase::Failed, &refusal.to_string()).await,
         };
         let writer = Writer { client: self.carrier.live.client(), incident: &self.plan.incident };
-        match writer.send(&write, &self.plan.proposal, &restored, Step::Revert).await {
+        let answer = writer.send(&write, &self.plan.proposal, &restored, Step::Revert).await;
+        self.hear(answer, "the revert", "put back").await;
+    }
+
+    /// Notes the answer to a write that is tried again until it is done.
+    async fn hear(&mut self, answer: Answer, what: &str, done: &str) {
+        let (message, verdict) = match answer {
             Answer::Done(_) => {
-                tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, "put back");
-                self.backoff.reset();
+                tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, "{done}");
+                self.against = None;
+                return self.backoff.reset();
             }
-            Answer::Changed(message) | Answer::Transient(message) | Answer::Unheard(message) => {
-                tracing::warn!(plan.id = self.name, reason = message, "the revert has no verdict yet");
-                self.against(&message, false);
-                self.backoff.wait().await;
-            }
-            Answer::Refused(message) => {
-                tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = message, "the revert is refused");
-                self.against(&format!("the revert was refused: {message}"), true);
-                self.backoff.wait().await;
-            }
-        }
+            Answer::Changed(message) | Answer::Transient(message) | Answer::Unheard(message) => (message, false),
+            Answer::Refused(message) => (format!("{what} was refused: {message}"), true),
+        };
+        tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = message, verdict, "{what} is not done yet");
+        self.against(&message, verdict);
+        self.backoff.wait().await;
     }
 
     /// What was answered to a write that is still due.

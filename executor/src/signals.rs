@@ -201,6 +201,12 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
+/// Whether a pod was made since then. Server times are whole seconds: one of the same second counts.
+fn is_since(pod: &Value, at: UnixMillis) -> bool {
+    let created = pod.pointer("/metadata/creationTimestamp").and_then(Value::as_str).and_then(|time| time.parse::<jiff::Timestamp>().ok());
+    created.is_some_and(|created| created.as_millisecond() >= at.0 - 1000)
+}
+
 /// Whether no container was restarted since `seen` was filled, or since the write for pods that are younger.
 fn steady(pods: &Value, applied_at: UnixMillis, seen: &mut HashMap<String, i64>) -> Result<(), String> {
     let mut verdict = Ok(());
@@ -212,9 +218,7 @@ fn steady(pods: &Value, applied_at: UnixMillis, seen: &mut HashMap<String, i64>)
         }
         let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
         let restarts: i64 = statuses.into_iter().flatten().filter_map(|status| status.get("restartCount").and_then(Value::as_i64)).sum();
-        let created = text("/metadata/creationTimestamp").parse::<jiff::Timestamp>().map_or(i64::MIN, |time| time.as_millisecond());
-        // Server times are whole seconds: a pod of the same second is a pod of the write.
-        let before = if created >= applied_at.0 - 1000 { 0 } else { restarts };
+        let before = if is_since(pod, applied_at) { 0 } else { restarts };
         let before = *seen.entry(text("/metadata/uid").to_owned()).or_insert(before);
         present.push(text("/metadata/uid").to_owned());
         if restarts > before && verdict.is_ok() {

@@ -2,7 +2,7 @@
 
 use assent_core::action::{Action, Owned, Part};
 use assent_core::ballot::Proposal;
-use assent_core::canary::Canary;
+use assent_core::canary::{self, Canary};
 use assent_core::canonical::Digest;
 use assent_core::refusal::{Refusal, Rule};
 use serde_json::{Value, json};
@@ -31,8 +31,7 @@ pub async fn change(live: &Live, proposal: &Proposal, canary: Option<&Canary>, w
     if new == old {
         return Err(stale("the target already is as voted, so the write would change nothing"));
     }
-    let new = canary.map_or(Ok(new.clone()), |canary| canary.hold(&new));
-    let new = new.map_err(|reason| Refusal::new(Rule::Canary, reason, "a workload that can be held back"))?;
+    let new = canary::first(canary, new).map_err(|reason| Refusal::new(Rule::Canary, reason, "a workload that can be held back"))?;
     Ok(Change { old, new })
 }
 

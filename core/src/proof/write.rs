@@ -6,7 +6,7 @@ use super::scaled::untouched;
 use super::{FIELD_MANAGER, Facts, WriteRequest, authority, difference, incident_of, quorum};
 use crate::action::{Action, Inverse, Write};
 use crate::ballot::{CastBallot, Proposal};
-use crate::canary::{Canary, Stage};
+use crate::canary::{self, Canary, Stage};
 use crate::canonical::Digest;
 use crate::consensus::{Roster, Verdict, tally};
 use crate::ids::{IncidentUid, UnixMillis};
@@ -213,8 +213,7 @@ fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal, cana
         Action::EvictPod(_) => facts.pod.as_ref().map(|owned| &owned.pod),
         _ => request.new.pointer("/spec/template"),
     };
-    let whole = act.expected(&request.old, material);
-    let expected = whole.and_then(|whole| canary.map_or(Ok(whole.clone()), |canary| canary.hold(&whole)));
+    let expected = act.expected(&request.old, material).and_then(|changed| canary::first(canary, changed));
     let expected = expected.map_err(|reason| Refusal::new(Rule::Difference, reason, act.describe()))?;
     for voted in proposal.action.configurations() {
         if !facts.configurations.iter().any(|(name, digest)| *name == voted.name && *digest == voted.digest) {
@@ -230,8 +229,7 @@ fn voted_change(facts: &Facts, request: &WriteRequest, proposal: &Proposal, cana
     if let Some(options) = new.get_mut("deleteOptions").and_then(Value::as_object_mut).filter(|_| request.dry_run) {
         options.remove("dryRun");
     }
-    let roots: Vec<String> = proposal.roots().into_iter().chain(canary.into_iter().flat_map(Canary::roots).cloned()).collect();
-    difference::permitted(&request.old, &expected, &new, &roots)
+    difference::permitted(&request.old, &expected, &new, &canary::roots(proposal, canary))
 }
 
 /// A pod that is to go still runs, and is one of the target's.

@@ -296,7 +296,7 @@ impl Simulation {
         let material = matches!(proposal.action, Action::RollbackWorkload(_)).then(healthy_template);
         let new = act.expected(&old, material.as_ref()).ok()?;
         let facts = self.cluster.facts(incident, &service, 0);
-        let new = proof::canary(&facts, proposal).map_or(Ok(new.clone()), |canary| canary.hold(&new)).ok()?;
+        let new = canary::first(proof::canary(&facts, proposal).as_ref(), new).ok()?;
         Some(Put { request: request(incident, proposal, new, dry_run), service })
     }
 

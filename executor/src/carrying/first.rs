@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{FIRST_POD, Journey, READING};
 use crate::step::BLIND_MS;
-use crate::writes::{Answer, Step, Writer};
+use crate::writes::{Step, Writer};
 
 impl Journey<'_> {
     /// What the readings of the first pod say.
@@ -52,22 +52,7 @@ impl Journey<'_> {
             }
         };
         let writer = Writer { client: self.carrier.live.client(), incident: &self.plan.incident };
-        match writer.send(&write, &self.plan.proposal, &released, Step::Release).await {
-            Answer::Done(_) => {
-                tracing::info!(incident.id = %self.plan.incident, plan.id = self.name, "the first pod is well; the rest follows");
-                self.against = None;
-                self.backoff.reset();
-            }
-            Answer::Changed(message) | Answer::Transient(message) | Answer::Unheard(message) => {
-                tracing::warn!(plan.id = self.name, reason = message, "letting the rest follow has no verdict yet");
-                self.against(&message, false);
-                self.backoff.wait().await;
-            }
-            Answer::Refused(message) => {
-                tracing::warn!(incident.id = %self.plan.incident, plan.id = self.name, reason = message, "the rest may not follow");
-                self.against(&format!("letting the rest follow was refused: {message}"), true);
-                self.backoff.wait().await;
-            }
-        }
+        let answer = writer.send(&write, &self.plan.proposal, &released, Step::Release).await;
+        self.hear(answer, "letting the rest follow", "the first pod is well; the rest follows").await;
     }
 }

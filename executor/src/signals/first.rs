@@ -9,7 +9,7 @@ use assent_core::workload::Kind;
 use assent_live::{Live, own_clock};
 use serde_json::{Value, json};
 
-use super::{Signals, ask, hindered, indicated, is_ready, list_path, request_of, steady};
+use super::{Signals, ask, hindered, indicated, is_ready, is_since, list_path, request_of, steady};
 
 /// Most pods that are asked about, when a rollback finds some of the template that it goes back to.
 const MOST_PODS: usize = 16;
@@ -24,7 +24,7 @@ impl Signals {
         };
         let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         // Where the template gone back to still had pods, those that came since are the first; until there are some, the others show it.
-        let made: Vec<Value> = pods.iter().filter(|pod| since(pod, written_at)).cloned().collect();
+        let made: Vec<Value> = pods.iter().filter(|pod| is_since(pod, written_at)).cloned().collect();
         let pods = if made.is_empty() { pods } else { made.clone() };
         let ready = pods.iter().find(|pod| is_ready(pod)).map(|pod| text(pod, "/metadata/name"));
         let said = ready.as_ref().map_or_else(|| "the first pod is not ready".to_owned(), |name| format!("pod {name:.253} is ready"));
@@ -55,10 +55,4 @@ async fn first_pods(live: &Live, target: &Value) -> Result<Vec<Value>, (Option<b
     let all = |list: &Value| list.as_array().cloned().unwrap_or_default();
     let first: Vec<Value> = newest(target, &all(&sets), &all(&pods)).into_iter().cloned().collect();
     if first.is_empty() { Err((Some(false), format!("no pod runs the new template yet{}", hindered(target)))) } else { Ok(first) }
-}
-
-/// Whether a pod was made by then; server times are whole seconds.
-fn since(pod: &Value, written_at: UnixMillis) -> bool {
-    let created = pod.pointer("/metadata/creationTimestamp").and_then(Value::as_str).and_then(|time| time.parse::<jiff::Timestamp>().ok());
-    created.is_some_and(|created| created.as_millisecond() >= written_at.0 - 1000)
 }

@@ -327,7 +327,7 @@ impl Fixture {
 
     /// With the rest held back, where it begins with one pod.
     fn held(&self, changed: Value) -> Value {
-        self.plan().canary.map_or(changed.clone(), |canary| canary.hold(&changed).unwrap())
+        crate::canary::first(self.plan().canary.as_ref(), changed).unwrap()
     }
 
     pub(super) fn request(&self, old: Value, new: Value) -> WriteRequest {
